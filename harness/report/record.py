@@ -1,0 +1,269 @@
+"""The run record: everything the report shows, as one versioned schema that is written to run.json.
+
+Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseconds (`_ms`); times are Unix seconds (`_at`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class Status(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+
+
+class Step(_Record):
+    """One visible step of a run; `detail` is the one line that the progress display and the timeline show."""
+
+    name: str
+    title: str
+    status: Status
+    started_at: float
+    duration_s: float = 0.0
+    detail: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+class PipelineTask(_Record):
+    """One task of a pipeline run; `cached` if its outputs came from the cache."""
+
+    name: str
+    status: Status
+    cached: bool
+    duration_s: float
+    detail: str = ""
+
+
+class Trial(_Record):
+    """One hyper-parameter trial, a nested MLflow run."""
+
+    number: int
+    params: dict[str, Any]
+    value: float
+    run_id: str
+
+
+class PipelineRun(_Record):
+    name: str
+    compiled: str = Field(description="path of the compiled KFP YAML, relative to the run folder")
+    tasks: list[PipelineTask]
+    trials: list[Trial] = []
+    rows: int
+    quarantined_rows: int
+    quarantine_reasons: dict[str, int] = {}
+    data_fingerprint: str
+    duration_s: float
+
+
+class ModelVersionRecord(_Record):
+    """One registered model version."""
+
+    name: str
+    version: int
+    run_id: str
+    aliases: list[str] = []
+    estimator: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    features: list[str] = []
+    code_version: str
+    data_fingerprint: str
+    plots: dict[str, str] = Field(default={}, description="title -> inline SVG")
+
+
+class GateLine(_Record):
+    """One line of the promotion gate, with the numbers it rests on."""
+
+    name: str
+    passed: bool
+    observed: str
+    required: str
+    detail: str = ""
+
+
+class GateRecord(_Record):
+    model: str
+    candidate: int
+    champion: int | None
+    passed: bool
+    lines: list[GateLine]
+
+
+class SmokeRecord(_Record):
+    """Served answers compared with the offline model's on held-out rows."""
+
+    service: str
+    rows: int
+    protocols: list[str]
+    mismatches: int
+    largest_difference: float
+
+
+class RevisionCounts(_Record):
+    """Requests that one revision answered in a window, as the gateway counted them."""
+
+    revision: str
+    requests: int
+    failed: int
+    slow: int
+
+
+class GuardVerdict(_Record):
+    """One guard's sequential test: the bound, the counts, the evidence, the decision."""
+
+    guard: str
+    bound: float
+    observed: float
+    requests: int
+    bad: int
+    evidence_good: float = Field(description="e-value against 'the bound is broken'; promotes at 1/beta")
+    evidence_bad: float = Field(description="e-value against 'the bound is kept'; rolls back at 1/alpha")
+    decision: Literal["promote", "roll back", "not enough evidence"]
+
+
+class RolloutStep(_Record):
+    """One weight of a rollout and the verdict that ended it."""
+
+    percent: int
+    started_at: float
+    duration_s: float
+    decision: str
+    reason: str
+    guards: list[GuardVerdict]
+    counts: list[RevisionCounts]
+
+
+class RolloutRecord(_Record):
+    service: str
+    policy: str
+    baseline: str
+    canary: str
+    outcome: str
+    reason: str
+    steps: list[RolloutStep]
+    duration_s: float
+    split: dict[str, Any] = {}
+
+
+class LatencySummary(_Record):
+    """Latency percentiles of one revision over one load, in milliseconds."""
+
+    revision: str
+    requests: int
+    failed: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class LoadRecord(_Record):
+    """One load: what was offered, what was achieved, and where every request went."""
+
+    name: str
+    service: str
+    target_rps: float
+    achieved_rps: float
+    started_at: float
+    duration_s: float
+    sent: int
+    classes: dict[str, int] = Field(description="ledger class -> requests; the values add up to `sent`")
+    unexplained: int
+    latency: list[LatencySummary]
+    series: list[dict[str, float | str]] = Field(
+        default=[], description="one entry a second and revision: t_s, revision, requests, failed, p50_ms, p99_ms"
+    )
+    ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
+
+
+class DriftColumn(_Record):
+    column: str
+    method: str
+    score: float
+    threshold: float
+    drifted: bool
+
+
+class DriftRecord(_Record):
+    """One window compared with the training reference."""
+
+    window: str
+    rows: int
+    reference_rows: int
+    drifted: bool
+    expected: bool | None = Field(default=None, description="what the rehearsal expects of this window, if it does")
+    share_drifted: float
+    share_threshold: float
+    columns: list[DriftColumn]
+    html: str = Field(default="", description="path of Evidently's page, relative to the run folder")
+
+
+class ComponentRecord(_Record):
+    """One started component: how long until ready, and where its log is."""
+
+    name: str
+    version: str
+    ready_s: float
+    address: str = ""
+    log: str = ""
+
+
+class Skip(_Record):
+    """A step that was not done because a capability is missing, and how to get it."""
+
+    step: str
+    capability: str
+    reason: str
+
+
+class SeriesRecord(_Record):
+    """One metric of the platform's Prometheus over the run."""
+
+    name: str
+    query: str
+    unit: str
+    points: dict[str, list[tuple[float, float]]] = Field(description="label -> [(Unix seconds, value)]")
+
+
+class RunRecord(_Record):
+    """All that one run did and found; the report renders from this alone."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    title: str
+    backend: str
+    command: str
+    started_at: float
+    duration_s: float = 0.0
+    setup_s: float = Field(default=0.0, description="time from the command to the first step")
+    status: Status = Status.RUNNING
+    decided_by: str = Field(default="", description="one sentence: what decided the outcome")
+    hint: str = Field(default="", description="the next command to run when the run failed")
+    dataset: dict[str, Any] = {}
+    steps: list[Step] = []
+    pipelines: list[PipelineRun] = []
+    models: list[ModelVersionRecord] = []
+    gates: list[GateRecord] = []
+    smoke: list[SmokeRecord] = []
+    rollouts: list[RolloutRecord] = []
+    loads: list[LoadRecord] = []
+    drift: list[DriftRecord] = []
+    components: list[ComponentRecord] = []
+    series: list[SeriesRecord] = []
+    skips: list[Skip] = []
+    versions: dict[str, str] = {}
+    environment: dict[str, Any] = {}
+    peak_memory_mb: float = 0.0
+    artifacts: dict[str, str] = Field(default={}, description="what a file in the run folder is -> its relative path")
