@@ -1,0 +1,1 @@
+"""Typed clients over HTTP; none of them imports the program it speaks to."""
