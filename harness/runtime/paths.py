@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def find_run(run: str, home: Path) -> Path:
     found = ", ".join(path.name for path in (matches or runs)[-5:]) or "none"
     word = "several match" if matches else "no such run"
     raise UsageError(f"run {run!r}: {word} in {home}; the newest there: {found}")
+
+
+def find_program(name: str) -> Path | None:
+    """The program `name` on PATH, else the one that set-up put into the cache, else None."""
+    found = shutil.which(name) or shutil.which(name, path=str(cache_home() / "bin"))
+    return Path(found) if found else None
 
 
 def _place(variable: str, xdg: str, default: str) -> Path:

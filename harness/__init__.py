@@ -1,0 +1,31 @@
+"""Rehearse an ML release on the real programs, before production sees it.
+
+The public names are loaded when first used, so that `import harness` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.lifecycle.gate import GatePolicy
+    from harness.lifecycle.rollout import Outcome
+    from harness.lifecycle.slo import SLO
+    from harness.platform import Platform
+
+__version__ = "0.1.0"
+__all__ = ["SLO", "GatePolicy", "Outcome", "Platform", "__version__"]
+
+_HOMES = {
+    "GatePolicy": "harness.lifecycle.gate",
+    "Outcome": "harness.lifecycle.rollout",
+    "Platform": "harness.platform",
+    "SLO": "harness.lifecycle.slo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
