@@ -1,0 +1,99 @@
+"""The state file of a run: whom it started, so that nothing outlives it unnoticed and nothing else is ever killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.runtime.identity import Identity
+from harness.runtime.paths import state_home
+
+
+@dataclass(frozen=True)
+class ChildState:
+    """One child of a run."""
+
+    name: str
+    process: Identity
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One running platform: its owner, its children and the addresses that `rehearse status` prints."""
+
+    run_id: str
+    folder: str
+    owner: Identity
+    started_at: float = field(default_factory=time.time)
+    children: tuple[ChildState, ...] = ()
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    def living(self) -> list[ChildState]:
+        return [child for child in self.children if child.process.alive()]
+
+    def kill_children(self) -> list[str]:
+        """Kill the process groups of the children that still are who they were; returns their names."""
+        return [child.name for child in reversed(self.children) if child.process.kill_group()]
+
+
+def write(path: Path, state: RunState) -> None:
+    """Write the state beside its target and rename it."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(asdict(state)), encoding="utf-8")
+    beside.replace(path)
+
+
+def read(path: Path) -> RunState | None:
+    """The state in a file; None if it is gone or is not a state."""
+    try:
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def list_runs() -> list[RunState]:
+    """The runs whose owner still lives, oldest first."""
+    states = [state for _, state in _state_files() if state.owner.alive()]
+    return sorted(states, key=lambda state: state.started_at)
+
+
+def gc() -> list[str]:
+    """Kill what runs with a dead owner left behind; returns "run: child" for each process killed."""
+    killed: list[str] = []
+    for path, state in _state_files():
+        if not state.owner.alive():
+            killed += [f"{state.run_id}: {name}" for name in state.kill_children()]
+            path.unlink(missing_ok=True)
+    return killed
+
+
+def state_path(run_id: str) -> Path:
+    """Where the state of this run's supervisor lies; the pid tells apart runs of one name in two folders."""
+    return state_home() / f"{run_id}.{os.getpid()}.json"
+
+
+def _state_files() -> Iterator[tuple[Path, RunState]]:
+    for path in sorted(state_home().glob("*.json")):
+        state = read(path)
+        if state is not None:
+            yield path, state
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _from_json(data: dict[str, Any]) -> RunState:
+    return RunState(
+        run_id=data["run_id"],
+        folder=data["folder"],
+        owner=Identity(**data["owner"]),
+        started_at=data["started_at"],
+        children=tuple(ChildState(child["name"], Identity(**child["process"])) for child in data["children"]),
+        addresses=data["addresses"],
+    )

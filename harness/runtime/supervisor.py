@@ -1,0 +1,193 @@
+"""The supervisor: every child of a run belongs to it, and none outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.runtime import state
+from harness.runtime._watcher import Watcher
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+from harness.runtime.identity import Identity
+from harness.runtime.nursery import Nursery
+from harness.runtime.process import Child, launch
+
+START_S = 60.0
+NO_PROXY = "127.0.0.1,localhost"
+
+
+class Supervisor:
+    """Starts children, notices their deaths, keeps the state file, and stops all of them at the end.
+
+    A context manager. Logs go to folder/logs/<child>.log. If this process dies by -9 its warden kills the children;
+    if that dies too, `gc` does at the next start.
+    """
+
+    def __init__(self, folder: Path, events: EventLog, *, run_id: str | None = None) -> None:
+        self.folder = folder
+        self.events = events
+        self._children: list[Child] = []
+        self._nurseries: list[Nursery] = []
+        self._lock = threading.RLock()
+        self._sockets = tempfile.TemporaryDirectory(prefix="rehearsal-")
+        self._state = state.RunState(run_id or folder.name, str(folder), Identity.of(os.getpid()))
+        self._state_path = state.state_path(f"{self._state.run_id}-{os.urandom(3).hex()}")
+        self._watcher = Watcher(self._died)
+        self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._warden: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        for killed in state.gc():
+            self.events.emit("process.collected", killed, "killed: its run had died", level="warning")
+        self._save()
+        self._warden = _start_warden(self._state_path)
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        task: bool = False,
+    ) -> Child:
+        """Start a program; `env` is laid over this process's environment. A `task` is expected to end by itself."""
+        with self._lock:
+            child = launch(name, argv, log=self.log_path(name), env={**base_env(), **(env or {})}, cwd=cwd)
+            return self._adopt(child, task)
+
+    def nursery(self, name: str, preload: Sequence[str], *, env: Mapping[str, str] | None = None) -> Nursery:
+        """Start a fork server that imports `preload`; it is ready when its first fork answers."""
+        environment = {**base_env(), **(env or {})}
+        with self._lock:
+            nursery = Nursery(
+                name, preload, log=self.log_path(name), env=environment, folder=Path(self._sockets.name)
+            )
+            self._nurseries.append(nursery)
+            self._adopt(nursery.child)
+        return nursery
+
+    def fork(
+        self,
+        name: str,
+        target: str,
+        *args: Any,
+        nursery: Nursery,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        deadline: Deadline | None = None,
+        task: bool = False,
+    ) -> Child:
+        """Fork a child from a nursery that runs `target` ("module:function") with JSON-able arguments."""
+        deadline = deadline or Deadline.after(START_S)
+        child = nursery.fork(name, target, args, log=self.log_path(name), env=env or {}, cwd=cwd, deadline=deadline)
+        with self._lock:
+            return self._adopt(child, task)
+
+    def stop(self, child: Child, grace_s: float = 5.0) -> int | None:
+        """Stop one child: SIGTERM, then SIGKILL after `grace_s` seconds; returns its exit code."""
+        code = child.stop(grace_s)
+        with self._lock:
+            self._children = [other for other in self._children if other is not child]
+            self._watcher.forget(child)
+            self._callbacks.pop(child.pid, None)
+            self._save()
+        return code
+
+    def on_death(self, child: Child, callback: Callable[[int], None]) -> None:
+        """Call `callback(exit code)` from the watcher's thread when the child ends without having been asked to."""
+        self._callbacks[child.pid] = callback
+
+    def set_address(self, name: str, url: str) -> None:
+        """Publish an address in the state file, for `rehearse status`."""
+        with self._lock:
+            self._state = replace(self._state, addresses={**self._state.addresses, name: url})
+            self._save()
+
+    def children(self) -> list[Child]:
+        with self._lock:
+            return list(self._children)
+
+    def log_path(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def close(self) -> None:
+        """Stop every child, forked ones before their nursery, and remove the state file; safe to call twice."""
+        self._watcher.stop()
+        with self._lock:
+            children, self._children = self._children[::-1], []
+        nurseries = {nursery.child for nursery in self._nurseries}
+        for batch in ([c for c in children if c not in nurseries], [c for c in children if c in nurseries]):
+            if batch:
+                with ThreadPoolExecutor(len(batch)) as pool:
+                    list(pool.map(Child.stop, batch))
+        self._state_path.unlink(missing_ok=True)
+        if self._warden is not None:
+            _end_warden(self._warden)
+            self._warden = None
+        self._sockets.cleanup()
+
+    def _adopt(self, child: Child, task: bool = False) -> Child:
+        self._children.append(child)
+        self._save()
+        if not task:
+            self._watcher.watch(child)
+        return child
+
+    def _save(self) -> None:
+        children = tuple(state.ChildState(child.name, child.identity) for child in self._children)
+        self._state = replace(self._state, children=children)
+        with contextlib.suppress(OSError):  # a full disk must not stop a rehearsal; the nursery and warden still act
+            state.write(self._state_path, self._state)
+
+    def _died(self, child: Child, code: int) -> None:
+        self.events.emit(
+            "process.died", child.name, f"{child.name} ended by itself with exit code {code}", level="warning",
+            code=code, pid=child.pid,
+        )  # fmt: skip
+        if callback := self._callbacks.pop(child.pid, None):
+            callback(code)
+
+
+def base_env() -> dict[str, str]:
+    """The environment of every child: this process's, without what would slow imports or divert loopback traffic."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    paths = [str(Path(__file__).parents[2]), env.get("PYTHONPATH", "")]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    env["NO_PROXY"] = env["no_proxy"] = ",".join(filter(None, [env.get("NO_PROXY", ""), NO_PROXY]))
+    return env
+
+
+def _start_warden(path: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness.runtime.warden", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=base_env(),
+        start_new_session=True,
+    )
+
+
+def _end_warden(warden: subprocess.Popen[bytes]) -> None:
+    if warden.stdin is not None:
+        warden.stdin.close()
+    warden.wait(timeout=10)
