@@ -186,6 +186,12 @@ def _kill_group(pid: int) -> None:
         pass
 
 
+def _other_threads() -> list[str]:
+    """Names of this process's other threads; jemalloc's own (pyarrow brings it) is made safe by its fork handlers."""
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    return [name for name in names if name != "jemalloc_bg_thd"]
+
+
 def _ignore(_signum: int, _frame: FrameType | None) -> None:
     """SIGCHLD only has to wake the selector."""
 
@@ -194,9 +200,8 @@ def main(listener_fd: int, preload: list[str]) -> None:
     listener = socket.socket(fileno=listener_fd)
     for module in preload:
         importlib.import_module(module)
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
-        print(f"warning: {threads} threads before the first fork; a preloaded module started one", flush=True)
+    if others := _other_threads():
+        print(f"warning: threads before the first fork, started by a preloaded module: {others}", flush=True)
     gc.freeze()
     Server(listener).run()
 
