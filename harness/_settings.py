@@ -1,0 +1,159 @@
+"""The models of rehearsal.toml: one section a table, each key with what it may be, its default and what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class Expected:
+    """In words, what a value may be; shown in errors and in the reference."""
+
+    words: str
+
+
+Share = Annotated[float, Field(gt=0, lt=1), Expected("a number between 0 and 1")]
+Margin = Annotated[float, Field(ge=0, lt=1), Expected("a number from 0 up to, not including, 1")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Expected("a number above 0")]
+Count = Annotated[int, Field(ge=1, le=10_000), Expected("a whole number from 1 to 10000")]
+Text = Annotated[str, Field(min_length=1), Expected("a text in quotes, not empty")]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"),
+    Expected("1 to 40 of a-z, 0-9 and '-', with a letter or digit at both ends"),
+]
+EntryPoint = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"), Expected('"module:function", such as "my_model:train"')
+]
+Label = Annotated[
+    str | int | float | bool, Expected('a label, such as "yes" or 1, or a threshold, such as ">= 5", in quotes')
+]
+Steps = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=100)], ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    Field(min_length=1),
+    Expected("a rising list of percentages that ends with 100, such as [10, 50, 100]"),
+]
+FilePath = Annotated[
+    Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value), Expected("a path in quotes")
+]
+Params = Annotated[dict[str, Any], Expected("a table of the function's keyword arguments")]
+
+
+class Section(BaseModel):
+    """One table of rehearsal.toml."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RunSettings(Section):
+    """What the run is called, and where it happens."""
+
+    name: Name = Field("rehearsal", description="name of the run, its folder, its model and its service")
+    backend: Annotated[Literal["embedded"], Expected("embedded")] = Field(
+        "embedded", description="where the platform runs: as processes on this machine"
+    )
+    reports: FilePath | None = Field(
+        None, description="folder of the run folders; REHEARSAL_RUNS or ./reports if unset"
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1), Expected("a whole number from 0 to 2147483647")] = Field(
+        0, description="seed of the split, the search and the load"
+    )
+
+
+class DataSettings(Section):
+    """The data to rehearse with; the RAND Health Insurance Experiment if no file is named."""
+
+    file: FilePath | None = Field(None, description="a CSV (UTF-8, with a header) or Parquet file")
+    target: Text | None = Field(None, description="the column to predict")
+    task: Annotated[Literal["classification", "regression"], Expected("classification or regression")] | None = Field(
+        None,
+        description="what kind of prediction; classification if the target has two values, or if `positive` is set",
+    )
+    positive: Label | None = Field(
+        None, description="the target's positive class: a label, or a threshold that makes two classes of a number"
+    )
+    slice: Text | None = Field(None, description="the column whose groups the gate compares (worst-slice line)")
+    drift: Text | None = Field(
+        None, description='a condition on the rows that defines the shifted window, such as "age >= 60" (pandas query)'
+    )
+
+
+class TrainSettings(Section):
+    """How the models are trained; a tree and a gradient boosting search if no function is named."""
+
+    entry: EntryPoint | None = Field(
+        None, description="your `def train(features, target, **params)`, which returns a fitted estimator"
+    )
+    baseline: Params = Field({}, description="keyword arguments for the first version")
+    candidate: Params = Field({}, description="keyword arguments for the second version")
+    trials: Count = Field(6, description="trials of the search for the candidate (built-in training only)")
+    deadline_s: Positive = Field(120.0, description="seconds that one call of the training function may take")
+
+
+class SLOSettings(Section):
+    """What the served model promises; a canary that breaks it is rolled back."""
+
+    errors: Share = Field(0.01, description="largest share of requests that may fail")
+    slower_than_ms: Positive = Field(50.0, description="a request that takes longer is slow; a bound of the histogram")
+    slow: Share = Field(0.05, description="largest share of requests that may be slow")
+
+
+class GateSettings(Section):
+    """What the candidate must show before it may be promoted."""
+
+    margin: Margin = Field(0.02, description="how much worse than the champion the metric may plausibly be")
+    calibration: Share = Field(0.1, description="largest expected calibration error (classification)")
+    slice_margin: Margin = Field(0.05, description="how much worse than the champion the worst slice may be")
+    latency_ms: Positive = Field(20.0, description="largest median of a single-row prediction, in milliseconds")
+
+
+class LoadSettings(Section):
+    """The traffic of the canary."""
+
+    rps: Annotated[float, Field(gt=0, le=5000), Expected("a number above 0, at most 5000")] = Field(
+        200.0, description="requests a second"
+    )
+    steps: Steps = Field((10, 50, 100), description="percentages of the traffic that the canary gets, in order")
+    step_deadline_s: Positive = Field(30.0, description="seconds after which a step without a verdict is rolled back")
+
+
+class Settings(Section):
+    """All that a run is told; `root` is the folder that relative paths and the training module are found from."""
+
+    root: FilePath = Field(default_factory=Path.cwd)
+    run: RunSettings = RunSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+    slo: SLOSettings = SLOSettings()
+    gate: GateSettings = GateSettings()
+    load: LoadSettings = LoadSettings()
+
+    @property
+    def uses_default_data(self) -> bool:
+        return self.data.file is None
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+
+
+def expected_words(section: type[Section], key: str) -> str:
+    """What a key may be, in words."""
+    words = [note.words for note in _notes(section, key)]
+    return words[0]
+
+
+def _notes(section: type[Section], key: str) -> list[Expected]:
+    field = section.model_fields[key]
+    found = [note for note in field.metadata if isinstance(note, Expected)]
+    for part in getattr(field.annotation, "__args__", ()):  # the Annotated half of `X | None`
+        found += [note for note in getattr(part, "__metadata__", ()) if isinstance(note, Expected)]
+    return found

@@ -1,0 +1,183 @@
+"""rehearsal.toml and the flags that override it, as one frozen Settings object that prints as JSON.
+
+Nothing here opens the data file: what a file or a flag says is checked for its own sake, and a mistake is one line that
+names the place, the allowed values and what was found.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from harness._settings import (
+    SECTIONS,
+    DataSettings,
+    GateSettings,
+    LoadSettings,
+    RunSettings,
+    Settings,
+    SLOSettings,
+    TrainSettings,
+    expected_words,
+)
+from harness.errors import ConfigError
+
+__all__ = [
+    "DATA_SUFFIXES",
+    "FILE_NAME",
+    "FLAGS",
+    "SECTIONS",
+    "DataSettings",
+    "GateSettings",
+    "LoadSettings",
+    "RunSettings",
+    "SLOSettings",
+    "Settings",
+    "TrainSettings",
+    "expected_words",
+    "load_settings",
+]
+
+FILE_NAME = "rehearsal.toml"
+DATA_SUFFIXES = (".csv", ".parquet")
+
+
+FLAGS: dict[str, tuple[str, str]] = {
+    "--name": ("run", "name"),
+    "--backend": ("run", "backend"),
+    "--reports": ("run", "reports"),
+    "--data": ("data", "file"),
+    "--target": ("data", "target"),
+    "--task": ("data", "task"),
+    "--positive": ("data", "positive"),
+    "--train": ("train", "entry"),
+}
+
+
+def load_settings(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of `config` (else of ./rehearsal.toml, if it is there) with `flags` ("--data": value) merged over.
+
+    Paths of the file are relative to the file, paths of flags to the current folder. Raises ConfigError.
+    """
+    path = config or (Path(FILE_NAME) if Path(FILE_NAME).is_file() else None)
+    table = _read(path) if path else {}
+    _check_keys(table, path)
+    root = path.absolute().parent if path else Path.cwd()
+    _resolve(table, root)
+    given = {flag: value for flag, value in (flags or {}).items() if value is not None}
+    for flag, value in given.items():
+        section, key = FLAGS[flag]
+        table.setdefault(section, {})[key] = value
+    _resolve(table, Path.cwd())
+    where = _Places(path, given)
+    try:
+        settings = Settings.model_validate({**table, "root": root})
+    except ValidationError as error:
+        raise ConfigError(where.message(error.errors()[0])) from None
+    _check_together(settings, where)
+    return settings
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Says where a value came from, as its user wrote it."""
+
+    path: Path | None
+    flags: Mapping[str, Any]
+
+    def name(self, section: str, key: str) -> str:
+        for flag in self.flags:
+            if FLAGS[flag] == (section, key):
+                return flag
+        return f"{_shown(self.path)}: [{section}] {key}"
+
+    def message(self, error: ErrorDetails) -> str:
+        section, *keys = (str(part) for part in error["loc"])
+        if not keys:
+            return f"{_shown(self.path)}: [{section}]: expected a table of keys, got {_value(error['input'])}"
+        words = expected_words(SECTIONS[section], keys[0])
+        return f"{self.name(section, keys[0])}: expected {words}, got {_value(error['input'])}"
+
+    def wrong(self, section: str, key: str, words: str) -> ConfigError:
+        return ConfigError(f"{self.name(section, key)}: {words}")
+
+
+def _shown(path: Path | None) -> str:
+    return str(path) if path else "flags"
+
+
+def _value(value: object) -> str:
+    """A value as TOML writes it, shortened."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str | Path) else repr(value)
+    return text if len(text) <= 80 else f"{text[:76]}..."
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", hint="docs/configuration.md shows one.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _check_keys(table: dict[str, Any], path: Path | None) -> None:
+    for section, keys in table.items():
+        if section not in SECTIONS:
+            raise ConfigError(f"{_shown(path)}: {_unknown(f'[{section}]', section, SECTIONS)}")
+        for key in keys if isinstance(keys, dict) else ():
+            if key not in SECTIONS[section].model_fields:
+                what = _unknown(f"[{section}] {key}", key, SECTIONS[section].model_fields)
+                raise ConfigError(f"{_shown(path)}: {what}")
+
+
+def _unknown(shown: str, name: str, allowed: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, allowed, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return f"{shown}: unknown key; {guess}Allowed: {', '.join(allowed)}"
+
+
+def _resolve(table: dict[str, Any], root: Path) -> None:
+    for section, key in (("data", "file"), ("run", "reports")):
+        values = table.get(section)
+        if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
+            values[key] = str(root / Path(values[key]).expanduser())
+
+
+def _check_together(settings: Settings, where: _Places) -> None:
+    data = settings.data
+    if data.file is None:
+        for key in ("target", "task", "positive", "slice", "drift"):
+            if getattr(data, key) is not None:
+                raise where.wrong("data", key, "needs a data file: [data] file, or --data FILE")
+    else:
+        _check_data_file(data.file, where)
+        if data.target is None:
+            raise where.wrong("data", "file", "needs the column to predict: [data] target, or --target COLUMN")
+    if data.task == "regression" and data.positive is not None:
+        raise where.wrong("data", "positive", "is for classification, but the task is regression")
+    steps = settings.load.steps
+    if list(steps) != sorted(set(steps)) or steps[-1] != 100:
+        words = expected_words(LoadSettings, "steps")
+        raise where.wrong("load", "steps", f"expected {words}, got {list(steps)}")
+
+
+def _check_data_file(file: Path, where: _Places) -> None:
+    if not file.is_file():
+        raise where.wrong("data", "file", f"no such file: {file}")
+    if file.suffix.lower() not in DATA_SUFFIXES:
+        allowed = " or ".join(DATA_SUFFIXES)
+        raise where.wrong("data", "file", f"expected a file that ends with {allowed}, got {_value(file.name)}")
