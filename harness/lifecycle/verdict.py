@@ -49,6 +49,9 @@ class Counts:
         return Counts(self.requests - other.requests, self.failed - other.failed, self.slow - other.slow)
 
 
+ZERO = Counts()
+
+
 @dataclass(frozen=True)
 class Standard:
     """How sure a verdict must be: P(wrong roll back) <= alpha, P(wrong promotion) <= beta, and the margin.
@@ -188,9 +191,10 @@ def _reason(decision: Decision, guards: Sequence[GuardVerdict], exposure: float,
 
 
 def _broken(guard: GuardVerdict) -> str:
+    seen = f"{guard.bad} of {guard.requests} requests ({guard.observed:.2%}), {guard.bound:.2%} is allowed"
     if guard.guard.endswith("baseline"):
-        return f"{guard.guard}: {guard.observed:+.2%} over {guard.requests} requests, {guard.bound:+.2%} is allowed"
-    return f"{guard.guard}: {guard.bad} of {guard.requests} requests ({guard.observed:.2%}), {guard.bound:.2%} is allowed"
+        seen = f"{guard.observed:+.2%} over {guard.requests} requests, {guard.bound:+.2%} is allowed"
+    return f"{guard.guard}: {seen}"
 
 
 def _share(arm: Arm) -> float:
