@@ -131,8 +131,9 @@ def _run(request: dict[str, Any], fds: list[int]) -> NoReturn:
     except BaseException:  # the child's last frame: whatever it was belongs into its log
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
         os._exit(code)
 
 

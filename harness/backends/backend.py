@@ -1,0 +1,121 @@
+"""What a world must give: the parts of a platform, a place to run heavy work, and the serving port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.report.record import ComponentRecord, RevisionCounts
+from harness.runtime.clock import Deadline
+
+if TYPE_CHECKING:
+    from harness.backends.embedded.document import InferenceService
+    from harness.backends.embedded.status import Status
+    from harness.runtime.supervisor import Supervisor
+
+
+class Part(StrEnum):
+    """A part of the platform; a scenario starts only the parts that it uses."""
+
+    TRACKING = "tracking"
+    SERVING = "serving"
+    METRICS = "metrics"
+    DRIFT = "drift"
+
+
+class Capability(StrEnum):
+    """What a scenario may need of a backend; a missing one is a skip with a reason, never a silent pass."""
+
+    TRACKING = "tracking and registry"
+    PIPELINE = "pipeline"
+    SERVING = "serving"
+    TRANSFORMER = "transformer"
+    PAYLOAD_LOGGER = "payload logger"
+    NAMESPACES = "namespaces"
+    METRICS = "metrics"
+    DRIFT = "drift"
+
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Backend(Protocol):
+    """One world. Everything it starts belongs to its supervisor and ends with `close`."""
+
+    name: str
+    folder: Path
+    supervisor: Supervisor
+
+    def missing(self) -> dict[Capability, str]:
+        """The capabilities that this backend lacks here, each with its reason and how to get it."""
+        ...
+
+    def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
+        """Start these parts, in parallel, if they do not run yet; raises CapabilityMissing if one cannot be had."""
+        ...
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow server's URL; starts it when first asked for."""
+        ...
+
+    @property
+    def gateway_url(self) -> str:
+        """The URL that inference requests go to, with the service's host name in the Host header."""
+        ...
+
+    @property
+    def access_log(self) -> Path:
+        """The gateway's access log, one JSON object a request."""
+        ...
+
+    def work(
+        self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Run `target` ("module:function") as function(spec, result_path) in a process of its own; returns its JSON result.
+
+        Lines that the function appends to `<result_path>.progress` are passed on while it runs.
+        """
+        ...
+
+    def step_python(self) -> str | None:
+        """An executable that runs a pipeline step's `python -m …`, or None for the plain interpreter."""
+        ...
+
+    def apply(self, document: InferenceService) -> None:
+        """Make the service as the document says; returns once the gateway routes accordingly."""
+        ...
+
+    def status(self, namespace: str, name: str) -> Status:
+        """The service's status as KServe writes it."""
+        ...
+
+    def wait_ready(self, namespace: str, name: str, deadline: Deadline) -> None:
+        """Wait until the service's last document is ready; raises ServiceFailed with the condition's message."""
+        ...
+
+    def delete(self, namespace: str, name: str, deadline: Deadline) -> None:
+        """Drain and remove the service."""
+        ...
+
+    def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
+        """Cumulative requests, failures and slow requests of each revision, from the gateway's own counters."""
+        ...
+
+    def query(self, promql: str) -> dict[str, float]:
+        """An instant PromQL query: label set -> value."""
+        ...
+
+    def query_range(self, promql: str, start_s: float, end_s: float, step_s: float) -> dict[str, list[tuple[float, float]]]:
+        """A PromQL range query: label set -> [(Unix seconds, value)]."""
+        ...
+
+    def components(self) -> list[ComponentRecord]:
+        """What was started, how long each took until ready, and where its log is."""
+        ...
+
+    def close(self) -> None:
+        """Stop everything that this backend started."""
+        ...

