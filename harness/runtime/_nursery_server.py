@@ -125,9 +125,7 @@ def _run(request: dict[str, Any], fds: list[int]) -> NoReturn:
         getattr(importlib.import_module(module), function)(*request["args"])
         code = 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else (0 if end.code is None else 1)
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
+        code = _exit_code(end)
     except BaseException:  # the child's last frame: whatever it was belongs into its log
         traceback.print_exc()
     finally:
@@ -135,6 +133,14 @@ def _run(request: dict[str, Any], fds: list[int]) -> NoReturn:
             if not stream.closed:
                 stream.flush()
         os._exit(code)
+
+
+def _exit_code(end: SystemExit) -> int:
+    """The code that Python itself would end with: anything but a number or None is printed and counts as 1."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)
+    return 1
 
 
 def _dress(request: dict[str, Any], fds: list[int]) -> None:
