@@ -1,0 +1,151 @@
+"""Gives a recipe life in the embedded world: ports, files, a process, readiness, and restarts as the recipe says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.clients.http import client
+from harness.components.component import Component, fill
+from harness.errors import PlatformError, ProcessExited, RehearsalError
+from harness.runtime import ports as free_ports
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+from harness.runtime.nursery import Nursery
+from harness.runtime.process import Child
+from harness.runtime.supervisor import Supervisor
+from harness.runtime.wait import wait
+
+PORT_TRIES = 5
+RESTART_S = 30.0
+_TAKEN = "ddress already in use"
+
+
+@dataclass
+class Running:
+    """A component that serves; `child` changes when it is restarted, the ports do not."""
+
+    component: Component
+    folder: Path
+    ports: Mapping[str, int]
+    child: Child
+    ready_s: float
+    restarts: int = field(default=0)
+
+    def url(self, port: str = "http") -> str:
+        return f"http://{free_ports.LOOPBACK}:{self.ports[port]}"
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Starts recipes below `folder`; with a nursery, what has a warm entry point is forked instead of exec'ed."""
+
+    supervisor: Supervisor
+    events: EventLog
+    folder: Path
+    nursery: Nursery | None = None
+
+    def start(self, component: Component, deadline: Deadline, *, warm: bool = True) -> Running:
+        """Start one component and return it ready; another port is tried when one was taken under us."""
+        began = time.monotonic()
+        folder = self.folder / component.name
+        for left in reversed(range(PORT_TRIES)):
+            ports = {name: free_ports.reserve() for name in component.ports}
+            try:
+                child = self._launch(component, folder, ports, warm, deadline)
+                running = Running(component, folder, ports, child, time.monotonic() - began)
+            except ProcessExited as error:
+                if not left or _TAKEN not in error.message:
+                    raise
+                message = f"an address of {ports} was taken by somebody else: trying others"
+                self.events.emit("component.port_taken", component.name, message, level="warning", ports=ports)
+                continue
+            self._ready(running, warm)
+            return running
+        raise PlatformError(f"{component.name}: no free port")
+
+    def _ready(self, running: Running, warm: bool) -> None:
+        component = running.component
+        message = f"ready in {running.ready_s:.2f} s at {running.url(component.ports[0])}"
+        self.events.emit("component.ready", component.name, message, version=component.version, ports=running.ports)
+        self._watch(running, warm)
+
+    def _launch(
+        self, component: Component, folder: Path, ports: Mapping[str, int], warm: bool, deadline: Deadline
+    ) -> Child:
+        write_files(component, folder, ports)
+        child = self._process(component, folder, ports, warm, deadline)
+        try:
+            _wait_ready(component, ports, child, deadline)
+        except RehearsalError:
+            self.supervisor.stop(child)
+            raise
+        return child
+
+    def _process(
+        self, component: Component, folder: Path, ports: Mapping[str, int], warm: bool, deadline: Deadline
+    ) -> Child:
+        def filled(template: Any) -> Any:
+            return fill(template, folder=folder, ports=ports)
+
+        env = filled(component.env)
+        if warm and component.warm and self.nursery is not None:
+            config = filled(component.config)
+            return self.supervisor.fork(
+                component.name, component.warm, config, nursery=self.nursery, env=env, deadline=deadline
+            )
+        return self.supervisor.spawn(component.name, filled(component.argv), env=env)
+
+    def _watch(self, running: Running, warm: bool) -> None:
+        def died(code: int) -> None:
+            self._restart(running, code, warm)
+
+        self.supervisor.on_death(running.child, died)
+
+    def _restart(self, running: Running, code: int, warm: bool) -> None:
+        component = running.component
+        if running.restarts >= component.restart.at_most:
+            message = f"ended with exit code {code}; its recipe allows no further restart"
+            self.events.emit("component.failed", component.name, message, level="error", code=code)
+            return
+        running.restarts += 1
+        try:
+            deadline = Deadline.after(RESTART_S)
+            running.child = self._launch(component, running.folder, running.ports, warm, deadline)
+        except RehearsalError as error:
+            self.events.emit("component.failed", component.name, error.message, level="error", code=code)
+            return
+        message = f"ended with exit code {code}; started again ({running.restarts} of {component.restart.at_most})"
+        self.events.emit("component.restarted", component.name, message, level="warning", code=code)
+        self._watch(running, warm)
+
+
+def write_files(component: Component, folder: Path, ports: Mapping[str, int]) -> None:
+    """Write the recipe's files below `folder`, each beside its target and renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, template in component.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, fill(template, folder=folder, ports=ports), beside=path.parent)
+
+
+def replace_text(path: Path, text: str, *, beside: Path) -> None:
+    """Write `text` to a new file in `beside` (same file system) and rename it to `path`."""
+    temporary = beside / f".{path.name}.{os.getpid()}.new"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _wait_ready(component: Component, ports: Mapping[str, int], child: Child, deadline: Deadline) -> None:
+    what = f"{component.name} ready"
+    ready = component.ready
+    if ready.line:
+        wait(lambda: ready.line in child.tail(200), what=what, deadline=deadline, child=child)
+        return
+    with client(f"http://{free_ports.LOOPBACK}:{ports[ready.port]}", timeout_s=5.0) as http:
+        answers: Callable[[], bool] = lambda: http.get(ready.path).status_code == 200  # noqa: E731
+        wait(answers, what=what, deadline=deadline, child=child)

@@ -1,0 +1,101 @@
+"""Envoy's admin interface and its data plane, as far as a rehearsal asks them: what is in effect, who is busy, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from harness.clients.http import client, request
+from harness.components.gateway import ROUTES, VERSION_HEADER, VERSION_HOST
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class ClusterCounts:
+    """One cluster's requests since Envoy started it: completed, answered 5xx (by whomever), slower than a bound."""
+
+    requests: int
+    failed: int
+    slow: int
+
+
+class EnvoyClient:
+    """Asks one Envoy; every call is one HTTP request on 127.0.0.1 and raises RequestFailed when it is not answered."""
+
+    def __init__(self, gateway_url: str, admin_url: str, *, timeout_s: float = 5.0) -> None:
+        self._gateway = client(gateway_url, timeout_s=timeout_s)
+        self._admin = client(admin_url, timeout_s=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._gateway.close()
+        self._admin.close()
+
+    def routes_version(self) -> str:
+        """The version of the routes that the worker answers with now; asked on the data plane, so it is in effect."""
+        response = self._gateway.get("/", headers={"host": VERSION_HOST})
+        version: str = response.headers.get(VERSION_HEADER, "")
+        return version
+
+    def routes_rejected(self) -> int:
+        """How many route files Envoy has refused so far."""
+        name = f"http.{ROUTES}.rds.{ROUTES}.update_rejected"
+        return self._values(f"^{name.replace('.', '[.]')}$").get(name, 0)
+
+    def endpoints(self) -> dict[str, frozenset[Address]]:
+        """Each active cluster's addresses."""
+        body = request(self._admin, "GET", "/clusters", params={"format": "json"}).json()
+        return {
+            status["name"]: frozenset(map(_address, status.get("host_statuses", [])))
+            for status in body.get("cluster_statuses", [])
+        }
+
+    def active_requests(self, cluster: str) -> int:
+        """Requests that the cluster has not answered yet, those that wait for a connection included."""
+        values = self._values(f"^cluster[.]{cluster}[.]upstream_rq_(pending_)?active$")
+        return sum(values.values())
+
+    def counts(self, prefix: str, slower_than_ms: float) -> dict[str, ClusterCounts]:
+        """Counts of every cluster whose name starts with `prefix`; `slower_than_ms` is a bound of the histogram."""
+        wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|5xx|time)$"
+        params = {"format": "json", "histogram_buckets": "cumulative", "filter": wanted}
+        stats = request(self._admin, "GET", "/stats", params=params).json()["stats"]
+        values = {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
+        slow = _slow(stats, slower_than_ms)
+        clusters = {name.split(".")[1] for name in values}
+        return {
+            cluster: ClusterCounts(
+                requests=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
+                failed=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
+                slow=slow.get(f"cluster.{cluster}.upstream_rq_time", 0),
+            )
+            for cluster in sorted(clusters)
+        }
+
+    def _values(self, pattern: str) -> dict[str, int]:
+        stats = request(self._admin, "GET", "/stats", params={"format": "json", "filter": pattern}).json()["stats"]
+        return {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
+
+
+def _address(status: Mapping[str, Any]) -> Address:
+    address = status["address"]["socket_address"]
+    return address["address"], int(address["port_value"])
+
+
+def _slow(stats: list[dict[str, Any]], slower_than_ms: float) -> dict[str, int]:
+    """Histogram name -> observations above the bound."""
+    histograms = [found for stat in stats for found in stat.get("histograms", [])]
+    return {found["name"]: _above(found["buckets"], slower_than_ms) for found in histograms}
+
+
+def _above(buckets: list[dict[str, float]], bound: float) -> int:
+    total = max((bucket["cumulative"] for bucket in buckets), default=0)
+    below = max((b["cumulative"] for b in buckets if b["upper_bound"] <= bound), default=0)
+    return int(total - below)

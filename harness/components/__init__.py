@@ -1,0 +1,1 @@
+"""One file a component: a frozen recipe of how to start it, plus what runs inside it when it is ours."""
