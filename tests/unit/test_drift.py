@@ -78,11 +78,13 @@ def test_two_levels_are_judged_by_fishers_exact_test() -> None:
 
 
 def test_several_levels_pay_for_being_several() -> None:
-    old = pd.Series(["a"] * 30 + ["b"] * 970)
-    new = pd.Series(["a"] * 12 + ["b"] * 188)
-    split = [side.where(np.arange(len(side)) % 2 == 0, side + "2") for side in (old, new)]
+    """Three levels are three tests: the evidence of the first is worth a third."""
+    old = pd.Series(["a"] * 30 + ["b"] * 485 + ["c"] * 485)
+    new = pd.Series(["a"] * 12 + ["b"] * 94 + ["c"] * 94)
 
-    assert levels_p_value(*split) > levels_p_value(old, new)
+    exact = fisher_exact([[30, 970], [12, 188]], alternative="less").pvalue
+
+    assert levels_p_value(old, new) == pytest.approx(3 * 2 * exact)
 
 
 def test_the_same_values_in_both_frames_are_no_evidence() -> None:
