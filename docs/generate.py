@@ -1,6 +1,6 @@
 """Writes the generated blocks of docs/cli.md and docs/configuration.md from the code; --check only compares.
 
-    python docs/generate.py [--check]
+python docs/generate.py [--check]
 """
 
 from __future__ import annotations

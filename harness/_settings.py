@@ -30,7 +30,16 @@ EntryPoint = Annotated[
     str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"), Expected('"module:function", such as "my_model:train"')
 ]
 Label = Annotated[
-    str | int | float | bool, Expected('a label, such as "yes" or 1, or a threshold, such as ">= 5", in quotes')
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) in (int, bool) else value),
+    Field(min_length=1),
+    Expected('a label of the target, such as "yes" or 1'),
+]
+Number = Annotated[float, Field(allow_inf_nan=False), Expected("a number")]
+Columns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    Expected('a list of column names, such as ["sex", "region"]'),
 ]
 Steps = Annotated[
     tuple[Annotated[int, Field(ge=1, le=100)], ...],
@@ -70,16 +79,19 @@ class DataSettings(Section):
 
     file: FilePath | None = Field(None, description="a CSV (UTF-8, with a header) or Parquet file")
     target: Text | None = Field(None, description="the column to predict")
-    task: Annotated[Literal["classification", "regression"], Expected("classification or regression")] | None = Field(
-        None,
-        description="what kind of prediction; classification if the target has two values, or if `positive` is set",
+    task: Annotated[Literal["classification", "regression"], Expected("classification or regression")] = Field(
+        "classification", description="what kind of prediction"
+    )
+    threshold: Number | None = Field(
+        None, description="makes two classes of a numeric target: positive from this value on"
     )
     positive: Label | None = Field(
-        None, description="the target's positive class: a label, or a threshold that makes two classes of a number"
+        None, description="the label of the positive class; the last of the two in sorted order if unset"
     )
-    slice: Text | None = Field(None, description="the column whose groups the gate compares (worst-slice line)")
+    slices: Columns = Field((), description="columns whose groups the gate judges apart (worst slice)")
+    ignore: Columns = Field((), description="columns that are not features")
     drift: Text | None = Field(
-        None, description='a condition on the rows that defines the shifted window, such as "age >= 60" (pandas query)'
+        None, description='a condition on the rows that makes the shifted window, such as "age >= 60" (pandas query)'
     )
 
 
@@ -88,6 +100,9 @@ class TrainSettings(Section):
 
     entry: EntryPoint | None = Field(
         None, description="your `def train(features, target, **params)`, which returns a fitted estimator"
+    )
+    features: Annotated[Literal["engineered", "raw"], Expected("engineered or raw")] = Field(
+        "engineered", description="what your function is given: the transformed columns, or those of the file"
     )
     baseline: Params = Field({}, description="keyword arguments for the first version")
     candidate: Params = Field({}, description="keyword arguments for the second version")
@@ -99,17 +114,22 @@ class SLOSettings(Section):
     """What the served model promises; a canary that breaks it is rolled back."""
 
     errors: Share = Field(0.01, description="largest share of requests that may fail")
-    slower_than_ms: Positive = Field(50.0, description="a request that takes longer is slow; a bound of the histogram")
+    slower_than_ms: Positive = Field(
+        50.0, description="a request that takes longer is slow; one of the bounds of the gateway's histogram"
+    )
     slow: Share = Field(0.05, description="largest share of requests that may be slow")
 
 
 class GateSettings(Section):
     """What the candidate must show before it may be promoted."""
 
-    margin: Margin = Field(0.02, description="how much worse than the champion the metric may plausibly be")
-    calibration: Share = Field(0.1, description="largest expected calibration error (classification)")
-    slice_margin: Margin = Field(0.05, description="how much worse than the champion the worst slice may be")
-    latency_ms: Positive = Field(20.0, description="largest median of a single-row prediction, in milliseconds")
+    margin: Margin = Field(0.01, description="how much worse than the champion the metric may plausibly be")
+    min_metric: Annotated[float, Field(ge=-1, le=1), Expected("a number from -1 to 1")] = Field(
+        0.55, description="the least AUC (regression: R2) on its own"
+    )
+    max_calibration_error: Share = Field(0.05, description="largest expected calibration error")
+    slice_margin: Margin = Field(0.10, description="how far below the overall metric the worst slice may be")
+    max_latency_ms: Positive = Field(10.0, description="largest p95 of predicting a single row, in milliseconds")
 
 
 class LoadSettings(Section):

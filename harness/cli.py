@@ -60,8 +60,11 @@ def run(
     data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Your data: CSV or Parquet.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="The column to predict.")] = None,
     task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="classification or regression.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", metavar="NUMBER", help="Makes two classes of a numeric target.")
+    ] = None,
     positive: Annotated[
-        str | None, typer.Option("--positive", metavar="LABEL", help='Positive class: a label, or ">= 5".')
+        str | None, typer.Option("--positive", metavar="LABEL", help="The label of the positive class.")
     ] = None,
     train: Annotated[
         str | None, typer.Option("--train", metavar="MODULE:FUNCTION", help="Your training function.")
@@ -81,6 +84,7 @@ def run(
         "--data": data,
         "--target": target,
         "--task": task,
+        "--threshold": threshold,
         "--positive": positive,
         "--train": train,
         "--name": name,

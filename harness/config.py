@@ -28,6 +28,7 @@ from harness._settings import (
     expected_words,
 )
 from harness.errors import ConfigError
+from harness.lifecycle.slo import SLO
 
 __all__ = [
     "DATA_SUFFIXES",
@@ -56,6 +57,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--data": ("data", "file"),
     "--target": ("data", "target"),
     "--task": ("data", "task"),
+    "--threshold": ("data", "threshold"),
     "--positive": ("data", "positive"),
     "--train": ("train", "entry"),
 }
@@ -160,19 +162,29 @@ def _resolve(table: dict[str, Any], root: Path) -> None:
 def _check_together(settings: Settings, where: _Places) -> None:
     data = settings.data
     if data.file is None:
-        for key in ("target", "task", "positive", "slice", "drift"):
+        for key in sorted(data.model_fields_set - {"file"}):
             if getattr(data, key) is not None:
                 raise where.wrong("data", key, "needs a data file: [data] file, or --data FILE")
     else:
         _check_data_file(data.file, where)
         if data.target is None:
             raise where.wrong("data", "file", "needs the column to predict: [data] target, or --target COLUMN")
-    if data.task == "regression" and data.positive is not None:
-        raise where.wrong("data", "positive", "is for classification, but the task is regression")
+    for key in ("threshold", "positive") if data.task == "regression" else ():
+        if getattr(data, key) is not None:
+            raise where.wrong("data", key, "is for classification, but the task is regression")
+    _check_slo(settings.slo, where)
     steps = settings.load.steps
     if list(steps) != sorted(set(steps)) or steps[-1] != 100:
         words = expected_words(LoadSettings, "steps")
         raise where.wrong("load", "steps", f"expected {words}, got {list(steps)}")
+
+
+def _check_slo(slo: SLOSettings, where: _Places) -> None:
+    try:
+        SLO(**slo.model_dump())
+    except ConfigError as error:
+        key, _, reason = error.message.removeprefix("slo.").partition(": ")
+        raise where.wrong("slo", key, reason) from None
 
 
 def _check_data_file(file: Path, where: _Places) -> None:
