@@ -1,0 +1,182 @@
+"""The embedded world: the real programs as processes of this machine, started when a scenario first needs them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from harness.backends.backend import Capability, Part, Progress
+from harness.backends.document import InferenceService
+from harness.backends.embedded.controller import Controller
+from harness.backends.embedded.starter import Running, Starter
+from harness.backends.embedded.warmth import Warmth
+from harness.backends.status import Status
+from harness.clients.promql import PromQL
+from harness.components.gateway import gateway
+from harness.components.mlflow import mlflow
+from harness.components.prometheus import missing_prometheus, prometheus
+from harness.errors import CapabilityMissing, StepFailed, WaitTimeout
+from harness.report.record import ComponentRecord, RevisionCounts
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+from harness.runtime.job import ProgressReader, read_answer
+from harness.runtime.supervisor import Supervisor
+from harness.runtime.wait import wait
+
+START_S = 60.0
+
+
+class EmbeddedBackend:
+    """Starts each part once, on demand or ahead of time; `warmth` may be shared by the platforms of one session."""
+
+    name = "embedded"
+
+    def __init__(self, folder: Path, events: EventLog, *, warmth: Warmth | None = None) -> None:
+        self.folder = folder
+        self.events = events
+        self.supervisor = Supervisor(folder, events)
+        self.supervisor.__enter__()
+        self.warmth = warmth or Warmth(self.supervisor)
+        self._running: dict[str, Running] = {}
+        self._controller: Controller | None = None
+        self._locks = {part: threading.Lock() for part in Part}
+        self._jobs = 0
+
+    def missing(self) -> dict[Capability, str]:
+        reason = missing_prometheus()
+        return {Capability.METRICS: reason} if reason else {}
+
+    def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
+        starters: dict[Part, Callable[[Deadline], None]] = {
+            Part.TRACKING: self._start_tracking,
+            Part.SERVING: self._start_serving,
+            Part.METRICS: self._start_metrics,
+            Part.DRIFT: lambda _: self.warmth.start_drift(),
+        }
+        chosen = list(dict.fromkeys(parts))
+        with ThreadPoolExecutor(len(chosen)) as pool:
+            for done in [pool.submit(starters[part], deadline) for part in chosen]:
+                done.result()
+
+    @property
+    def tracking_uri(self) -> str:
+        self._start_tracking(Deadline.after(START_S))
+        return self._running["mlflow"].url()
+
+    @property
+    def gateway_url(self) -> str:
+        self._start_gateway(Deadline.after(START_S))
+        return self._running["envoy"].url()
+
+    @property
+    def access_log(self) -> Path:
+        return self.supervisor.log_path("access").with_suffix(".jsonl")
+
+    def work(
+        self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        with self._locks[Part.DRIFT]:
+            self._jobs += 1
+            result = self.folder / "jobs" / f"{self._jobs:02}-{name}.json"
+        result.parent.mkdir(exist_ok=True)
+        nursery = self.warmth.nursery_for(target)
+        child = self.supervisor.fork(
+            name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True
+        )
+        reader = ProgressReader(result, progress or (lambda line: None))
+        try:
+            wait(lambda: reader.read() or child.poll() is not None, what=name, deadline=deadline)
+        except WaitTimeout as error:
+            raise StepFailed(f"{name}: still running at its deadline.\n{child.tail()}") from error
+        finally:
+            self.supervisor.stop(child)
+        reader.read()
+        if not result.exists():
+            raise StepFailed(f"{name}: ended with exit code {child.poll()} without an answer.\n{child.tail()}")
+        return read_answer(result)
+
+    def step_python(self) -> str | None:
+        return str(self.warmth.nursery().warm_python(self.folder))
+
+    def apply(self, document: InferenceService) -> None:
+        self._serving().apply(document)
+
+    def status(self, namespace: str, name: str) -> Status:
+        return self._serving().status(namespace, name)
+
+    def wait_ready(self, namespace: str, name: str, deadline: Deadline) -> None:
+        self._serving().wait_ready(namespace, name, deadline)
+
+    def delete(self, namespace: str, name: str, deadline: Deadline) -> None:
+        self._serving().delete(namespace, name, deadline)
+
+    def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
+        return self._serving().counts(namespace, name, slower_than_ms)
+
+    def query(self, promql: str) -> dict[str, float]:
+        return self._promql().query(promql)
+
+    def query_range(self, promql: str, start_s: float, end_s: float, step_s: float) -> dict[str, list[tuple[float, float]]]:
+        return self._promql().query_range(promql, start_s, end_s, step_s)
+
+    def components(self) -> list[ComponentRecord]:
+        return [
+            ComponentRecord(
+                name=running.component.name,
+                version=running.component.version,
+                ready_s=running.ready_s,
+                address=running.url(running.component.ports[0]),
+                log=f"logs/{running.component.name}.log",
+            )
+            for running in self._running.values()
+        ]
+
+    def close(self) -> None:
+        try:
+            if self._controller is not None:
+                self._controller.close()
+        finally:
+            self.supervisor.close()
+
+    def _start_tracking(self, deadline: Deadline) -> None:
+        with self._locks[Part.TRACKING]:
+            if "mlflow" not in self._running:
+                self._bring_up(mlflow(), deadline)
+
+    def _start_gateway(self, deadline: Deadline) -> None:
+        with self._locks[Part.SERVING]:
+            if "envoy" not in self._running:
+                self._bring_up(gateway(access_log=self.access_log), deadline)
+
+    def _start_serving(self, deadline: Deadline) -> None:
+        self.warmth.nursery()
+        self._start_gateway(deadline)
+
+    def _start_metrics(self, deadline: Deadline) -> None:
+        if reason := missing_prometheus():
+            raise CapabilityMissing(Capability.METRICS.value, hint=reason)
+        self._start_gateway(deadline)
+        with self._locks[Part.METRICS]:
+            if "prometheus" not in self._running:
+                self._bring_up(prometheus(envoy_admin=self._running["envoy"].ports["admin"]), deadline)
+
+    def _bring_up(self, component: Any, deadline: Deadline) -> None:
+        starter = Starter(self.supervisor, self.events, self.folder / "components", self.warmth.nursery())
+        running = starter.start(component, deadline)
+        self._running[component.name] = running
+        self.supervisor.set_address(component.name, running.url(component.ports[0]))
+
+    def _serving(self) -> Controller:
+        if self._controller is None:
+            self._start_gateway(Deadline.after(START_S))
+            self._controller = Controller(
+                self.supervisor, self.warmth.nursery(), self._running["envoy"], self.tracking_uri, self.events, self.folder
+            )
+        return self._controller
+
+    def _promql(self) -> PromQL:
+        self._start_metrics(Deadline.after(START_S))
+        return PromQL(self._running["prometheus"].url())

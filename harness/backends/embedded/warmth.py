@@ -1,0 +1,58 @@
+"""What is kept warm in the embedded world: one nursery for training and serving, one for drift."""
+
+from __future__ import annotations
+
+import threading
+
+from harness.lifecycle import drift
+from harness.runtime.nursery import Nursery
+from harness.runtime.supervisor import Supervisor
+
+DRIFT_JOBS = "harness.lifecycle.drift:"
+PRELOAD = (
+    "mlflow.server.fastapi_app",
+    "mlflow.sklearn",
+    "sklearn.ensemble",
+    "kserve",
+    "harness.components.model_server",
+    "harness.lifecycle.sampling",
+    "pandera.pandas",
+    "optuna",
+    "kfp.compiler",
+    "kfp.local",
+    "kfp.dsl.executor_main",
+)
+ENV = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "OMP_NUM_THREADS": "1",  # forked workers share two cores; a thread pool each would only fight
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+class Warmth:
+    """Starts each nursery when it is first asked for; several platforms of one session may share them."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._nurseries: dict[str, Nursery] = {}
+        self._lock = threading.Lock()
+
+    def nursery(self) -> Nursery:
+        """The nursery of training, tracking and serving."""
+        return self._get("nursery", PRELOAD)
+
+    def start_drift(self) -> Nursery:
+        """The nursery of drift checks; Evidently's import takes seconds, so it is worth starting early."""
+        return self._get("nursery-drift", drift.PRELOAD)
+
+    def nursery_for(self, target: str) -> Nursery:
+        """The nursery that has what a job needs."""
+        return self.start_drift() if target.startswith(DRIFT_JOBS) else self.nursery()
+
+    def _get(self, name: str, preload: tuple[str, ...]) -> Nursery:
+        with self._lock:
+            if name not in self._nurseries:
+                self._nurseries[name] = self._supervisor.nursery(name, preload, env=ENV)
+            return self._nurseries[name]

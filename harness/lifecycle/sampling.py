@@ -1,0 +1,71 @@
+"""Samples of held-out rows: as requests for a load, and as windows of traffic for the drift check.
+
+Runs as a job in a warm process, because it reads Parquet.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import DataError
+from harness.runtime.job import answer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OFFLINE = "offline_prediction"
+
+
+def main(spec_json: str, result_path: str) -> None:
+    """Job: draw samples of held-out rows.
+
+    Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows", "where"?: pandas query}],
+    "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
+    Answer: {"samples": {name: {"rows": [[...]], "offline": [...]}}}; a sample is at most as long as what it draws from.
+    """
+    answer(result_path, lambda: _draw_all(json.loads(spec_json)))
+
+
+def _draw_all(spec: dict[str, Any]) -> dict[str, Any]:
+    import pandas as pd
+
+    frame = pd.read_parquet(spec["heldout"])
+    drawn = {sample["name"]: _draw(frame, sample, spec["seed"]) for sample in spec["samples"]}
+    if target := spec.get("reference"):
+        taken = [index for s in spec["samples"] if not s.get("where") for index in drawn[s["name"]].index]
+        _renamed(frame.drop(index=taken), spec["features"]).to_parquet(target)
+    if requests := spec.get("requests"):
+        _write_requests(drawn[requests["sample"]], spec["features"], Path(requests["path"]))
+    return {"samples": {name: _as_json(rows, spec["features"]) for name, rows in drawn.items()}}
+
+
+def _draw(frame: pd.DataFrame, sample: dict[str, Any], seed: int) -> pd.DataFrame:
+    try:
+        source = frame.query(sample["where"]) if sample.get("where") else frame
+    except Exception as error:  # noqa: BLE001 - pandas raises whatever the user's expression provokes
+        raise DataError(f"the condition {sample['where']!r} cannot be evaluated: {error}") from error
+    if source.empty:
+        raise DataError(f"the condition {sample['where']!r} matches none of the {len(frame)} held-out rows")
+    return source.sample(min(sample["rows"], len(source)), random_state=seed)
+
+
+def _renamed(frame: pd.DataFrame, features: list[str]) -> pd.DataFrame:
+    return frame[[*features, OFFLINE]].rename(columns={OFFLINE: "prediction"})
+
+
+def _as_json(rows: pd.DataFrame, features: list[str]) -> dict[str, Any]:
+    return {"rows": _table(rows, features), "offline": rows[OFFLINE].tolist()}
+
+
+def _write_requests(rows: pd.DataFrame, features: list[str], path: Path) -> None:
+    lines = (json.dumps({"instances": [row]}) + "\n" for row in _table(rows, features))
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _table(rows: pd.DataFrame, features: list[str]) -> list[list[Any]]:
+    """The rows as Python values, exactly; a missing value is None."""
+    values = rows[features].astype(object)
+    table: list[list[Any]] = values.where(values.notna(), None).to_numpy().tolist()
+    return table

@@ -1,0 +1,331 @@
+"""The platform, as scenarios use it: train, deploy, load, compare, drift, query, on any backend."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.backends.backend import Backend, Part
+from harness.backends.document import parse
+from harness.clients.mlflow import MLflowClient
+from harness.errors import CapabilityMissing, GateRefused
+from harness.lifecycle.dataset import Dataset
+from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
+from harness.load.generator import Load, LoadSpec
+from harness.load.ledger import Ledger
+from harness.model_version import ModelVersion
+from harness.report.record import DriftRecord, GateRecord, LoadRecord, SmokeRecord
+from harness.run import Run
+from harness.runtime.clock import Deadline
+from harness.runtime.events import Listener
+from harness.service import READY_S, Service, inference_service
+
+TRAINING_S = 300.0
+JOB_S = 120.0
+PRODUCTION = "production"
+STAGING = "staging"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of traffic to compare with the reference: held-out rows, all or those that match `where`."""
+
+    name: str
+    where: str | None = None
+    rows: int = 400
+    expected: bool | None = None
+
+
+class Platform:
+    """One platform of one run; a context manager that stops what it started and writes the run's record."""
+
+    def __init__(self, backend: Backend, run: Run, *, seed: int = 0) -> None:
+        self.backend = backend
+        self.run = run
+        self.seed = seed
+        self._loads = 0
+        self._trainings = 0
+
+    @classmethod
+    @contextmanager
+    def up(cls, folder: Path, *, listener: Listener | None = None, deadline: Deadline | None = None) -> Iterator[Platform]:
+        """An embedded platform with every part started, in a run folder of its own."""
+        from harness.backends.embedded.backend import EmbeddedBackend
+
+        run = Run(folder, title="A platform that is kept up", backend=EmbeddedBackend.name)
+        if listener:
+            run.events.listen(listener)
+        with cls(EmbeddedBackend(folder, run.events), run) as platform:
+            platform.start(Part.TRACKING, Part.SERVING, deadline=deadline)
+            if why := platform.missing(Part.METRICS):
+                run.events.emit("capability.missing", "metrics", why, level="warning")
+            else:
+                platform.start(Part.METRICS, deadline=deadline)
+            yield platform
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Stop everything, then write the run's record and report."""
+        try:
+            self.run.record.components = self.backend.components()
+        finally:
+            self.backend.close()
+            self.run.finish(error)
+
+    def start(self, *parts: Part, deadline: Deadline | None = None) -> None:
+        """Start parts of the platform ahead of their first use, in parallel."""
+        self.backend.start(parts, deadline or Deadline.after(READY_S))
+
+    def missing(self, part: Part) -> str:
+        """Why a part cannot be had here and how to get it; empty if it can."""
+        return {capability.value: reason for capability, reason in self.backend.missing().items()}.get(part.value, "")
+
+    @property
+    def registry(self) -> MLflowClient:
+        """The model registry and tracking server."""
+        return MLflowClient(self.backend.tracking_uri)
+
+    def train(
+        self,
+        dataset: Dataset,
+        *,
+        estimator: str = "decision-tree",
+        train: str | None = None,
+        trials: int = 0,
+        space: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        deadline: Deadline | None = None,
+        **params: Any,
+    ) -> ModelVersion:
+        """Run the training pipeline on a data set and register the result as a new version, alias `candidate`.
+
+        `train` is your own "module:function" instead of a built-in estimator; `params` are its hyper-parameters.
+        Errors: DataError for the data, TrainingFailed with the cause for the training.
+        """
+        self._trainings += 1
+        spec = TrainingSpec(
+            dataset=dataset,
+            model_name=dataset.name,
+            tracking_uri=self.backend.tracking_uri,
+            experiment=dataset.name,
+            run_folder=str(self.run.folder),
+            name=name or f"training-{self._trainings}",
+            estimator=train or estimator,
+            params=params,
+            space=space,
+            trials=trials,
+            step_python=self.backend.step_python(),
+            source_root=os.getcwd() if train else None,
+        )
+        return self.run_pipeline(spec, deadline=deadline)
+
+    def run_pipeline(self, spec: TrainingSpec, *, deadline: Deadline | None = None) -> ModelVersion:
+        """Run the training pipeline as a spec says."""
+        deadline = deadline or Deadline.after(TRAINING_S)
+        answer = self.backend.work(
+            "harness.lifecycle.pipeline:main",
+            spec.to_json(),
+            name=f"pipeline-{spec.name}",
+            deadline=deadline,
+            progress=lambda line: self.run.progress(spec.name, f"{line['task']}: {line['status']}"),
+        )
+        result = PipelineResult.model_validate(answer)
+        self.run.record.pipelines.append(result.run)
+        self.run.record.models.append(result.model)
+        return ModelVersion(spec.dataset, result)
+
+    def judge(
+        self, candidate: ModelVersion, champion: ModelVersion | None = None, *, policy: GatePolicy | None = None
+    ) -> GateRecord:
+        """Hold a candidate against the promotion gate, and against the champion if there is one."""
+        spec = GateSpec(
+            model_name=candidate.name,
+            candidate=candidate.version,
+            champion=champion.version if champion else None,
+            tracking_uri=self.backend.tracking_uri,
+            heldout=candidate.result.heldout,
+            dataset=candidate.dataset,
+            policy=policy or GatePolicy(),
+        )
+        name = f"gate-v{candidate.version}"
+        answer = self.backend.work("harness.lifecycle.gate:main", spec.to_json(), name=name, deadline=Deadline.after(JOB_S))
+        record = GateRecord.model_validate(answer)
+        self.run.record.gates.append(record)
+        return record
+
+    def promote(self, candidate: ModelVersion, alias: str, *, gate: GateRecord | None = None) -> None:
+        """Move an alias (`staging`, `champion`) to a version; raises GateRefused if `gate` did not pass."""
+        if gate is not None and not gate.passed:
+            failed = "; ".join(f"{x.name}: {x.observed}, required {x.required}" for x in gate.lines if not x.passed)
+            raise GateRefused(f"{candidate.name} v{candidate.version} may not become {alias}: {failed}.")
+        self.registry.set_alias(candidate.name, alias, candidate.version)
+        self._note_aliases(candidate.name)
+        self.run.events.emit("registry.alias", candidate.name, f"{alias} -> version {candidate.version}")
+
+    def deploy(
+        self,
+        model: ModelVersion,
+        *,
+        name: str | None = None,
+        namespace: str = PRODUCTION,
+        replicas: int = 1,
+        deadline: Deadline | None = None,
+    ) -> Service:
+        """Serve a model version as an InferenceService and wait until it is ready."""
+        document = inference_service(model, name=name or model.name, namespace=namespace, replicas=replicas)
+        return self.apply(document, model=model, deadline=deadline)
+
+    def apply(
+        self,
+        document: Mapping[str, Any] | str | Path,
+        *,
+        model: ModelVersion | None = None,
+        deadline: Deadline | None = None,
+    ) -> Service:
+        """Apply an InferenceService document (mapping, YAML text or file) and wait until it is ready.
+
+        `model` is the version that the document serves; a load takes its payloads from there.
+        """
+        parsed = parse(document)
+        self.backend.apply(parsed)
+        service = Service(self.backend, self.run, parsed.to_dict(), model=model)
+        self.backend.wait_ready(service.namespace, service.name, deadline or Deadline.after(READY_S))
+        return service
+
+    def sample(self, model: ModelVersion, samples: Sequence[Mapping[str, Any]], **options: Any) -> dict[str, Any]:
+        """Held-out rows of a model's data set with its offline predictions; see harness.lifecycle.sampling."""
+        spec = {
+            "heldout": model.result.heldout,
+            "features": model.features,
+            "seed": self.seed,
+            "samples": list(samples),
+            **options,
+        }
+        return self.job("harness.lifecycle.sampling:main", spec, name="sampling")["samples"]  # type: ignore[no-any-return]
+
+    def smoke(self, service: Service, model: ModelVersion, *, rows: int = 50, tolerance: float = 1e-9) -> SmokeRecord:
+        """Ask a service for held-out rows in both protocols and compare with the offline model's predictions."""
+        drawn = self.sample(model, [{"name": "smoke", "rows": rows}])["smoke"]
+        protocols = ("v1", "v2")
+        differences = [
+            abs(served - offline)
+            for protocol in protocols
+            for served, offline in zip(
+                service.predict(drawn["rows"], protocol=protocol), drawn["offline"], strict=True
+            )
+        ]
+        record = SmokeRecord(
+            service=f"{service.namespace}/{service.name}",
+            rows=len(drawn["rows"]),
+            protocols=list(protocols),
+            mismatches=sum(difference > tolerance for difference in differences),
+            largest_difference=max(differences),
+        )
+        self.run.record.smoke.append(record)
+        return record
+
+    @contextmanager
+    def load(
+        self, service: Service, *, rps: float, model: ModelVersion | None = None, rows: int = 500, max_s: float = 600.0
+    ) -> Iterator[Load]:
+        """Offer `rps` requests a second to a service while the block lasts; at its end every request is accounted for.
+
+        The payloads are held-out rows of `model` (default: the version that the service was deployed with).
+        """
+        self._loads += 1
+        folder = self.run.folder / "loads" / f"load-{self._loads}"
+        folder.mkdir(parents=True)
+        requests = {"sample": "load", "path": str(folder / "requests.jsonl")}
+        self.sample(model or service.require_model(), [{"name": "load", "rows": rows}], requests=requests)
+        spec = LoadSpec(
+            name=folder.name,
+            url=self.backend.gateway_url,
+            host=service.host,
+            path=f"/v1/models/{service.name}:predict",
+            payload=folder / "requests.jsonl",
+            rps=rps,
+            max_s=max_s,
+        )
+        load = Load(spec, folder, self.backend.supervisor, self.backend.access_log)
+        load.start(Deadline.after(READY_S))
+        try:
+            yield load
+        finally:
+            ledger = load.stop(Deadline.after(READY_S))
+            self.run.record.loads.append(_load_record(ledger, spec, service, self.run.folder))
+
+    def drift(
+        self, service: Service, model: ModelVersion, windows: Sequence[Window], *, html: bool = True
+    ) -> list[DriftRecord]:
+        """Replay windows of held-out rows through a service and compare each with the training reference."""
+        folder = self.run.folder / "drift"
+        folder.mkdir(exist_ok=True)
+        reference = folder / "reference.parquet"
+        samples = [{"name": w.name, "rows": w.rows, "where": w.where} for w in windows]
+        drawn = self.sample(model, samples, reference=str(reference))
+        spec = {
+            "reference": str(reference),
+            "windows": [
+                {
+                    "name": window.name,
+                    "columns": model.features,
+                    "rows": drawn[window.name]["rows"],
+                    "predictions": service.predict(drawn[window.name]["rows"]),
+                    "expected": window.expected,
+                    "html": str(folder / f"{window.name}.html") if html else None,
+                }
+                for window in windows
+            ],
+        }
+        answer = self.job("harness.lifecycle.drift:main", spec, name="drift")
+        records = [DriftRecord.model_validate(record) for record in answer["drift"]]
+        self.run.record.drift.extend(records)
+        return records
+
+    def query(self, promql: str) -> dict[str, float]:
+        """An instant PromQL query on the platform's Prometheus: label set -> value."""
+        if why := self.missing(Part.METRICS):
+            raise CapabilityMissing("metrics", hint=why)
+        return self.backend.query(promql)
+
+    def job(self, target: str, spec: Mapping[str, Any], *, name: str, deadline: Deadline | None = None) -> dict[str, Any]:
+        """Run "module:function" as a job in a warm process."""
+        deadline = deadline or Deadline.after(JOB_S)
+        return self.backend.work(target, json.dumps(spec), name=name, deadline=deadline)
+
+    def _note_aliases(self, name: str) -> None:
+        """Bring the record's aliases up to the registry's."""
+        aliases = self.registry.aliases(name)
+        for model in self.run.record.models:
+            if model.name == name:
+                model.aliases = sorted(alias for alias, version in aliases.items() if version == model.version)
+
+
+def _load_record(ledger: Ledger, spec: LoadSpec, service: Service, folder: Path) -> LoadRecord:
+    return LoadRecord(
+        name=ledger.name,
+        service=f"{service.namespace}/{service.name}",
+        target_rps=spec.rps,
+        achieved_rps=ledger.achieved_rps,
+        started_at=ledger.started_at,
+        duration_s=ledger.duration_s,
+        sent=ledger.sent,
+        classes=ledger.classes,
+        unexplained=ledger.unexplained,
+        latency=ledger.latency,
+        series=ledger.series,
+        ledger=str(ledger.path.relative_to(folder)),
+    )

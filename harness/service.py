@@ -1,0 +1,169 @@
+"""A deployed InferenceService, as scenarios use it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.backends.document import parse
+from harness.clients.inference import InferenceClient
+from harness.errors import ConfigError, ServiceFailed
+from harness.lifecycle.driver import drive
+from harness.lifecycle.rollout import Canary, Outcome
+from harness.lifecycle.slo import SLO
+from harness.report.record import RevisionCounts, RolloutRecord
+from harness.runtime.clock import WALL, Deadline
+
+if TYPE_CHECKING:
+    from harness.backends.backend import Backend
+    from harness.model_version import ModelVersion
+    from harness.run import Run
+
+READY_S = 60.0
+ROLLOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How a rollout ended, why, and its record."""
+
+    outcome: Outcome
+    reason: str
+    record: RolloutRecord
+
+
+class Service:
+    """One InferenceService: answers predictions, takes a canary, is deleted."""
+
+    def __init__(
+        self, backend: Backend, run: Run, document: Mapping[str, Any], *, model: ModelVersion | None = None
+    ) -> None:
+        self._backend = backend
+        self._run = run
+        self.model = model
+        self.document: dict[str, Any] = copy.deepcopy(dict(document))
+        metadata = self.document["metadata"]
+        self.name: str = metadata["name"]
+        self.namespace: str = metadata["namespace"]
+        self.host = f"{self.name}-{self.namespace}.example.com"
+        self.client = InferenceClient(backend.gateway_url, model=self.name, host=self.host)
+
+    @property
+    def revision(self) -> str:
+        """The name of the revision that serves as the baseline."""
+        return str(self.document["spec"]["predictor"]["name"])
+
+    def require_model(self) -> ModelVersion:
+        """The model version that it was deployed with; a service from a bare document has none."""
+        if self.model is None:
+            raise ConfigError(f"service {self.name}: it was applied without model=, which a load takes its rows from")
+        return self.model
+
+    def predict(self, rows: Sequence[Any], *, protocol: str = "v1") -> list[float]:
+        """Predictions for rows (each a list in column order, or a mapping by column), through the gateway."""
+        return self.client.predict(rows, protocol=protocol)
+
+    def status(self) -> dict[str, Any]:
+        """The service's status as KServe writes it."""
+        return self._backend.status(self.namespace, self.name).to_dict()
+
+    def counts(self, slower_than_ms: float) -> list[RevisionCounts]:
+        """Cumulative requests, failures and slow requests of each revision, from the gateway."""
+        return self._backend.counts(self.namespace, self.name, slower_than_ms)
+
+    def apply(self, document: Mapping[str, Any], *, deadline: Deadline | None = None) -> None:
+        """Apply a changed document and wait until it is ready."""
+        self._backend.apply(parse(dict(document)))
+        self.document = copy.deepcopy(dict(document))
+        self._backend.wait_ready(self.namespace, self.name, deadline or Deadline.after(READY_S))
+
+    def canary(
+        self,
+        model: ModelVersion,
+        *,
+        steps: Sequence[int] = (10, 50, 100),
+        slo: SLO | None = None,
+        max_step_s: float = 60.0,
+        min_step_s: float = 1.0,
+        deadline: Deadline | None = None,
+    ) -> Rollout:
+        """Roll a model version out beside the one that serves, step by step, under the traffic that flows.
+
+        The service ends with the canary as its only revision (PROMOTED), or with the baseline (otherwise).
+        """
+        policy = Canary(slo=slo or SLO(), steps=tuple(steps), max_step_s=max_step_s, min_step_s=min_step_s)
+        port = CanaryPort(self, self._backend, model, policy.slo.slower_than_ms)
+        deadline = deadline or Deadline.after(ROLLOUT_S)
+        record = drive(policy, port, WALL, deadline, self._on_event)
+        self._run.record.rollouts.append(record)
+        return Rollout(Outcome(record.outcome), record.reason, record)
+
+    def delete(self) -> None:
+        """Drain and remove the service."""
+        self._backend.delete(self.namespace, self.name, Deadline.after(READY_S))
+
+    def _on_event(self, kind: str, words: str, data: dict[str, Any]) -> None:
+        self._run.events.emit(kind, f"{self.namespace}/{self.name}", words, **data)
+
+
+class CanaryPort:
+    """The rollout driver's hands: each call changes the service's document and returns when that is in effect."""
+
+    def __init__(self, service: Service, backend: Backend, model: ModelVersion, slower_than_ms: float) -> None:
+        self._service = service
+        self._backend = backend
+        self._slower_than_ms = slower_than_ms
+        self._predictor = predictor(model, replicas=service.document["spec"]["predictor"]["minReplicas"])
+        self.service = f"{service.namespace}/{service.name}"
+        self.baseline = service.revision
+        self.canary: str = self._predictor["name"]
+
+    def start_canary(self) -> None:
+        self.set_weight(0)
+        status = self._backend.status(self._service.namespace, self._service.name).to_dict()
+        for canary in status.get("canaryStatuses", []):
+            if canary["name"] == self.canary and not canary["ready"]:
+                raise ServiceFailed(f"canary {self.canary} is not ready: {canary.get('message', 'no reason given')}")
+
+    def set_weight(self, percent: int) -> None:
+        document = self._changed()
+        document["spec"]["canary"] = [{"predictor": self._predictor, "trafficPercent": percent}]
+        self._service.apply(document)
+
+    def promote(self) -> None:
+        document = self._changed()
+        document["spec"]["predictor"] = self._predictor
+        document["spec"].pop("canary", None)
+        self._service.apply(document)
+
+    def roll_back(self) -> None:
+        document = self._changed()
+        document["spec"].pop("canary", None)
+        self._service.apply(document)
+
+    def counts(self) -> list[RevisionCounts]:
+        return self._service.counts(self._slower_than_ms)
+
+    def _changed(self) -> dict[str, Any]:
+        return copy.deepcopy(self._service.document)
+
+
+def predictor(model: ModelVersion, *, replicas: int) -> dict[str, Any]:
+    """The predictor of a document that serves this model version."""
+    return {
+        "name": f"v{model.version}",
+        "minReplicas": replicas,
+        "model": {"modelFormat": {"name": "mlflow"}, "protocolVersion": "v2", "storageUri": model.uri},
+    }
+
+
+def inference_service(model: ModelVersion, *, name: str, namespace: str, replicas: int) -> dict[str, Any]:
+    """The serving.kserve.io/v1beta1 document that serves this model version."""
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"predictor": predictor(model, replicas=replicas)},
+    }
