@@ -92,7 +92,8 @@ def _bootstrap(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
 
 
 def _buckets() -> dict[str, Any]:
-    return {"match": {"prefix": "cluster."}, "buckets": [float(bound) for bound in LATENCY_BUCKETS_MS]}
+    # One bound above every timeout: what is slower than the last SLO bound must still be counted.
+    return {"match": {"prefix": "cluster."}, "buckets": [*map(float, LATENCY_BUCKETS_MS), 3.6e6]}
 
 
 def _listener(access_log: Path, max_request_bytes: int) -> dict[str, Any]:

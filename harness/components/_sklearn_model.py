@@ -1,0 +1,130 @@
+"""A model version, loaded and ready to answer: storageUri -> estimator, its columns, and one `answer` function.
+
+Heavy on purpose (mlflow, sklearn): imported by model servers and their nursery, never by the platform's own process.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+import sklearn
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from harness.components._columns import BadRequest, Column, Columns
+
+Input = np.ndarray | pd.DataFrame
+
+
+class CannotLoad(Exception):
+    """The model behind a storageUri cannot be served; one line."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded model. `answer` takes what `columns` made of a request: the positive class's probability, or predict."""
+
+    columns: Columns
+    estimator: Any
+    on_arrays: bool
+
+    def answer(self, data: Input) -> np.ndarray:
+        """[n] float64 answers; BadRequest if the estimator refuses the values."""
+        if self.on_arrays and isinstance(data, np.ndarray) and bool(np.isfinite(data).all()):
+            return _score(self.estimator)(data)
+        frame = self.columns.frame(data) if isinstance(data, np.ndarray) else data
+        try:
+            # assume_finite saves a pass over the data; where a value is missing, the estimator must say so itself.
+            with sklearn.config_context(assume_finite=False):
+                return _score(self.estimator)(frame)
+        except ValueError as error:
+            raise BadRequest(f"the model refuses these values: {str(error).splitlines()[0]}") from error
+
+
+def load(storage_uri: str, download_to: Path) -> ServedModel:
+    """Fetch the model version through MLflow, as KServe's storage initializer does, and load it."""
+    try:
+        folder = _fetch(storage_uri, download_to)
+        meta = Model.load(str(folder))
+        estimator = _estimator(folder, meta)
+        columns = _columns(meta, estimator)
+    except CannotLoad:
+        raise
+    except Exception as error:  # unpickling runs anybody's code: whatever it raises, this model cannot be served
+        reason = str(error).strip().splitlines() or [""]
+        raise CannotLoad(f"model {storage_uri} cannot be loaded: {type(error).__name__}: {reason[0]}") from error
+    return ServedModel(columns, estimator, _works_on_arrays(folder, meta, columns, estimator))
+
+
+def tune_for_single_rows() -> None:
+    """Settings of this process that take the fixed cost out of a one-row prediction."""
+    sklearn.set_config(assume_finite=True, skip_parameter_validation=True)
+    warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
+
+
+def _fetch(storage_uri: str, download_to: Path) -> Path:
+    if storage_uri.startswith("models:/"):
+        download_to.mkdir(parents=True, exist_ok=True)
+        try:
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=storage_uri, dst_path=str(download_to)))
+        except MlflowException as error:
+            raise CannotLoad(f"model {storage_uri} cannot be loaded: {error.message.splitlines()[0]}") from error
+    folder = Path(storage_uri.removeprefix("file://"))
+    if not (folder / "MLmodel").is_file():
+        raise CannotLoad(f"model {storage_uri} cannot be loaded: there is no MLmodel file in that folder")
+    return folder
+
+
+def _estimator(folder: Path, meta: Model) -> Any:
+    if "sklearn" in meta.flavors:
+        return mlflow.sklearn.load_model(str(folder))
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+def _columns(meta: Model, estimator: Any) -> Columns:
+    inputs = meta.signature.inputs if meta.signature is not None else None
+    if inputs is not None and inputs.has_input_names():
+        return Columns(tuple(Column(str(spec.name), _kind(spec)) for spec in inputs.inputs))
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        count = getattr(estimator, "n_features_in_", None)
+        if count is None:
+            raise CannotLoad("the model has neither a signature nor feature names: log it with a signature")
+        names = [f"input-{index}" for index in range(count)]
+    return Columns(tuple(Column(str(name), "double") for name in names))
+
+
+def _kind(spec: Any) -> str:
+    name = getattr(spec.type, "name", "")
+    return str(name) if name else "object"
+
+
+def _score(estimator: Any) -> Callable[[Input], np.ndarray]:
+    classes = getattr(estimator, "classes_", None)
+    if hasattr(estimator, "predict_proba") and classes is not None and len(classes) == 2:
+        return lambda data: np.asarray(estimator.predict_proba(data)[:, 1], dtype=np.float64)
+    return lambda data: np.asarray(estimator.predict(data), dtype=np.float64).reshape(-1)
+
+
+def _works_on_arrays(folder: Path, meta: Model, columns: Columns, estimator: Any) -> bool:
+    """Whether plain arrays give the very answers that a DataFrame gives, tried on the model's own input example."""
+    if not columns.numeric:
+        return False
+    try:
+        frame = meta.load_input_example(str(folder))
+        frame = frame[columns.names] if isinstance(frame, pd.DataFrame) else None
+        if frame is None or not np.isfinite(matrix := frame.to_numpy(dtype=np.float64)).all():
+            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return bool(np.array_equal(_score(estimator)(matrix), _score(estimator)(columns.frame(matrix))))
+    except Exception:  # an estimator may refuse arrays with any error: it is then served with DataFrames
+        return False

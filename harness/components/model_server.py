@@ -1,0 +1,120 @@
+"""The replica: a KServe model server for one model version, forked from the nursery or started with `python -m`.
+
+`serve` and `serve_transformer` take the configuration that `Replica.config` renders; they bind 127.0.0.1 on the given
+port (0: any), write {"port", "pid"} to the ready file once requests are answered, and return after SIGTERM has drained.
+Nothing heavy is imported with this module.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+CANNOT_LOAD = 3  # exit code: the model itself cannot be served, so starting again is of no use
+DRAIN_S = 20
+# What a nursery imports so that a forked replica need not; the estimators are what pickled pipelines ask for.
+PRELOAD = (
+    "harness.components._kserve_replica",
+    "harness.components.payload_logger",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.neighbors",
+    "sklearn.pipeline",
+    "sklearn.preprocessing",
+    "sklearn.tree",
+    "pydantic.v1",
+    "uvloop",
+    "httptools",
+)
+SERVE = "harness.components.model_server:serve"
+SERVE_TRANSFORMER = "harness.components.model_server:serve_transformer"
+
+
+@dataclass(frozen=True)
+class PayloadLog:
+    """Where CloudEvents of requests and responses go, and what they say of their origin."""
+
+    url: str
+    mode: Literal["all", "request", "response"]
+    service: str
+    namespace: str
+    component: str
+    endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process of a revision: the model's name in URLs, where it comes from, and where the address is told."""
+
+    model_name: str
+    storage_uri: str
+    folder: str
+    ready_file: str
+    tracking_uri: str = ""
+    port: int = 0
+    logger: PayloadLog | None = None
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able, for `serve`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TransformerReplica:
+    """One process of a transformer: the user's kserve.Model subclass in front of the weighted predictors."""
+
+    model_name: str
+    target: str
+    gateway_url: str
+    predictor_host: str
+    folder: str
+    ready_file: str
+    protocol: Literal["v1", "v2"] = "v1"
+    port: int = 0
+    search_path: str = ""
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able, for `serve_transformer`."""
+        return asdict(self)
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Load the model and answer until SIGTERM; SystemExit(3) with one line in the log if it cannot be loaded."""
+    from harness.components import _kserve_replica, _sklearn_model
+
+    logger = PayloadLog(**config["logger"]) if config["logger"] else None
+    replica = Replica(**{**config, "logger": logger})
+    try:
+        _kserve_replica.run_predictor(replica)
+    except _sklearn_model.CannotLoad as error:
+        _give_up(error)
+
+
+def serve_transformer(config: dict[str, Any]) -> None:
+    """Run the user's transformer until SIGTERM; SystemExit(3) with one line in the log if it cannot be loaded."""
+    from harness.components import _kserve_replica, _sklearn_model
+
+    try:
+        _kserve_replica.run_transformer(TransformerReplica(**config))
+    except _sklearn_model.CannotLoad as error:
+        _give_up(error)
+
+
+def _give_up(error: Exception) -> None:
+    print(error, file=sys.stderr, flush=True)
+    raise SystemExit(CANNOT_LOAD) from error
+
+
+def main(argv: list[str]) -> None:
+    """`python -m harness.components.model_server CONFIG.json`: the cold way, without a nursery."""
+    path = Path(argv[0])
+    config = json.loads(path.read_text(encoding="utf-8"))
+    (serve_transformer if "predictor_host" in config else serve)(config)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
