@@ -25,8 +25,12 @@ def rehearse_release(config: Path | None, flags: Mapping[str, Any], *, as_json: 
     from harness.rehearsal import rehearse
 
     screen = sys.stderr if as_json else sys.stdout
-    with sigterm_interrupts(), Progress(screen) as progress:
-        record = rehearse(settings, run_folder=folder, listener=progress)
+    try:
+        with sigterm_interrupts(), Progress(screen) as progress:
+            record = rehearse(settings, run_folder=folder, listener=progress)
+    except KeyboardInterrupt:
+        print(f"rehearse: interrupted; what was done is in {_page(folder)}", file=sys.stderr)
+        return 130
     print(verdict_lines(record, folder), file=screen)
     if as_json:
         print(record.model_dump_json())
@@ -43,9 +47,13 @@ def verdict_lines(record: RunRecord, folder: Path) -> str:
     lines += [f"skipped  {skip.step}: {skip.reason}" for skip in record.skips]
     if record.hint:
         lines.append(f"hint     {record.hint}")
-    page = folder / "index.html"
-    lines.append(f"report   {page if page.is_file() else folder}")
+    lines.append(f"report   {_page(folder)}")
     return "\n".join(lines)
+
+
+def _page(folder: Path) -> Path:
+    page = folder / "index.html"
+    return page if page.is_file() else folder
 
 
 @contextmanager

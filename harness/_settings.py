@@ -47,9 +47,7 @@ Steps = Annotated[
     Field(min_length=1),
     Expected("a rising list of percentages that ends with 100, such as [10, 50, 100]"),
 ]
-FilePath = Annotated[
-    Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value), Expected("a path in quotes")
-]
+FilePath = Annotated[Path, Field(strict=False), Expected("a path in quotes")]
 Params = Annotated[dict[str, Any], Expected("a table of the function's keyword arguments")]
 
 

@@ -167,10 +167,11 @@ def report(run: Run, reports: Reports = None, as_json: Json = False) -> None:
 
     Writes index.html from the run's run.json, and prints its path.
     """
-    from harness.report.render import load_record, render
     from harness.runtime.paths import find_run, runs_home
 
     folder = find_run(run, runs_home(reports))
+    from harness.report.render import load_record, render
+
     page = render(load_record(folder), folder)
     _print(json.dumps({"run": folder.name, "report": str(page)}) if as_json else str(page))
 

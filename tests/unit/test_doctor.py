@@ -1,0 +1,53 @@
+"""`rehearse doctor`: what is missing, and how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.doctor import NEEDS, Need, examine, package, program, table, usable
+
+
+def need(what: str, found: str | None, *, optional: bool = False) -> Need:
+    return Need("embedded", what, "the test", lambda: found, f"install {what}", optional)
+
+
+def test_a_backend_is_usable_when_all_that_is_not_optional_is_here() -> None:
+    """Prometheus may be missing: its steps are skipped. Envoy may not."""
+    assert usable(examine([need("Envoy", "1.40"), need("Prometheus", None, optional=True)]), "embedded")
+    assert not usable(examine([need("Envoy", None), need("Prometheus", "2.42", optional=True)]), "embedded")
+
+
+def test_what_is_missing_is_shown_with_how_to_get_it() -> None:
+    """One row is enough to act on."""
+    text = table(examine([need("Envoy", None), need("MLflow", "3.17.2")]))
+    assert "embedded: not usable yet" in text
+    assert "missing  Envoy           for the test. Hint: install Envoy" in text
+    assert "ok       MLflow          3.17.2" in text
+
+
+def test_a_program_counts_only_if_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A docker client without an engine is not Docker."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    tool = tmp_path / "some-tool"
+    tool.write_text('#!/bin/sh\necho "some-tool, version 2.42.0+ds (branch: x)"\n')
+    tool.chmod(0o755)
+    assert program("some-tool")() == "2.42.0+ds"
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    assert program("some-tool")() is None
+    assert program("no-such-tool")() is None
+
+
+def test_a_package_is_found_by_its_version() -> None:
+    """Without importing it."""
+    assert package("pytest")() == pytest.__version__
+    assert package("no-such-package")() is None
+
+
+def test_every_need_says_how_to_get_it() -> None:
+    """Doctor never leaves a user without a next step."""
+    assert {each.backend for each in NEEDS} == {"embedded", "containers", "kind", "kubernetes"}
+    for each in NEEDS:
+        assert each.how
+        assert each.why
