@@ -129,12 +129,14 @@ class RawColumns(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return hasattr(self, "feature_names_in_")
 
 
-def split(frame: pd.DataFrame, target: str, *, stratify: bool, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and held-out rows; the same rows for the same seed and data."""
+def split(
+    frame: pd.DataFrame, target: str, *, stratify: bool, seed: int, share: float = HELD_OUT
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training rows, and a `share` of rows held out; the same rows for the same seed and data."""
     from sklearn.model_selection import train_test_split
 
     classes = frame[target] if stratify else None
-    train, held_out = train_test_split(frame, test_size=HELD_OUT, random_state=seed, stratify=classes)
+    train, held_out = train_test_split(frame, test_size=share, random_state=seed, stratify=classes)
     return train.reset_index(drop=True), held_out.reset_index(drop=True)
 
 
