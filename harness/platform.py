@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.backends.backend import Backend, Part
+from harness.backends.backend import Backend, Capability, Part
 from harness.backends.document import parse
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused
@@ -58,15 +57,9 @@ class Platform:
         """An embedded platform with every part started, in a run folder of its own."""
         from harness.backends.embedded.backend import EmbeddedBackend
 
-        run = Run(folder, title="A platform that is kept up", backend=EmbeddedBackend.name)
-        if listener:
-            run.events.listen(listener)
-        with cls(EmbeddedBackend(folder, run.events), run) as platform:
-            platform.start(Part.TRACKING, Part.SERVING, deadline=deadline)
-            if why := platform.missing(Part.METRICS):
-                run.events.emit("capability.missing", "metrics", why, level="warning")
-            else:
-                platform.start(Part.METRICS, deadline=deadline)
+        run = Run(folder, title="A platform that is kept up", backend=EmbeddedBackend.name, listener=listener)
+        with run, cls(EmbeddedBackend(folder, run.events), run) as platform:
+            platform.start(Part.TRACKING, Part.SERVING, *platform.available(Part.METRICS), deadline=deadline)
             yield platform
 
     def __enter__(self) -> Self:
@@ -75,23 +68,30 @@ class Platform:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(error)
+        self.close()
 
-    def close(self, error: BaseException | None = None) -> None:
-        """Stop everything, then write the run's record and report."""
+    def close(self) -> None:
+        """Stop everything that the platform started."""
         try:
             self.run.record.components = self.backend.components()
         finally:
             self.backend.close()
-            self.run.finish(error)
 
     def start(self, *parts: Part, deadline: Deadline | None = None) -> None:
         """Start parts of the platform ahead of their first use, in parallel."""
         self.backend.start(parts, deadline or Deadline.after(READY_S))
 
-    def missing(self, part: Part) -> str:
-        """Why a part cannot be had here and how to get it; empty if it can."""
-        return {capability.value: reason for capability, reason in self.backend.missing().items()}.get(part.value, "")
+    def missing(self, capability: Capability) -> str:
+        """Why this backend lacks a capability here and how to get it; empty if it has it."""
+        return self.backend.missing().get(capability, "")
+
+    def available(self, *parts: Part) -> list[Part]:
+        """Those of the parts that can be had here; for each other one an event says why not."""
+        missing = {capability.value: reason for capability, reason in self.backend.missing().items()}
+        for part in parts:
+            if part.value in missing:
+                self.run.events.emit("capability.missing", part.value, missing[part.value], level="warning")
+        return [part for part in parts if part.value not in missing]
 
     @property
     def registry(self) -> MLflowClient:
@@ -116,30 +116,36 @@ class Platform:
         Errors: DataError for the data, TrainingFailed with the cause for the training.
         """
         self._trainings += 1
-        spec = TrainingSpec(
-            dataset=dataset,
-            model_name=dataset.name,
-            tracking_uri=self.backend.tracking_uri,
-            experiment=dataset.name,
-            run_folder=str(self.run.folder),
+        spec = self.training_spec(
+            dataset,
             name=name or f"training-{self._trainings}",
             estimator=train or estimator,
             params=params,
             space=space,
             trials=trials,
-            step_python=self.backend.step_python(),
-            source_root=os.getcwd() if train else None,
+            source_root=str(Path.cwd()) if train else None,
         )
         return self.run_pipeline(spec, deadline=deadline)
 
+    def training_spec(self, dataset: Dataset, **choices: Any) -> TrainingSpec:
+        """The spec of a training on this platform; `choices` are fields of TrainingSpec."""
+        return TrainingSpec(
+            dataset=dataset,
+            model_name=dataset.name,
+            tracking_uri=self.backend.tracking_uri,
+            experiment=dataset.name,
+            run_folder=str(self.run.folder),
+            step_python=self.backend.step_python(),
+            **choices,
+        )
+
     def run_pipeline(self, spec: TrainingSpec, *, deadline: Deadline | None = None) -> ModelVersion:
         """Run the training pipeline as a spec says."""
-        deadline = deadline or Deadline.after(TRAINING_S)
         answer = self.backend.work(
             "harness.lifecycle.pipeline:main",
             spec.to_json(),
             name=f"pipeline-{spec.name}",
-            deadline=deadline,
+            deadline=deadline or Deadline.after(TRAINING_S),
             progress=lambda line: self.run.progress(spec.name, f"{line['task']}: {line['status']}"),
         )
         result = PipelineResult.model_validate(answer)
@@ -297,7 +303,7 @@ class Platform:
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""
-        if why := self.missing(Part.METRICS):
+        if why := self.missing(Capability.METRICS):
             raise CapabilityMissing("metrics", hint=why)
         return self.backend.query(promql)
 

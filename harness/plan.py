@@ -1,0 +1,90 @@
+"""What a rehearsal will do, worked out from the settings before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.lifecycle.dataset import Dataset, high_utiliser
+from harness.lifecycle.sampling import AUTOMATIC
+from harness.lifecycle.slo import SLO
+from harness.lifecycle.spec import GatePolicy
+
+if TYPE_CHECKING:
+    from harness.config import Settings
+
+POOR_HEALTH = "poor_health == 1"
+BASELINE = "baseline"
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One version to train: a built-in estimator, or the user's "module:function"."""
+
+    name: str
+    estimator: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    trials: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The data, the two versions, and the promises that the release is held against."""
+
+    title: str
+    dataset: Dataset
+    baseline: Training
+    candidate: Training
+    shifted: str
+    features: str
+    deadline_s: float
+    source_root: str
+    gate: GatePolicy
+    slo: SLO
+    rps: float
+    steps: tuple[int, ...]
+    max_step_s: float
+    seed: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Plan:
+        """The plan that these settings ask for."""
+        dataset = _dataset(settings)
+        entry, train = settings.train.entry, settings.train
+        default = {} if entry else {"max_depth": 2}
+        return cls(
+            title=f"Release of {dataset.name}: train, gate, stage, canary, drift",
+            dataset=dataset,
+            baseline=Training(BASELINE, entry or "decision-tree", {**default, **train.baseline}),
+            candidate=Training(
+                CANDIDATE, entry or "gradient-boosting", train.candidate, trials=0 if entry else train.trials
+            ),
+            shifted=settings.data.drift or (POOR_HEALTH if settings.uses_default_data else AUTOMATIC),
+            features=train.features if entry else "engineered",
+            deadline_s=train.deadline_s,
+            source_root=str(settings.root),
+            gate=GatePolicy(**settings.gate.model_dump()),
+            slo=SLO(**settings.slo.model_dump()),
+            rps=settings.load.rps,
+            steps=settings.load.steps,
+            max_step_s=settings.load.step_deadline_s,
+            seed=settings.run.seed,
+        )
+
+
+def _dataset(settings: Settings) -> Dataset:
+    data = settings.data
+    if data.file is None:
+        return high_utiliser()
+    return Dataset(
+        name=settings.run.name,
+        source=str(data.file),
+        target=data.target or "",
+        task=data.task,
+        threshold=data.threshold,
+        positive=None if data.positive is None else str(data.positive),
+        slices=data.slices,
+        ignore=data.ignore,
+    )

@@ -1,0 +1,93 @@
+"""The pytest plug-in: the `platform` fixture, a run folder for each test, and skips for what a backend cannot do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import CapabilityMissing, StepFailed
+
+if TYPE_CHECKING:
+    from harness.backends.embedded.session import Session
+    from harness.platform import Platform
+
+BACKENDS = ("embedded",)
+_FAILURE = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("rehearsal", "rehearsing ML releases")
+    group.addoption("--backend", choices=BACKENDS, default="embedded", help="the world that scenarios run in")
+    group.addoption("--keep", action="store_true", help="keep the run folders of tests that passed, too")
+    group.addoption("--reports", default=None, help="folder of the run folders (default: REHEARSAL_RUNS or ./reports)")
+
+
+@pytest.fixture(scope="session")
+def rehearsal_session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    """What the platforms of this test session share: warm processes, never data."""
+    from harness.backends.embedded.session import Session
+    from harness.runtime.paths import runs_home
+
+    home = runs_home(request.config.getoption("--reports"))
+    home.mkdir(parents=True, exist_ok=True)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = Path(tempfile.mkdtemp(prefix=f"pytest-{worker}-", dir=home))
+    with Session(folder) as session:
+        yield session
+    if not any(folder.glob("*/run.json")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def platform(request: pytest.FixtureRequest, rehearsal_session: Session) -> Iterator[Platform]:
+    """A platform of this test's own.
+
+    A failed test keeps its run folder, with the report; a passed one only with --keep.
+    """
+    from harness.platform import Platform
+    from harness.run import Run
+
+    folder = rehearsal_session.folder / re.sub(r"[^\w.-]+", "-", request.node.name)[:80]
+    run = Run(folder, title=_title(request), backend=request.config.getoption("--backend"))
+    try:
+        with run, Platform(rehearsal_session.backend(folder, run.events), run) as running:
+            yield running
+            if reason := request.node.stash.get(_FAILURE, ""):
+                raise StepFailed(reason, hint=f"pytest {request.node.nodeid} --keep")
+    except StepFailed:
+        if _FAILURE not in request.node.stash:
+            raise
+    if _FAILURE not in request.node.stash and not request.config.getoption("--keep"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A capability that this world lacks makes the test a skip, with the reason and how to get it."""
+    try:
+        return (yield)
+    except CapabilityMissing as missing:
+        pytest.skip(f"{missing.message}: {missing.hint}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Remember why a test failed, so that its run's report can begin with that."""
+    report = yield
+    if report.when == "call" and report.failed and call.excinfo is not None:
+        item.stash[_FAILURE] = call.excinfo.exconly().splitlines()[0]
+        if "platform" in getattr(item, "fixturenames", ()):
+            report.sections.append(("rehearsal", "the run's report is under the reports folder; see its index.html"))
+    return report
+
+
+def _title(request: pytest.FixtureRequest) -> str:
+    doc = getattr(request.node.obj, "__doc__", None) or request.node.name
+    return str(doc).strip().splitlines()[0]

@@ -1,0 +1,182 @@
+"""The main job: the whole life of a model release, on real programs and real data, step by step."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.backends.backend import Part
+from harness.backends.embedded.backend import EmbeddedBackend
+from harness.errors import LoadFailed, RehearsalError, StepFailed, UsageError
+from harness.lifecycle.rollout import Outcome
+from harness.lifecycle.spec import TrainingSpec
+from harness.model_version import ModelVersion
+from harness.plan import Plan, Training
+from harness.platform import PRODUCTION, STAGING, Platform, Window
+from harness.load.ledger import Ledger
+from harness.report.record import DriftRecord, GateRecord, RunRecord, Step
+from harness.run import Run
+from harness.runtime.events import Listener
+from harness.service import Rollout, Service
+
+if TYPE_CHECKING:
+    from harness.config import Settings
+
+CHAMPION = "champion"
+
+
+def rehearse(settings: Settings, *, run_folder: Path, listener: Listener | None = None) -> RunRecord:
+    """Rehearse a release as `settings` say; writes the run folder and returns its record.
+
+    A mistake in the user's input is raised (UsageError) once the record is written; every other error is the record's
+    outcome.
+    """
+    plan = Plan.of(settings)
+    run = Run(run_folder, title=plan.title, backend=settings.run.backend, listener=listener)
+    try:
+        with run, Platform(EmbeddedBackend(run_folder, run.events), run, seed=plan.seed) as platform:
+            Rehearsal(platform, plan).play()
+    except UsageError:
+        raise
+    except (RehearsalError, KeyboardInterrupt):
+        pass  # the record tells it
+    return run.record
+
+
+class Rehearsal:
+    """The steps of one rehearsal, in order; each leaves what the next one needs."""
+
+    def __init__(self, platform: Platform, plan: Plan) -> None:
+        self.platform = platform
+        self.plan = plan
+        self.run = platform.run
+
+    def play(self) -> None:
+        """Run every step; the first that fails ends the rehearsal."""
+        self.run.record.dataset = {
+            "name": self.plan.dataset.name,
+            "source": self.plan.dataset.source,
+            "target": self.plan.dataset.target,
+            "task": self.plan.dataset.task,
+            "threshold": self.plan.dataset.threshold,
+        }
+        self.start()
+        baseline = self.train(self.plan.baseline)
+        candidate = self.train(self.plan.candidate)
+        self.gate(baseline, candidate)
+        service = self.stage(baseline, candidate)
+        rollout = self.release(service, candidate)
+        self.drift(service, candidate)
+        self.metrics(service)
+        self.conclude(rollout)
+
+    def start(self) -> None:
+        with self.run.step("platform", "Start MLflow, Envoy and the nurseries") as step:
+            self.platform.start(Part.TRACKING, Part.SERVING, Part.DRIFT)
+            if not self.platform.missing(Part.METRICS):
+                self.platform.start(Part.METRICS)
+            ready = (f"{c.name} {c.ready_s:.2f} s" for c in self.platform.backend.components())
+            step.detail = "ready: " + ", ".join(ready)
+
+    def train(self, training: Training) -> ModelVersion:
+        with self.run.step(training.name, f"Train and register the {training.name}") as step:
+            model = self.platform.run_pipeline(self._spec(training))
+            run = model.result.run
+            cached = sum(task.cached for task in run.tasks)
+            metrics = ", ".join(f"{name} {value:.3g}" for name, value in list(model.metrics.items())[:3])
+            step.detail = f"v{model.version}: {metrics}; {cached} of {len(run.tasks)} pipeline steps from the cache"
+            return model
+
+    def gate(self, baseline: ModelVersion, candidate: ModelVersion) -> None:
+        with self.run.step("gate", "Hold both versions against the promotion gate") as step:
+            self.platform.promote(baseline, CHAMPION, gate=self.platform.judge(baseline, policy=self.plan.gate))
+            judged = self.platform.judge(candidate, baseline, policy=self.plan.gate)
+            self.platform.promote(candidate, STAGING, gate=judged)
+            step.detail = _gate_words(judged)
+
+    def stage(self, baseline: ModelVersion, candidate: ModelVersion) -> Service:
+        """Serve the candidate in staging and compare its answers; serve the champion in production meanwhile."""
+        with self.run.step("staging", "Serve the candidate in staging, compare its answers") as step:
+            with ThreadPoolExecutor(1) as pool:
+                production = pool.submit(self.platform.deploy, baseline, namespace=PRODUCTION)
+                staging = self.platform.deploy(candidate, namespace=STAGING)
+                smoke = self.platform.smoke(staging, candidate)
+                service = production.result()
+            step.detail = (
+                f"{smoke.rows} held-out rows over {' and '.join(smoke.protocols)}: {smoke.mismatches} mismatches, "
+                f"largest difference {smoke.largest_difference:.1e}"
+            )
+            if smoke.mismatches:
+                raise StepFailed(f"staging: {smoke.mismatches} served answers differ from the offline model's.")
+            return service
+
+    def release(self, service: Service, candidate: ModelVersion) -> Rollout:
+        steps = " -> ".join(map(str, self.plan.steps))
+        with self.run.step("canary", f"Canary {steps} % in production under {self.plan.rps:g} requests/s") as step:
+            with self.platform.load(service, rps=self.plan.rps) as traffic:
+                rollout = service.canary(
+                    candidate, steps=self.plan.steps, slo=self.plan.slo, max_step_s=self.plan.max_step_s
+                )
+            if rollout.outcome is not Outcome.PROMOTED:
+                raise StepFailed(f"canary {rollout.outcome}: {rollout.reason}")
+            self._account_for_every_request(traffic.ledger, step)
+            self.platform.promote(candidate, CHAMPION)
+            step.detail = f"promoted after {rollout.record.duration_s:.1f} s; {step.detail}"
+            return rollout
+
+    def drift(self, service: Service, candidate: ModelVersion) -> None:
+        with self.run.step("drift", "Replay a control and a shifted window, compare with the reference") as step:
+            windows = [
+                Window("control", expected=False),
+                Window("shifted", where=self.plan.shifted, expected=True),
+            ]
+            records = self.platform.drift(service, candidate, windows)
+            step.detail = "; ".join(_drift_words(record) for record in records)
+            if wrong := [record.window for record in records if record.drifted != record.expected]:
+                raise StepFailed(f"drift: wrong verdict on the window {', '.join(wrong)}: {step.detail}.")
+
+    def metrics(self, service: Service) -> None:
+        """Check that Prometheus counted the requests that the clients sent."""
+        with self.run.step("metrics", "Compare Prometheus's counts with the clients'") as step:
+            counted = self.platform.requests_in_prometheus(service)
+            sent = sum(load.sent for load in self.run.record.loads)
+            self.platform.record_series(service)
+            step.detail = f"Prometheus counted {counted:.0f} requests to {service.host}, of them {sent} under load"
+            if counted < sent:
+                raise StepFailed(f"metrics: {step.detail}: some are missing.")
+
+    def conclude(self, rollout: Rollout) -> None:
+        self.run.record.decided_by = f"{rollout.record.canary} was promoted: {rollout.reason}"
+
+    def _spec(self, training: Training) -> TrainingSpec:
+        plan = self.plan
+        return self.platform.training_spec(
+            plan.dataset,
+            name=training.name,
+            estimator=training.estimator,
+            params=training.params,
+            trials=training.trials,
+            features=plan.features,
+            deadline_s=plan.deadline_s,
+            source_root=plan.source_root,
+        )
+
+    def _account_for_every_request(self, ledger: Ledger | None, step: Step) -> None:
+        if ledger is None or ledger.unexplained or ledger.lost:
+            raise LoadFailed(
+                f"canary: {ledger.unexplained if ledger else 'all'} requests are unexplained, {ledger.lost} were lost.",
+                hint="ledger.parquet has a line for each request.",
+            )
+        step.detail = f"{ledger.sent} requests, 0 lost, 0 unexplained"
+
+
+def _gate_words(record: GateRecord) -> str:
+    passed = sum(line.passed for line in record.lines)
+    return f"v{record.candidate} against v{record.champion}: {passed} of {len(record.lines)} lines passed"
+
+
+def _drift_words(record: DriftRecord) -> str:
+    drifted = [column.column for column in record.columns if column.drifted]
+    verdict = f"drift in {', '.join(drifted[:3])}" if record.drifted else "no drift"
+    return f"{record.window} ({record.rows} rows): {verdict}"

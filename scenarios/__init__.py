@@ -1,0 +1,1 @@
+"""Scenarios: what a team wants to know before a release."""
