@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OFFLINE = "offline_prediction"
+AUTOMATIC = "automatic"
 
 
 def main(spec_json: str, result_path: str) -> None:
@@ -23,7 +24,9 @@ def main(spec_json: str, result_path: str) -> None:
 
     Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows", "where"?: pandas query}],
     "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
-    Answer: {"samples": {name: {"rows": [[...]], "offline": [...]}}}; a sample is at most as long as what it draws from.
+    Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as long as
+    what it draws from. The condition "automatic" stands for the upper quarter of the feature with the most distinct
+    values, or for the most frequent value of the first feature where none is a number.
     """
     answer(result_path, lambda: _draw_all(json.loads(spec_json)))
 
@@ -32,13 +35,31 @@ def _draw_all(spec: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     frame = pd.read_parquet(spec["heldout"])
+    for sample in spec["samples"]:
+        if sample.get("where") == AUTOMATIC:
+            sample["where"] = shifted_condition(frame[spec["features"]])
     drawn = {sample["name"]: _draw(frame, sample, spec["seed"]) for sample in spec["samples"]}
     if target := spec.get("reference"):
         taken = [index for s in spec["samples"] if not s.get("where") for index in drawn[s["name"]].index]
         _renamed(frame.drop(index=taken), spec["features"]).to_parquet(target)
     if requests := spec.get("requests"):
         _write_requests(drawn[requests["sample"]], spec["features"], Path(requests["path"]))
-    return {"samples": {name: _as_json(rows, spec["features"]) for name, rows in drawn.items()}}
+    conditions = {sample["name"]: sample.get("where") for sample in spec["samples"]}
+    return {
+        "samples": {
+            name: {**_as_json(rows, spec["features"]), "where": conditions[name]} for name, rows in drawn.items()
+        }
+    }
+
+
+def shifted_condition(features: pd.DataFrame) -> str:
+    """A pandas query for rows that are surely not a random sample of these; what "automatic" stands for."""
+    numbers = features.select_dtypes("number")
+    if numbers.columns.empty:
+        first = features.columns[0]
+        return f"`{first}` == {features[first].mode()[0]!r}"
+    widest = numbers.nunique().idxmax()
+    return f"`{widest}` >= {numbers[widest].quantile(0.75)!r}"
 
 
 def _draw(frame: pd.DataFrame, sample: dict[str, Any], seed: int) -> pd.DataFrame:

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import threading
 
-from harness.lifecycle import drift
+from harness.lifecycle import drift, pipeline
 from harness.runtime.nursery import Nursery
 from harness.runtime.supervisor import Supervisor
 
 DRIFT_JOBS = "harness.lifecycle.drift:"
 PRELOAD = (
     "mlflow.server.fastapi_app",
-    "mlflow.sklearn",
-    "sklearn.ensemble",
     "kserve",
     "harness.components.model_server",
     "harness.lifecycle.sampling",
-    "pandera.pandas",
-    "optuna",
-    "kfp.compiler",
-    "kfp.local",
-    "kfp.dsl.executor_main",
+    *pipeline.PRELOAD,
 )
 ENV = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

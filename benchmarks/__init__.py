@@ -1,0 +1,1 @@
+"""Benchmarks: `tox run -e bench` prints medians; nothing here passes or fails."""
