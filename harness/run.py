@@ -38,6 +38,7 @@ class Run:
             backend=backend,
             command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             started_at=time.time(),
+            setup_s=float(os.environ.get("REHEARSAL_SETUP_S", 0)),
             versions=package_versions(),
             environment=environment(),
         )
