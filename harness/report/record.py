@@ -1,6 +1,7 @@
 """The run record: everything the report shows, as one versioned schema that is written to run.json.
 
-Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseconds (`_ms`); times are Unix seconds (`_at`).
+Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseconds (`_ms`); times are Unix seconds
+(`_at`).
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ class GuardVerdict(_Record):
     bad: int
     evidence_good: float = Field(description="e-value against 'the bound is broken'; promotes at 1/beta")
     evidence_bad: float = Field(description="e-value against 'the bound is kept'; rolls back at 1/alpha")
+    promote_at: float = Field(default=1e3, description="1/beta: the evidence_good at which this guard promotes")
+    roll_back_at: float = Field(default=1e3, description="1/alpha: the evidence_bad at which this guard rolls back")
     decision: Literal["promote", "roll back", "not enough evidence"]
 
 

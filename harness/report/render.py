@@ -1,0 +1,66 @@
+"""The page of a run: one self-contained file, made from the record alone, so that any run can be rendered again."""
+
+from __future__ import annotations
+
+import base64
+import re
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from harness.report import _format, _view
+from harness.report.record import RunRecord
+from harness.report.redact import redact
+from harness.report.store import load_record, write_record, write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["load_record", "page", "render", "write_record"]
+
+_MARKS = {"passed": "✓", "failed": "✕", "skipped": "–", "interrupted": "■", "running": "…"}
+
+_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "when", "scalar")
+
+
+def render(record: RunRecord, folder: Path) -> Path:
+    """Write folder/index.html from the record; returns its path."""
+    return write_text(folder / "index.html", page(record))
+
+
+def page(record: RunRecord) -> str:
+    """The page as text; it loads nothing from anywhere, and no secret is on it."""
+    clean = RunRecord.model_validate(redact(record.model_dump(mode="json")))
+    text = _environment().get_template("page.html").render(run=clean, keys=_view.keys(clean))
+    return re.sub(r"\n\s*\n+", "\n", text)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(_format, name) for name in _FORMATS}
+    environment.filters |= {"relative": relative, "picture": picture, "drawn": Markup, "mark": _MARKS.__getitem__}
+    environment.filters["split"] = lambda step, rollout: _view.split_of(rollout, step)
+    style = files("harness.report").joinpath("templates/style.css").read_text("utf-8")
+    environment.globals |= {"view": _view, "style": Markup(style)}
+    return environment
+
+
+def relative(path: str) -> str:
+    """The path if it is one inside the run folder, else "": a record must not make the page link elsewhere."""
+    parts = PurePosixPath(path).parts
+    inside = bool(parts) and ":" not in path and "\\" not in path and parts[0] != "/" and ".." not in parts
+    return path if inside else ""
+
+
+def picture(svg: str) -> str:
+    """A stored SVG as a data URI: shown as an image, it can neither run scripts nor load anything."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")

@@ -1,0 +1,67 @@
+"""run.json: written whole or not at all, without secrets; read with a clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import UsageError
+from harness.report.record import RunRecord
+from harness.report.redact import redact
+
+SCHEMA_VERSION = 1
+
+
+def write_record(record: RunRecord, folder: Path) -> Path:
+    """Write folder/run.json with secrets masked; returns its path."""
+    text = json.dumps(redact(record.model_dump(mode="json")), indent=1, ensure_ascii=False, allow_nan=True)
+    return write_text(folder / "run.json", text + "\n")
+
+
+def write_text(target: Path, text: str) -> Path:
+    """Write beside the target and rename, so that a reader never sees half a file; returns the target."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read a run's folder or its run.json. UsageError: absent, not JSON, another schema version, or a wrong field."""
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{file} does not exist.", hint="Give a run folder that has a run.json, such as reports/<run>."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{file} cannot be read as JSON: {error}.", hint="The file is damaged; run the rehearsal again."
+        ) from error
+    return _validated(data, file)
+
+
+def _validated(data: object, file: Path) -> RunRecord:
+    version = data.get("schema_version", "none") if isinstance(data, dict) else "none"
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{file} has schema version {version}; this program reads version {SCHEMA_VERSION}.",
+            hint="Render it with the version of rehearsal that wrote it (see `versions` in the file).",
+        )
+    try:
+        return RunRecord.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{file} is not a run record: {place}: {first['msg']} ({error.error_count()} problems).",
+            hint="The file was changed by hand, or written by another version; run the rehearsal again.",
+        ) from error
