@@ -1,8 +1,9 @@
 """A data set: where its rows come from, what is predicted, and the checks that a user's file must pass.
 
-The built-in one is the RAND Health Insurance Experiment (statsmodels.datasets.randhie, public domain): 20,190 person-years.
-`RAND_COLUMNS` maps its terse column names to the readable ones used here. Rows carry no person id, so a random split may
-put two years of one person on both sides; scores are comparable between models, but optimistic as estimates.
+The built-in one is the RAND Health Insurance Experiment (statsmodels.datasets.randhie, public domain): 20,190
+person-years. `RAND_COLUMNS` maps its terse column names to the readable ones used here. Rows carry no person id, so a
+random split may put two years of one person on both sides; scores are comparable between models, but optimistic as
+estimates.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def high_utiliser(threshold: float = 5.0) -> Dataset:
         threshold=threshold,
         slices=("poor_health",),
         ignore=("poor_health",),
-        columns={name: "number" for name in numbers},
-        ranges={**{name: (0.0, 1.0) for name in shares}, "chronic_diseases": (0.0, 100.0)},
+        columns=dict.fromkeys(numbers, "number"),
+        ranges={**dict.fromkeys(shares, (0.0, 1.0)), "chronic_diseases": (0.0, 100.0)},
     )
 
 
@@ -173,7 +174,7 @@ _CLASS_HINT = "choose another --target, or a threshold that splits it."
 def _rand() -> pd.DataFrame:
     from statsmodels.datasets import randhie
 
-    frame = randhie.load_pandas().data.rename(columns=RAND_COLUMNS)
+    frame: pd.DataFrame = randhie.load_pandas().data.rename(columns=RAND_COLUMNS)
     frame["poor_health"] = ((frame["health_fair"] + frame["health_poor"]) > 0).astype("int64")
     return frame.rename(columns={"visits": "high_utiliser"})
 

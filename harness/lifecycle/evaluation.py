@@ -1,4 +1,4 @@
-"""How good a model is on held-out rows: metrics, calibration, slices, and two small SVG plots. Pure functions on arrays."""
+"""How good a model is on held-out rows: metrics, calibration, slices, two small SVG plots; pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def groups(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, M
         values = sorted(column.dropna().unique(), key=str)
         if len(values) <= MAX_GROUPS:
             yield from ((f"{name}={value}", (column == value).to_numpy()) for value in values)
-        elif np.issubdtype(column.dtype, np.number):
+        elif column.dtype.kind in "fiu":
             middle = column.median()
             yield f"{name}<={middle:g}", (column <= middle).to_numpy()
             yield f"{name}>{middle:g}", (column > middle).to_numpy()
@@ -139,9 +139,7 @@ _SIDE = 220.0
 _EDGE = 34.0
 
 
-def _svg(
-    x_title: str, y_title: str, line: Sequence[tuple[Any, Any]] = (), dots: Sequence[tuple[Any, Any]] = ()
-) -> str:
+def _svg(x_title: str, y_title: str, line: Sequence[tuple[Any, Any]] = (), dots: Sequence[tuple[Any, Any]] = ()) -> str:
     """A square plot of [0, 1] x [0, 1] with its diagonal; inherits the page's text colour."""
     whole = _SIDE + 2 * _EDGE
     path = " ".join(f"{_x(x)},{_y(y)}" for x, y in line)
@@ -155,7 +153,7 @@ def _svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole:g} {whole:g}" role="img"'
         f' aria-label="{y_title} against {x_title}" font-family="sans-serif" font-size="10" fill="currentColor">'
         f'<path d="M{_x(0)} {_y(1)}V{_y(0)}H{_x(1)}" fill="none" stroke="currentColor"/>'
-        f'<path d="M{_x(0)} {_y(0)}L{_x(1)} {_y(1)}" stroke="currentColor" stroke-dasharray="3 3" stroke-opacity="0.5"/>'
+        f'<path d="M{_x(0)} {_y(0)}L{_x(1)} {_y(1)}" stroke="currentColor" stroke-dasharray="3" stroke-opacity="0.5"/>'
         f'<polyline points="{path}" fill="none" stroke="#2f6fde" stroke-width="1.8"/>{marks}{ticks}'
         f'<text x="{_x(0.5)}" y="{whole - 4:g}" text-anchor="middle">{x_title}</text>'
         f'<text transform="translate(10 {_y(0.5)}) rotate(-90)" text-anchor="middle">{y_title}</text></svg>'

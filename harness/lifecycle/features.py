@@ -1,7 +1,8 @@
 """Feature engineering: one fitted transformer that travels with the model, so that training and serving cannot skew.
 
-Heavy: imports pandas and scikit-learn. The transformer is pickled by value, so a server that loads the model needs neither this
-package nor the user's repository. It is written on numpy because a ColumnTransformer costs milliseconds for a single row.
+Heavy: imports pandas and scikit-learn. The transformer is pickled by value, so a server that loads the model needs
+neither this package nor the user's repository. It is written on numpy because a ColumnTransformer costs milliseconds
+for a single row.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ Matrix = npt.NDArray[np.float64]
 Rows = pd.DataFrame | npt.NDArray[Any] | Sequence[Sequence[Any]]
 
 
-class Features(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Numbers: median for missing, standardised, and an indicator if training had gaps. Text: one-hot, rare and unknown are zeros.
+class Features(BaseEstimator):
+    """Numbers: median for missing, standardised, an indicator if training had gaps. Text: one-hot, unknown is zeros.
 
     Takes a DataFrame with the columns by name, or rows with the values in `feature_names_in_`'s order.
     Gives float64 [n, len(names_)], as a DataFrame if `as_frame`.
@@ -93,19 +94,22 @@ class Features(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def _check_width(self, table: npt.NDArray[Any]) -> None:
         if table.ndim != 2 or table.shape[1] != self.n_features_in_:
             raise ValueError(
-                f"expected rows of {self.n_features_in_} values ({', '.join(self.feature_names_in_)}), got shape {table.shape}"
+                f"expected rows of {self.n_features_in_} values ({', '.join(self.feature_names_in_)}), "
+                f"got shape {table.shape}"
             )
 
     def _names(self) -> list[str]:
         names = self.feature_names_in_
         numbers = [names[at] for at in self.numbers_]
         gaps = [f"{numbers[at]}_missing" for at in self.gaps_]
-        hot = [f"{names[at]}={value}" for at, known in zip(self.texts_, self.categories_, strict=True) for value in known]
+        hot = [
+            f"{names[at]}={value}" for at, known in zip(self.texts_, self.categories_, strict=True) for value in known
+        ]
         return numbers + gaps + hot
 
 
-class RawColumns(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """No engineering: gives the model the raw columns as a DataFrame, in training's order; for a user's own pipeline."""
+class RawColumns(BaseEstimator):
+    """No engineering: the raw columns as a DataFrame, in training's order; for a user's own pipeline."""
 
     def __init__(self, kinds: dict[str, str] | None = None) -> None:
         self.kinds = kinds
@@ -146,4 +150,4 @@ def _frequent(column: npt.NDArray[np.object_]) -> list[str]:
 
 
 def _one_hot(column: npt.NDArray[np.object_], known: list[str]) -> Matrix:
-    return (column.reshape(-1, 1) == np.asarray(known, dtype=object)).astype(np.float64)
+    return np.asarray(column.reshape(-1, 1) == np.asarray(known, dtype=object), dtype=np.float64)

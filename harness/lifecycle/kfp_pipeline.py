@@ -1,7 +1,7 @@
 """The training pipeline as KFP v2 components; the same compiled file runs under kfp.local and on a KFP back end.
 
-No `from __future__ import annotations` here: KFP reads the annotations themselves. A component's source text is part of its
-cache key, and `code` is a digest of the library that it calls, so that a changed library misses the cache.
+No `from __future__ import annotations` here: KFP reads the annotations themselves. A component's source text is part
+of its cache key, and `code` is a digest of the library that it calls, so that a changed library misses the cache.
 Heavy: imports kfp.
 """
 
@@ -18,7 +18,7 @@ component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 
 
 @component
-def ingest(dataset: str, source_digest: str, code: str, rows: dsl.Output[dsl.Dataset]):
+def ingest(dataset: str, source_digest: str, code: str, rows: dsl.Output[dsl.Dataset]) -> None:
     """Read the source into Parquet."""
     from harness.lifecycle import steps
 
@@ -33,7 +33,7 @@ def validate(
     valid: dsl.Output[dsl.Dataset],
     quarantined: dsl.Output[dsl.Dataset],
     report: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Quarantine broken rows; stop on a broken schema."""
     from harness.lifecycle import steps
 
@@ -50,7 +50,7 @@ def features(
     train_rows: dsl.Output[dsl.Dataset],
     heldout: dsl.Output[dsl.Dataset],
     transformer: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Split off held-out rows and fit the feature transformer."""
     from harness.lifecycle import steps
 
@@ -68,7 +68,7 @@ def search(
     train_rows: dsl.Input[dsl.Dataset],
     transformer: dsl.Input[dsl.Artifact],
     best: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Try hyper-parameters, each trial a nested MLflow run."""
     from harness.lifecycle import steps
 
@@ -87,7 +87,7 @@ def train(
     transformer: dsl.Input[dsl.Artifact],
     best: dsl.Input[dsl.Artifact],
     model: dsl.Output[dsl.Model],
-):
+) -> None:
     """Fit the model with the best parameters."""
     from harness.lifecycle import steps
 
@@ -107,12 +107,20 @@ def evaluate(
     report: dsl.Output[dsl.Artifact],
     reference: dsl.Output[dsl.Dataset],
     scored: dsl.Output[dsl.Dataset],
-):
+) -> None:
     """Judge the model on held-out rows."""
     from harness.lifecycle import steps
 
     report.metadata["detail"] = steps.evaluate(
-        dataset, tracking, train_rows.path, heldout.path, best.path, model.path, report.path, reference.path, scored.path
+        dataset,
+        tracking,
+        train_rows.path,
+        heldout.path,
+        best.path,
+        model.path,
+        report.path,
+        reference.path,
+        scored.path,
     )
 
 
@@ -127,7 +135,7 @@ def register(
     model: dsl.Input[dsl.Model],
     evaluated: dsl.Input[dsl.Artifact],
     version: dsl.Output[dsl.Artifact],
-):
+) -> None:
     """Register the evaluated model as the next version, with the alias `candidate`."""
     from harness.lifecycle import steps
 
@@ -147,7 +155,7 @@ def training_pipeline(
     ingest_code: str,
     validate_code: str,
     features_code: str,
-):
+) -> None:
     """`dataset`, `training` and `tracking` are JSON; see harness.lifecycle.pipeline.arguments."""
     read = ingest(dataset=dataset, source_digest=source_digest, code=ingest_code)
     rows = read.outputs["rows"]

@@ -24,7 +24,7 @@ def _has_probabilities(wrapped: Any) -> bool:
     return callable(getattr(wrapped.model, "predict_proba", None))
 
 
-class UserModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class UserModel(BaseEstimator):
     """Whatever a training function returned, as a fitted estimator; it needs `predict` only."""
 
     def __init__(self, model: Any) -> None:

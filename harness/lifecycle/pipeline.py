@@ -1,7 +1,6 @@
 """Runs the training pipeline: compiles it, runs the compiled file with kfp.local, and reads what it left.
 
-`main` is what a forked worker runs; it answers through a file, because it may be killed at its deadline. Importing this
-module is cheap; running it is not.
+`main` is the job that a forked worker runs. Importing this module is cheap; running it is not.
 """
 
 from __future__ import annotations
@@ -27,8 +26,9 @@ from harness import errors
 from harness.errors import RehearsalError, TrainingFailed
 from harness.lifecycle.dataset import source_digest
 from harness.lifecycle.spec import PipelineResult, TrainingSpec
-from harness.lifecycle.steps import ERRORS, describe
+from harness.lifecycle.steps import ERRORS
 from harness.report.record import ModelVersionRecord, PipelineRun, PipelineTask, Status, Trial
+from harness.runtime.job import answer
 from harness.runtime.paths import cache_home
 
 PRELOAD = (
@@ -68,7 +68,7 @@ _DATA_PACKAGES = ("numpy", "pandas", "pandera", "pyarrow", "scikit-learn", "clou
 
 @dataclass
 class _Watch:
-    """Follows kfp.local task by task; appends to progress.jsonl as things happen."""
+    """Follows kfp.local task by task, and tells about it as things happen."""
 
     progress: Path
     own_root: Path
@@ -76,7 +76,7 @@ class _Watch:
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def started(self, name: str) -> None:
-        self._tell({"at": time.time(), "event": "started", "task": name})
+        self._tell({"at": time.time(), "task": name, "status": Status.RUNNING.value})
 
     def ended(self, name: str, outputs: dict[str, Any], succeeded: bool, took_s: float) -> None:
         # A task that ran wrote below this run's own root; what came from the cache lies elsewhere.
@@ -87,7 +87,7 @@ class _Watch:
         task = PipelineTask(name=name, status=status, cached=cached, duration_s=round(took_s, 4), detail=detail)
         self.tasks.append(task)
         self.outputs[name] = outputs
-        self._tell({"at": time.time(), "event": "ended", "task": name, **task.model_dump(mode="json", exclude={"name"})})
+        self._tell({"at": time.time(), "task": name, **task.model_dump(mode="json", exclude={"name"})})
 
     def path(self, task: str, output: str) -> Path:
         return Path(self.outputs[task][output].uri)
@@ -97,10 +97,11 @@ class _Watch:
             file.write(json.dumps(line) + "\n")
 
 
-def run_pipeline(spec: TrainingSpec) -> PipelineResult:
+def run_pipeline(spec: TrainingSpec, progress: Path | None = None) -> PipelineResult:
     """Trains, judges and registers one version; raises the step's own error, DataError or TrainingFailed for instance.
 
-    Needs a process of its own: kfp.local's configuration is global, and so are the changes to os.environ.
+    Appends a JSON line for each start and end of a task to `progress` (default: progress.jsonl in the pipeline's
+    folder). Needs a process of its own: kfp.local's configuration is global, and so are the changes to os.environ.
     """
     from harness.lifecycle.kfp_pipeline import compile_to
 
@@ -109,7 +110,7 @@ def run_pipeline(spec: TrainingSpec) -> PipelineResult:
     compiled = folder / "pipeline.yaml"
     compile_to(compiled)
     own_root = cache_home() / "kfp" / "artifacts" / uuid4().hex
-    watch = _Watch(folder / "progress.jsonl", own_root)
+    watch = _Watch(progress or folder / "progress.jsonl", own_root)
     try:
         with tempfile.TemporaryDirectory(prefix="rehearsal-kfp-") as scratch:
             _run_compiled(compiled, arguments(spec), watch, Path(scratch), spec)
@@ -120,36 +121,9 @@ def run_pipeline(spec: TrainingSpec) -> PipelineResult:
 
 
 def main(spec_json: str, result_path: str) -> None:
-    """Run one pipeline and leave its PipelineResult as JSON in `result_path`, or {"error": {"type", "message", "hint"}}."""
-    answer_into(result_path, lambda: run_pipeline(TrainingSpec.from_json(spec_json)).model_dump(mode="json"))
-
-
-def read_result(path: Path) -> PipelineResult:
-    """What `main` left; raises the pipeline's own error if it left one."""
-    return PipelineResult.model_validate(read_answer(path))
-
-
-def answer_into(result_path: str, work: Any) -> None:
-    """Write what `work()` returns, or the error it raises, beside `result_path` and rename; an error ends with code 1."""
-    try:
-        answer, code = work(), 0
-    except Exception as error:  # the process ends here: whatever it was must reach the parent
-        answer, code = {"error": describe(error)}, 1
-    target = Path(result_path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.write_text(json.dumps(answer), encoding="utf-8")
-    beside.replace(target)
-    if code:
-        print(f"{answer['error']['type']}: {answer['error']['message']}", file=sys.stderr)
-        raise SystemExit(code)
-
-
-def read_answer(path: Path) -> dict[str, Any]:
-    """What `answer_into` left; raises the error it left, as its own class if that is one of ours."""
-    answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if "error" in answer:
-        raise _error(answer["error"])
-    return answer
+    """A job (see harness.runtime.job): run one pipeline, tell its tasks as progress, answer with its PipelineResult."""
+    progress = Path(f"{result_path}.progress")
+    answer(result_path, lambda: run_pipeline(TrainingSpec.from_json(spec_json), progress).model_dump(mode="json"))
 
 
 def arguments(spec: TrainingSpec) -> dict[str, Any]:
@@ -182,12 +156,12 @@ def arguments(spec: TrainingSpec) -> dict[str, Any]:
 
 
 def code_digest(modules: Sequence[str]) -> str:
-    """sha256 of the sources that a step runs, of the packages that shape its outputs, and of Python (pickles depend on it)."""
+    """sha256 of a step's sources, of the packages that shape its outputs, and of Python, on which pickles depend."""
     digest = hashlib.sha256(sys.version.encode())
     for module in modules:
         found = importlib.util.find_spec(module)
-        assert found is not None and found.origin is not None
-        digest.update(Path(found.origin).read_bytes())
+        assert found is not None, module
+        digest.update(Path(str(found.origin)).read_bytes())
     for package in _DATA_PACKAGES:
         digest.update(f"{package} {version(package)}".encode())
     return digest.hexdigest()
@@ -303,7 +277,12 @@ def _result(spec: TrainingSpec, folder: Path, watch: _Watch, took_s: float) -> P
     }
     validation, best, report, made = (
         json.loads(watch.path(task, output).read_text(encoding="utf-8"))
-        for task, output in (("validate", "report"), ("search", "best"), ("evaluate", "report"), ("register", "version"))
+        for task, output in (
+            ("validate", "report"),
+            ("search", "best"),
+            ("evaluate", "report"),
+            ("register", "version"),
+        )
     )
     fingerprint = watch.outputs["ingest"]["rows"].metadata["fingerprint"]
     run = PipelineRun(

@@ -60,7 +60,9 @@ def best(results: list[TrialResult]) -> TrialResult:
 
 def _result(trial: optuna.trial.FrozenTrial) -> TrialResult:
     start, end = trial.datetime_start, trial.datetime_complete
-    assert trial.value is not None and start and end
+    assert trial.value is not None, trial
+    assert start is not None, trial
+    assert end is not None, trial
     return TrialResult(trial.number, dict(trial.params), trial.value, start.timestamp(), end.timestamp())
 
 

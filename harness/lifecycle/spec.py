@@ -1,4 +1,4 @@
-"""What a training and a gate are asked to do and what they answer; light, because it crosses process borders as JSON."""
+"""What a training and a gate are asked and what they answer; light, because it crosses process borders as JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ ESTIMATORS = ("decision-tree", "logistic-regression", "gradient-boosting")
 class TrainingSpec:
     """One run of the training pipeline.
 
-    estimator: one of ESTIMATORS, or the user's "module:function": `train(features, target, **params)` -> object with predict.
-    params: fixed hyper-parameters. space: name -> [choices] or {"low", "high"[, "log"]}; None is the estimator's own; both
-    numbers whole means a whole number. trials: how many Optuna trials; 0 trains with `params` alone.
+    estimator: one of ESTIMATORS, or "module:function" of the user's `train(features, target, **params)`, which returns
+      an object with `predict`.
+    params: fixed hyper-parameters.
+    space: name -> [choices] or {"low", "high"[, "log"]}, whole numbers if both ends are; None is the estimator's own.
+    trials: how many Optuna trials; 0 trains with `params` alone.
     features: "engineered" hands a user's function the transformed columns, "raw" those of the file.
-    run_folder: files go to <run_folder>/pipelines/<name>/. deadline_s: the longest that one step may take.
+    run_folder: files go to <run_folder>/pipelines/<name>/.
+    deadline_s: the longest that the search, and then the training, may take.
     step_python: an executable that stands in for `python` when kfp.local starts a step; None is this interpreter.
     source_root: a folder put first on sys.path, for the user's module.
     """
@@ -70,8 +73,9 @@ class TrainingSpec:
 class PipelineResult(BaseModel):
     """What a finished pipeline leaves; paths are absolute.
 
-    heldout: Parquet with features, target, slice columns and `offline_prediction` (probability of class 1, or the value).
-    reference: Parquet with training rows in the same columns, for drift. quarantine: the broken rows, with their reason.
+    heldout: Parquet with features, target, slices and `offline_prediction` (the probability of class 1, or the value).
+    reference: Parquet with training rows in the same columns, for drift.
+    quarantine: Parquet with the broken rows, and `quarantine_reason`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -89,11 +93,12 @@ class PipelineResult(BaseModel):
 class GatePolicy:
     """The thresholds of the promotion gate.
 
-    margin: how much worse than the champion the metric may be (AUC, or a share of the champion's RMSE): the lower end of the
-    paired bootstrap interval of the difference must stay above -margin. min_metric: the least AUC (or R2) on its own.
-    max_calibration_error: expected calibration error; for regression |mean residual| / standard deviation of the target.
-    slice_margin: how much below the candidate's overall metric its worst slice may be (regression: share of the RMSE).
-    max_latency_ms: p95 of predicting a single row in process.
+    margin: how much worse than the champion the candidate may be, in AUC or as a share of the RMSE: the lower end of
+      the paired bootstrap interval of the difference must stay above -margin.
+    min_metric: the least AUC (or R2), whatever the champion's.
+    max_calibration_error: expected calibration error; for regression the mean residual in sd of the target.
+    slice_margin: how much any slice may lose, in AUC or as a share of the RMSE; min_slice_rows: smaller is not judged.
+    max_latency_ms: the p95 of predicting a single row in process.
     """
 
     margin: float = 0.01

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ERRORS = "REHEARSAL_STEP_ERRORS"
-"""Environment variable: a folder into which a failing step writes <step>.json for the process that runs the pipeline."""
+"""Environment variable: the folder where a failing step leaves <step>.json for the process that runs the pipeline."""
 
 REFERENCE_ROWS = 5000
 EXAMPLE_ROWS = 3
@@ -89,7 +89,9 @@ def engineer(dataset: str, seed: int, valid: str, report: str, train: str, heldo
         return f"{len(rows):,} rows to train, {len(unseen):,} held out; {len(fitted.names_)} features"
 
 
-def search(dataset: str, training: str, tracking: str, data_fingerprint: str, train: str, transformer: str, best: str) -> str:
+def search(
+    dataset: str, training: str, tracking: str, data_fingerprint: str, train: str, transformer: str, best: str
+) -> str:
     """Opens the MLflow run, tries hyper-parameters, and writes the best of them."""
     from harness.lifecycle import tracking as mlflow
     from harness.lifecycle.search import best as best_of
@@ -147,7 +149,15 @@ def train(dataset: str, training: str, tracking: str, rows: str, transformer: st
 
 
 def evaluate(
-    dataset: str, tracking: str, rows: str, heldout: str, best: str, model: str, report: str, reference: str, scored: str
+    dataset: str,
+    tracking: str,
+    rows: str,
+    heldout: str,
+    best: str,
+    model: str,
+    report: str,
+    reference: str,
+    scored: str,
 ) -> str:
     """Judges the model on held-out rows, logs metrics and plots, keeps the scored rows."""
     import pandas as pd
@@ -176,7 +186,9 @@ def evaluate(
         return f"{metric} {found[metric]:.3f} on {len(unseen):,} held-out rows"
 
 
-def register(dataset: str, training: str, tracking: str, data_fingerprint: str, best: str, model: str, heldout: str, version: str) -> str:
+def register(
+    dataset: str, training: str, tracking: str, data_fingerprint: str, best: str, model: str, heldout: str, version: str
+) -> str:
     """Makes the model the next version of its name, with the alias `candidate`."""
     import pandas as pd
 
@@ -268,8 +280,10 @@ def _scored(model: Any, frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
 
 def _text_where_mixed(frame: pd.DataFrame) -> pd.DataFrame:
     """Parquet holds one type in a column: a column of mixed values travels as text, and validation judges it."""
-    texts = {name: frame[name].astype(str).where(frame[name].notna(), None) for name in frame.select_dtypes("object")}
-    return frame.assign(**texts)
+    made = frame.copy()
+    for name in frame.select_dtypes("object"):
+        made[name] = frame[name].astype(str).where(frame[name].notna(), None)
+    return made
 
 
 def _metric(dataset: Dataset) -> str:

@@ -45,6 +45,7 @@ def client(uri: str) -> MlflowClient:
     """A client that gives up after seconds: MLflow's own defaults retry for many minutes on a server that is gone."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     mlflow.set_tracking_uri(uri)

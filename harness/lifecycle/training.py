@@ -55,9 +55,7 @@ def build(estimator: str, task: str, params: Mapping[str, Any], seed: int) -> An
     given = {**_DEFAULTS[estimator], **params}
     if unknown := sorted(set(given) - known):
         if set(unknown) & set(params):
-            raise ConfigError(
-                f"params: {estimator} has no {', '.join(unknown)}; allowed: {', '.join(sorted(known))}"
-            )
+            raise ConfigError(f"params: {estimator} has no {', '.join(unknown)}; allowed: {', '.join(sorted(known))}")
         given = {name: value for name, value in given.items() if name in known}
     seeded = {"random_state": seed} if "random_state" in known else {}
     return kind(**{**seeded, **given})
@@ -74,7 +72,7 @@ def fit(
     deadline_s: float,
     source_root: str | None = None,
 ) -> Any:
-    """A fitted object with `predict`; raises TrainingFailed if the user's function raises, hangs or returns something else."""
+    """A fitted object with `predict`; raises TrainingFailed if the user's function raises, hangs or returns none."""
     if estimator in ESTIMATORS:
         return _fitted(build(estimator, task, params, seed), features.to_numpy(), target)
     function = load_entry_point(estimator, source_root)
@@ -144,7 +142,7 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     # C code that holds the interpreter never sees the signal: the watchdog's own thread does not need the interpreter.
-    faulthandler.dump_traceback_later(seconds + _AFTER_DEADLINE_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds + _AFTER_DEADLINE_S, exit=True)
     try:
         yield
     finally:
@@ -176,7 +174,9 @@ def _checked(model: Any, entry_point: str, features: pd.DataFrame, task: str) ->
     if model is None:
         raise TrainingFailed(f"{where} returned nothing", hint="return the fitted estimator.")
     if not callable(getattr(model, "predict", None)):
-        raise TrainingFailed(f"{where} returned a {type(model).__name__}, which has no predict", hint="return an estimator.")
+        raise TrainingFailed(
+            f"{where} returned a {type(model).__name__}, which has no predict", hint="return an estimator."
+        )
     sample = features.head(5)
     try:
         answer = np.asarray(model.predict(sample), dtype=float)
@@ -194,6 +194,8 @@ def _checked(model: Any, entry_point: str, features: pd.DataFrame, task: str) ->
 def _where(error: BaseException) -> str:
     """file:line of the innermost frame outside of installed packages."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if "site-packages" not in each.filename and "/harness/lifecycle/" not in each.filename]
+    own = [
+        each for each in frames if "site-packages" not in each.filename and "/harness/lifecycle/" not in each.filename
+    ]
     last = (own or list(frames))[-1]
     return f"{last.filename}:{last.lineno}"

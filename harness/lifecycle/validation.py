@@ -32,7 +32,8 @@ class ValidationReport:
 
 
 def validate(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataFrame, pd.DataFrame, ValidationReport]:
-    """Splits rows into usable ones (numbers as float64, text as str) and broken ones (with a `quarantine_reason` column).
+    """Splits rows into usable ones (numbers as float64, text as str) and broken ones (with a `quarantine_reason`
+    column).
 
     Raises DataError for a broken schema: a declared column of another kind, a column of an unusable type, too many
     broken rows, or a target from which nothing is left to learn.
@@ -44,7 +45,7 @@ def validate(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataFrame, pd.Da
     if report.quarantined > MAX_QUARANTINED * len(frame):
         worst = max(report.reasons, key=lambda reason: report.reasons[reason])
         raise DataError(
-            f"{dataset.source}: {report.quarantined} of {len(frame)} rows are broken (more than {MAX_QUARANTINED:.0%}); "
+            f"{dataset.source}: {report.quarantined} of {len(frame)} rows are broken, more than {MAX_QUARANTINED:.0%}; "
             f"most often: {worst}",
             hint="mend the file, or declare the column's kind and range as they are.",
         )
@@ -73,7 +74,7 @@ def _kind(column: pd.Series, dataset: Dataset, declared: Kind | None) -> Kind:
         raise DataError(f"{where} is of type {column.dtype}; a feature is a number or text", hint=hint)
     share = float(pd.to_numeric(known, errors="coerce").notna().mean()) if len(known) else 0.0
     if declared == "number" and share < 1 - MAX_QUARANTINED:
-        raise DataError(f"{where}: broken schema: declared number, but {1 - share:.0%} of its values are not", hint=hint)
+        raise DataError(f"{where}: broken schema: declared number, {1 - share:.0%} of its values are not", hint=hint)
     if declared:
         return declared
     if share >= NUMBER_SHARE:
@@ -141,17 +142,16 @@ def _checks(name: str, kind: Kind, dataset: Dataset) -> list[Any]:
 
 
 def _typed(frame: pd.DataFrame, dataset: Dataset, kinds: dict[str, Kind]) -> pd.DataFrame:
-    """Numbers as float64 (so that the signature says double, and a later missing value is no type error), text as str."""
+    """Numbers as float64, so that the signature says double and a later missing value is no type error; text as str."""
     import pandas as pd
 
     typed = frame.copy()
     for name, kind in kinds.items():
         column = typed[name]
-        typed[name] = (
-            pd.to_numeric(column).astype("float64") if kind == "number" else column.astype(str).where(column.notna(), None)
-        )
-    whole = "int64" if dataset.task == "classification" else "float64"
-    typed[dataset.target] = pd.to_numeric(typed[dataset.target]).astype(whole)
+        texts = column.astype(str).where(column.notna(), None)
+        typed[name] = pd.to_numeric(column).astype("float64") if kind == "number" else texts
+    target = pd.to_numeric(typed[dataset.target])
+    typed[dataset.target] = target.astype("int64") if dataset.task == "classification" else target.astype("float64")
     return typed
 
 
