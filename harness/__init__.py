@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.lifecycle.gate import GatePolicy
+    from harness.lifecycle.spec import GatePolicy
     from harness.lifecycle.rollout import Outcome
     from harness.lifecycle.slo import SLO
     from harness.platform import Platform
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 __all__ = ["SLO", "GatePolicy", "Outcome", "Platform", "__version__"]
 
 _HOMES = {
-    "GatePolicy": "harness.lifecycle.gate",
+    "GatePolicy": "harness.lifecycle.spec",
     "Outcome": "harness.lifecycle.rollout",
     "Platform": "harness.platform",
     "SLO": "harness.lifecycle.slo",
