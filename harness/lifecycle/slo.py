@@ -30,7 +30,7 @@ class SLO:
             value = getattr(self, name)
             if not (is_number(value) and 0 < value < 1):
                 raise ConfigError(f"slo.{name}: expected a share above 0 and below 1, such as 0.01, got {value!r}")
-        if self.slower_than_ms not in LATENCY_BUCKETS_MS:
+        if not is_number(self.slower_than_ms) or self.slower_than_ms not in LATENCY_BUCKETS_MS:
             allowed = " or ".join(f"{bound:g}" for bound in _nearest_buckets(self.slower_than_ms))
             raise ConfigError(
                 f"slo.slower_than_ms: the gateway's histogram has no bound at {self.slower_than_ms!r} ms, use {allowed}"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayEntry:
+class GatewayEntry(NamedTuple):
     """What the gateway says of one request; `flags` is empty unless it answered by itself, and says why it did."""
 
     code: int
@@ -51,12 +49,16 @@ class AccessLogTail:
 
 
 def _entry(fields: dict[str, Any]) -> GatewayEntry:
-    flags, cluster = fields.get("flags") or "", fields.get("cluster") or ""
-    revision = fields.get("revision") or cluster.rpartition("/")[2]
+    flags, revision, cluster = (_text(fields.get(name)) for name in ("flags", "revision", "cluster"))
     return GatewayEntry(
-        code=int(fields.get("code") or 0),
-        flags="" if flags == "-" else flags,
-        revision="" if revision == "-" else revision,
-        ms=float(fields.get("ms") or 0.0),
-        attempts=int(fields.get("attempts") or 0),
+        int(fields.get("code") or 0),
+        flags,
+        revision or cluster.rpartition("/")[2],
+        float(fields.get("ms") or 0.0),
+        int(fields.get("attempts") or 0),
     )
+
+
+def _text(value: object) -> str:
+    """Envoy writes null or "-" for what there is none of."""
+    return "" if value in (None, "-") else str(value)

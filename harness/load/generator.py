@@ -15,7 +15,7 @@ from harness.errors import ConfigError, LoadFailed, WaitTimeout
 from harness.load import latency
 from harness.load.access_log import AccessLogTail
 from harness.load.ledger import Ledger, Sent, columns, join
-from harness.load.records import DTYPE, NEVER_SENT, RECORD, Failure, LoadFiles, write_json
+from harness.load.records import NEVER_SENT, RECORD, Failure, LoadFiles, write_json
 from harness.runtime.clock import Deadline
 from harness.runtime.process import Child
 from harness.runtime.wait import wait
@@ -140,7 +140,6 @@ class Load:
         joined = join(sent, finished["requests"], self._log.entries)
         path = self.files.folder / "ledger.parquet"
         _write_parquet(path, columns(sent, joined.classes, self._log.entries))
-        left = sum(request.error not in NEVER_SENT for request in sent)
         p50, p99 = latency.schedule_delay_ms(sent)
         return Ledger(
             name=self.spec.name,
@@ -152,7 +151,7 @@ class Load:
             series=latency.series(sent),
             started_at=started["started_at"],
             duration_s=finished["duration_s"],
-            achieved_rps=left / finished["duration_s"] if finished["duration_s"] else 0.0,
+            achieved_rps=latency.achieved_rps(sent),
             schedule_delay_p50_ms=p50,
             schedule_delay_p99_ms=p99,
             path=path,
@@ -161,16 +160,15 @@ class Load:
 
 def read_records(files: LoadFiles) -> list[Sent]:
     """The generator's records by sequence; a record that was cut off by a crash is left out."""
-    import numpy as np
-
     raw = files.records.read_bytes()
-    table = np.frombuffer(raw[: len(raw) - len(raw) % RECORD.size], dtype=DTYPE)
     names = ["", *files.revisions.read_text(encoding="utf-8").splitlines()]
     failures = list(Failure)
-    return [
+    return sorted(
         Sent(number, status, names[revision], failures[error], intended, sent, taken)
-        for number, status, revision, error, intended, sent, taken in np.sort(table, order="sequence").tolist()
-    ]
+        for number, status, revision, error, intended, sent, taken in RECORD.iter_unpack(
+            memoryview(raw)[: len(raw) - len(raw) % RECORD.size]
+        )
+    )
 
 
 def _write_parquet(path: Path, data: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.load.ledger import Sent
+from harness.load.records import NEVER_SENT
 from harness.report.record import LatencySummary
 
 NO_REVISION = "none"  # answered by nobody, or by the gateway itself
@@ -32,6 +33,13 @@ def schedule_delay_ms(sent: Sequence[Sent]) -> tuple[float, float]:
     late = [request.sent_us - request.intended_us for request in sent]
     p50, p99 = percentiles(late, (50, 99))
     return p50, p99
+
+
+def achieved_rps(sent: Sequence[Sent]) -> float:
+    """The rate of the requests that left, from the first to the last of them; 0 if fewer than two did."""
+    left = [request.sent_us for request in sent if request.error not in NEVER_SENT]
+    span_us = max(left) - min(left) if left else 0
+    return (len(left) - 1) / span_us * 1e6 if span_us else 0.0
 
 
 def percentiles(microseconds: Sequence[int], shares: Sequence[float]) -> list[float]:

@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 RECORD = struct.Struct("<IHBBQQQ")
-DTYPE = [
-    ("sequence", "<u4"), ("status", "<u2"), ("revision", "u1"), ("error", "u1"),
-    ("intended_us", "<u8"), ("sent_us", "<u8"), ("latency_us", "<u8"),
-]  # fmt: skip
 
 
 class Failure(IntEnum):

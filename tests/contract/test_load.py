@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from harness.clients.http import client
@@ -23,6 +22,7 @@ from harness.runtime.ports import reserve
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
+EXTENSIONS = "type.googleapis.com/envoy.extensions"
 LOG_FIELDS = {
     "start": "%START_TIME%", "id": "%REQ(X-REQUEST-ID)%", "path": "%REQ(:PATH)%", "code": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%", "cluster": "%UPSTREAM_CLUSTER%", "revision": "%RESP(X-SERVED-BY)%",
@@ -32,7 +32,7 @@ LOG_FIELDS = {
 
 @dataclass
 class Gateway:
-    """An Envoy that answers by itself: /v1 as revision v1, /gone as nobody, /dead through a cluster without a server."""
+    """An Envoy that answers by itself: /v1 as revision v1, /slow after a second; /dead leads to a closed port."""
 
     url: str
     access_log: Path
@@ -75,7 +75,7 @@ def test_the_rate_is_kept_and_every_request_is_explained(gateway: Gateway) -> No
     assert (ledger.unexplained, ledger.examples) == (0, ())
     assert ledger.latency[0].revision == "v1"
     assert 0 < ledger.latency[0].p50_ms <= ledger.latency[0].p99_ms
-    assert sum(point["requests"] for point in ledger.series) == ledger.sent  # type: ignore[misc]
+    assert sum(point["requests"] for point in ledger.series) == ledger.sent
     assert rows(ledger.path) == ledger.sent
 
 
@@ -197,7 +197,7 @@ def _config(port: int, log: Path) -> dict[str, Any]:
     served = [{"header": {"key": "x-served-by", "value": "v1"}}]
     answer = {"status": 200, "body": {"inline_string": '{"predictions": [0.5]}'}}
     delay = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+        "@type": f"{EXTENSIONS}.filters.http.fault.v3.HTTPFault",
         "delay": {"fixed_delay": "1s", "percentage": {"numerator": 100}},
     }
     routes = [
@@ -210,10 +210,10 @@ def _config(port: int, log: Path) -> dict[str, Any]:
         },
         {"match": {"path": "/dead"}, "route": {"cluster": "dead"}},
     ]
-    fault = {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}
-    router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+    fault = {"@type": f"{EXTENSIONS}.filters.http.fault.v3.HTTPFault"}
+    router = {"@type": f"{EXTENSIONS}.filters.http.router.v3.Router"}
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
@@ -224,7 +224,7 @@ def _config(port: int, log: Path) -> dict[str, Any]:
             {
                 "name": "envoy.access_loggers.file",
                 "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "@type": f"{EXTENSIONS}.access_loggers.file.v3.FileAccessLog",
                     "path": str(log),
                     "log_format": {"json_format": LOG_FIELDS},
                 },
@@ -232,7 +232,8 @@ def _config(port: int, log: Path) -> dict[str, Any]:
         ],
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    dead = {"name": "dead", "connect_timeout": "0.2s", "type": "STATIC", "load_assignment": _endpoint("dead", reserve())}
+    nobody = _endpoint("dead", reserve())
+    dead = {"name": "dead", "connect_timeout": "0.2s", "type": "STATIC", "load_assignment": nobody}
     return {
         "node": {"id": "test", "cluster": "test"},
         "static_resources": {

@@ -1,0 +1,42 @@
+"""A steady open-loop load on one model; runs alone: `locust -f loadtests/steady.py --host http://127.0.0.1:PORT`.
+
+What is offered and what came back is on Locust's page or in its summary; the records stay in --records.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+
+from locust import events
+
+from harness.load.open_loop import OpenLoopUser, Traffic
+
+EXAMPLE = '{"instances": [[0, 1, 0, 0, 11.0, 1.0, 0, 0, 0]]}\n'  # nine numbers, as the model of the main job takes
+
+
+@events.init_command_line_parser.add_listener
+def options(parser: ArgumentParser) -> None:
+    """What a user may say; Locust offers the same as environment variables and fields of its page."""
+    parser.add_argument("--rps", type=float, default=50.0, help="arrivals a second of each user")
+    parser.add_argument("--path", default="/v1/models/model:predict", help="where to POST")
+    parser.add_argument("--service-host", default="", help="the Host header: <service>-<namespace>.example.com")
+    parser.add_argument("--payload", default="", help="a file with one request body a line")
+    parser.add_argument("--records", default="", help="a folder for the binary records (default: a new one in /tmp)")
+
+
+class Steady(OpenLoopUser):
+    """One schedule of --rps arrivals a second."""
+
+    fixed_count = 1
+
+    def traffic(self) -> Traffic:
+        chosen = self.environment.parsed_options
+        folder = Path(chosen.records or tempfile.mkdtemp(prefix="steady-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        payload = Path(chosen.payload) if chosen.payload else folder / "payload.jsonl"
+        if not chosen.payload:
+            payload.write_text(EXAMPLE, encoding="utf-8")
+        return Traffic(os.urandom(4).hex(), chosen.path, chosen.rps, payload, folder, chosen.service_host)
