@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from harness._cli_run import sigterm_interrupts
 from harness.errors import PlatformError, UsageError
 from harness.runtime import state
 from harness.runtime.clock import Deadline
-from harness.runtime.paths import new_run_folder, runs_home
+from harness.runtime.paths import new_run_folder, runs_home, state_home
 
 NAME = "platform"
 START_TIMEOUT_S = 120.0
@@ -40,8 +41,7 @@ def keep_up(reports: Path | None, *, as_json: bool, ready_fd: int = -1) -> None:
 def detach(reports: Path | None, *, as_json: bool) -> None:
     """Starts `rehearse up` in a session of its own and returns once it is ready."""
     home = runs_home(reports)
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / f"up-{os.getpid()}.log"
+    log = state_home() / f"up-{os.getpid()}.log"
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "harness.cli", "up", "--reports", str(home), "--ready-fd", str(writer)]
     with log.open("wb") as output, os.fdopen(reader) as ready:
@@ -55,7 +55,7 @@ def detach(reports: Path | None, *, as_json: bool) -> None:
         child.terminate()
         tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise PlatformError(f"up: the platform did not start: {tail[0]}", hint=f"The whole log: {log}")
-    log.replace(home / run_id / "up.log")
+    shutil.move(log, home / run_id / "up.log")
     _announce(_find(run_id), as_json=as_json)
 
 

@@ -1,0 +1,67 @@
+"""`rehearse up`, `status` and `down`, on a real platform: found from another terminal, and gone when `down` returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+Rehearse = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def rehearse(tmp_path: Path) -> Rehearse:
+    """The command line in a process of its own, with a state folder of this test alone."""
+    environment = {
+        **os.environ,
+        "REHEARSAL_STATE": str(tmp_path / "state"),
+        "REHEARSAL_RUNS": str(tmp_path / "reports"),
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "harness.cli", *arguments]
+        return subprocess.run(
+            argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False
+        )
+
+    return run
+
+
+def document(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_detached_platform_is_found_answers_and_is_gone_after_down(rehearse: Rehearse) -> None:
+    """The addresses work until `down` returns; then no process is left."""
+    started = document(rehearse("up", "--detach", "--json"))
+    try:
+        (found,) = document(rehearse("status", "--json"))
+        assert (found["run"], found["addresses"]) == (started["run"], started["addresses"])
+        for name, url in found["addresses"].items():
+            assert url.startswith("http://127.0.0.1:"), name
+            assert httpx.get(url, timeout=10, trust_env=False).status_code < 500, name
+        pids = [process["pid"] for process in found["processes"]]
+        assert all(psutil.pid_exists(pid) for pid in pids)
+    finally:
+        stopped = rehearse("down")
+    assert stopped.stdout == f"stopped {started['run']}\n"
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    assert document(rehearse("status", "--json")) == []
+
+
+def test_a_platform_that_cannot_start_says_why(rehearse: Rehearse, tmp_path: Path) -> None:
+    """`up --detach` does not return success before the platform is ready."""
+    (tmp_path / "reports").write_text("a file in the way")
+    done = rehearse("up", "--detach")
+    assert done.returncode == 1
+    assert done.stderr.startswith("rehearse: up: the platform did not start: rehearse: reports folder: ")
+    assert done.stderr.count("\n") == 1
