@@ -11,8 +11,8 @@ from harness.report.record import ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
-    from harness.backends.embedded.document import InferenceService
-    from harness.backends.embedded.status import Status
+    from harness.backends.document import InferenceService
+    from harness.backends.status import Status
     from harness.runtime.supervisor import Supervisor
 
 

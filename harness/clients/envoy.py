@@ -1,4 +1,4 @@
-"""Envoy's admin interface and its data plane, as far as a rehearsal asks them: what is in effect, who is busy, counts."""
+"""Envoy's admin interface and its data plane, as far as a rehearsal asks: what is in effect, who is busy, counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from harness.clients.http import client, request
+from harness.clients.http import client, expect
 from harness.components.gateway import ROUTES, VERSION_HEADER, VERSION_HOST
 
 Address = tuple[str, int]
@@ -22,7 +22,7 @@ class ClusterCounts:
 
 
 class EnvoyClient:
-    """Asks one Envoy; every call is one HTTP request on 127.0.0.1 and raises RequestFailed when it is not answered."""
+    """Asks one Envoy; every call is one HTTP request on 127.0.0.1; httpx.TransportError while it is not there."""
 
     def __init__(self, gateway_url: str, admin_url: str, *, timeout_s: float = 5.0) -> None:
         self._gateway = client(gateway_url, timeout_s=timeout_s)
@@ -51,7 +51,7 @@ class EnvoyClient:
 
     def endpoints(self) -> dict[str, frozenset[Address]]:
         """Each active cluster's addresses."""
-        body = request(self._admin, "GET", "/clusters", params={"format": "json"}).json()
+        body = expect(self._admin.get("/clusters", params={"format": "json"})).json()
         return {
             status["name"]: frozenset(map(_address, status.get("host_statuses", [])))
             for status in body.get("cluster_statuses", [])
@@ -66,7 +66,7 @@ class EnvoyClient:
         """Counts of every cluster whose name starts with `prefix`; `slower_than_ms` is a bound of the histogram."""
         wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|5xx|time)$"
         params = {"format": "json", "histogram_buckets": "cumulative", "filter": wanted}
-        stats = request(self._admin, "GET", "/stats", params=params).json()["stats"]
+        stats = expect(self._admin.get("/stats", params=params)).json()["stats"]
         values = {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
         slow = _slow(stats, slower_than_ms)
         clusters = {name.split(".")[1] for name in values}
@@ -80,7 +80,7 @@ class EnvoyClient:
         }
 
     def _values(self, pattern: str) -> dict[str, int]:
-        stats = request(self._admin, "GET", "/stats", params={"format": "json", "filter": pattern}).json()["stats"]
+        stats = expect(self._admin.get("/stats", params={"format": "json", "filter": pattern})).json()["stats"]
         return {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
 
 

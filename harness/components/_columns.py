@@ -134,9 +134,10 @@ def _check_value(column: Column, value: Any, row: int) -> None:
 
 def _fits(kind: str, value: Any) -> bool:
     if kind in FLOATS:
-        return value is None or isinstance(value, int | float) and not isinstance(value, bool)
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if kind in INTEGERS:
-        return isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and value.is_integer()
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole or (isinstance(value, float) and value.is_integer())
     if kind == "boolean":
         return isinstance(value, bool)
     return value is None or isinstance(value, str)

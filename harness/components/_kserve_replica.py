@@ -42,7 +42,7 @@ _V2_TYPES = {"double": "FP64", "float": "FP32", "integer": "INT32", "long": "INT
 _served_by: contextvars.ContextVar[list[bytes]] = contextvars.ContextVar("served_by")
 
 
-class Predictor(kserve.Model):  # type: ignore[misc]
+class Predictor(kserve.Model):
     """Serves one model version over the V1 and V2 protocols."""
 
     def __init__(self, name: str, model: ServedModel) -> None:
@@ -122,9 +122,7 @@ def _user_model(replica: TransformerReplica) -> kserve.Model:
     try:
         model = getattr(importlib.import_module(module), name)(replica.model_name)
     except Exception as error:  # the user's module may fail in any way while it is imported
-        raise CannotLoad(
-            f"transformer {replica.target} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
+        raise CannotLoad(f"transformer {replica.target} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(model, kserve.Model):
         raise CannotLoad(f"transformer {replica.target} cannot be loaded: it is no kserve.Model")
     model.load()

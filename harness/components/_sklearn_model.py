@@ -25,7 +25,11 @@ Input = np.ndarray | pd.DataFrame
 
 
 class CannotLoad(Exception):
-    """The model behind a storageUri cannot be served; one line."""
+    """The model behind a storageUri cannot be served; one line. `retry` if another try may help."""
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ def _fetch(storage_uri: str, download_to: Path) -> Path:
         try:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=storage_uri, dst_path=str(download_to)))
         except MlflowException as error:
-            raise CannotLoad(f"model {storage_uri} cannot be loaded: {error.message.splitlines()[0]}") from error
+            away = error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+            reason = error.message.splitlines()[0]
+            raise CannotLoad(f"model {storage_uri} cannot be loaded: {reason}", retry=away) from error
     folder = Path(storage_uri.removeprefix("file://"))
     if not (folder / "MLmodel").is_file():
         raise CannotLoad(f"model {storage_uri} cannot be loaded: there is no MLmodel file in that folder")

@@ -55,9 +55,7 @@ class Component:
 def fill(template: Any, *, folder: Path, ports: Mapping[str, int]) -> Any:
     """The template with its placeholders replaced, in strings, lists and mappings; other braces stay as they are."""
     if isinstance(template, str):
-        return _PLACEHOLDER.sub(
-            lambda found: str(folder) if found["folder"] else str(ports[found["port"]]), template
-        )
+        return _PLACEHOLDER.sub(lambda found: str(folder) if found["folder"] else str(ports[found["port"]]), template)
     if isinstance(template, Mapping):
         return {key: fill(value, folder=folder, ports=ports) for key, value in template.items()}
     if isinstance(template, list | tuple):

@@ -53,7 +53,7 @@ def envoy_binary() -> Path:
 
 
 def gateway(*, access_log: Path, max_request_bytes: int = MAX_REQUEST_BYTES) -> Component:
-    """The recipe: ports "http" for requests and "admin"; one worker thread, so that one probe tells what is in effect."""
+    """The recipe: ports "http" for requests and "admin"; one worker thread, so one probe tells what is in effect."""
     bootstrap = json.dumps(_bootstrap(access_log, max_request_bytes), indent=1)
     return Component(
         name="envoy",
@@ -69,9 +69,20 @@ def gateway(*, access_log: Path, max_request_bytes: int = MAX_REQUEST_BYTES) -> 
             "bootstrap.json": bootstrap.replace('"{port[http]}"', "{port[http]}").replace(
                 '"{port[admin]}"', "{port[admin]}"
             ),
+            **_nothing_routed(),
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
+
+
+def _nothing_routed() -> dict[str, str]:
+    """The watched files must exist when Envoy starts."""
+    routes = {"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", "name": ROUTES}
+    return {
+        f"{RDS}/rds.json": json.dumps({"resources": [routes]}),
+        f"{CDS}/cds.json": json.dumps({"resources": []}),
+        f"{EDS}/README": "One file for each cluster.",
+    }
 
 
 def _version() -> str:

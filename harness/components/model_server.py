@@ -91,7 +91,7 @@ def serve(config: dict[str, Any]) -> None:
     try:
         _kserve_replica.run_predictor(replica)
     except _sklearn_model.CannotLoad as error:
-        _give_up(error)
+        _give_up(str(error), error.retry)
 
 
 def serve_transformer(config: dict[str, Any]) -> None:
@@ -101,12 +101,12 @@ def serve_transformer(config: dict[str, Any]) -> None:
     try:
         _kserve_replica.run_transformer(TransformerReplica(**config))
     except _sklearn_model.CannotLoad as error:
-        _give_up(error)
+        _give_up(str(error), error.retry)
 
 
-def _give_up(error: Exception) -> None:
-    print(error, file=sys.stderr, flush=True)
-    raise SystemExit(CANNOT_LOAD) from error
+def _give_up(message: str, retry: bool) -> None:
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(1 if retry else CANNOT_LOAD)
 
 
 def main(argv: list[str]) -> None:

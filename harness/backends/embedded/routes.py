@@ -116,9 +116,7 @@ def _version_host(version: str) -> dict[str, Any]:
     return {
         "name": VERSION_HOST,
         "domains": [VERSION_HOST],
-        "routes": [
-            {"match": {"prefix": "/"}, "direct_response": {"status": 200}, "response_headers_to_add": [header]}
-        ],
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200}, "response_headers_to_add": [header]}],
     }
 
 

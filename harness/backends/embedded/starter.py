@@ -55,6 +55,7 @@ class Starter:
         folder = self.folder / component.name
         for left in reversed(range(PORT_TRIES)):
             ports = {name: free_ports.reserve() for name in component.ports}
+            write_files(component, folder, ports)
             try:
                 child = self._launch(component, folder, ports, warm, deadline)
                 running = Running(component, folder, ports, child, time.monotonic() - began)
@@ -77,7 +78,6 @@ class Starter:
     def _launch(
         self, component: Component, folder: Path, ports: Mapping[str, int], warm: bool, deadline: Deadline
     ) -> Child:
-        write_files(component, folder, ports)
         child = self._process(component, folder, ports, warm, deadline)
         try:
             _wait_ready(component, ports, child, deadline)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from harness.errors import DocumentError
@@ -208,7 +208,7 @@ def parse(source: dict[str, Any] | str | Path) -> InferenceService:
 def _read(source: dict[str, Any] | str | Path) -> tuple[Any, str]:
     if isinstance(source, dict):
         return source, "InferenceService"
-    is_file = isinstance(source, Path) or "\n" not in source and source.endswith((".yaml", ".yml", ".json"))
+    is_file = isinstance(source, Path) or ("\n" not in source and source.endswith((".yaml", ".yml", ".json")))
     try:
         text = Path(source).read_text(encoding="utf-8") if is_file else str(source)
         return yaml.safe_load(text), str(source) if is_file else "InferenceService"
@@ -323,6 +323,8 @@ def _replica_problems(spec: Spec) -> Iterator[str]:
     for path, timeout in predictors:
         if timeout is not None and timeout < 1:
             yield f"{path}.timeout: expected at least 1 second, got {timeout}"
+        elif timeout != spec.predictor.timeout:
+            yield f"{path}.timeout: one route serves both: expected spec.predictor.timeout, got {timeout}"
 
 
 def _transformer_problems(transformer: Transformer) -> Iterator[str]:

@@ -1,0 +1,134 @@
+"""The controller's memory of one service: its document, its replicas, their deaths, its routing, its status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.backends.document import InferenceService
+from harness.backends.embedded import conditions, planner
+from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView, Routing
+from harness.backends.embedded.revisions import Desired, Workload, desired
+from harness.backends.embedded.routes import cluster_name
+from harness.backends.status import Condition, ReplicaStatus, Status
+from harness.runtime.process import Child
+
+
+@dataclass
+class LiveReplica:
+    """One process; times on the monotonic clock."""
+
+    number: int
+    workload: Workload
+    created: float
+    child: Child | None = None
+    address: Address | None = None
+    ready_at: float | None = None
+
+    @property
+    def state(self) -> Literal["starting", "ready"]:
+        return "starting" if self.address is None else "ready"
+
+    def view(self) -> ReplicaView:
+        workload = self.workload
+        return ReplicaView(self.number, workload.name, workload.digest, self.state, self.address)
+
+
+@dataclass
+class Service:
+    """Mutable; guarded by the controller's lock."""
+
+    document: InferenceService
+    generation: int = 1
+    deleted: bool = False
+    replicas: dict[int, LiveReplica] = field(default_factory=dict)
+    retiring: dict[int, LiveReplica] = field(default_factory=dict)
+    failures: dict[Key, Failure] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    routing: Routing = field(default_factory=Routing)
+    conditions: tuple[Condition, ...] = ()
+    observed: int = 0
+    clusters: set[str] = field(default_factory=set)
+    last_log: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.last_wanted = desired(self.document)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.document.namespace, self.document.name
+
+    @property
+    def wanted(self) -> Desired | None:
+        return None if self.deleted else self.last_wanted
+
+    def change(self, document: InferenceService) -> bool:
+        """Take the document; False if its spec is the one already applied."""
+        same = document.spec == self.document.spec
+        self.document = document
+        if same:
+            return False
+        self.generation += 1
+        self.last_wanted = desired(document)
+        return True
+
+    def delete(self) -> None:
+        self.deleted = True
+
+    def gone(self) -> bool:
+        """Whether the service is deleted and its last process has ended."""
+        return self.deleted and not self.replicas and not self.retiring
+
+    def views(self) -> list[ReplicaView]:
+        return [replica.view() for replica in self.replicas.values()]
+
+    def routed(self, routing: Routing) -> None:
+        self.routing = routing
+        self.clusters |= {cluster_name(*self.key, workload) for workload in routing.endpoints}
+
+    def uses(self, workload: str) -> bool:
+        """Whether the gateway routes to the workload, or one of its processes is still there."""
+        processes = [*self.replicas.values(), *self.retiring.values()]
+        return workload in self.routing.endpoints or any(p.workload.name == workload for p in processes)
+
+    def record_death(self, replica: LiveReplica, reason: str, message: str, *, final: bool, now: float) -> None:
+        key = replica.workload.key
+        lived = now - replica.ready_at if replica.ready_at is not None else 0.0
+        self.failures[key] = planner.after_death(
+            self.failures.get(key), lived_s=lived, reason=reason, message=message, final=final, now=now
+        )
+        self.restarts[replica.workload.name] = self.restarts.get(replica.workload.name, 0) + (not final)
+
+    def observe(self) -> None:
+        """Bring the conditions up to date after a pass."""
+        if self.deleted:
+            return
+        self.observed = self.generation
+        self.conditions = conditions.conditions(
+            self.last_wanted, self.views(), self.failures, self.routing, self.conditions
+        )
+
+    def status(self) -> Status:
+        return Status(
+            generation=self.generation,
+            observed_generation=self.observed,
+            url=f"http://{self.document.host}",
+            conditions=self.conditions,
+            canary_statuses=conditions.canary_statuses(self.last_wanted, self.views(), self.failures, self.routing),
+            weights=dict(self.routing.weights),
+            replicas=tuple(_shown(replica) for replica in self.replicas.values()),
+            restarts=dict(self.restarts),
+        )
+
+
+def _shown(replica: LiveReplica) -> ReplicaStatus:
+    address = "{}:{}".format(*replica.address) if replica.address else ""
+    child = replica.child
+    return ReplicaStatus(
+        replica.workload.name,
+        child.pid if child else 0,
+        replica.state,
+        address,
+        str(child.log) if child else "",
+    )

@@ -1,0 +1,187 @@
+"""The controller's decisions: from what is wanted and what is there to what to do next; pure functions.
+
+Order that loses no request: a workload starts -> is ready -> gets its share; what has lost its share is retired only
+while something else carries the traffic. What cannot become ready never takes traffic from what serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.backends.embedded.revisions import Desired, Workload
+
+Address = tuple[str, int]
+Key = tuple[str, str]
+
+MAX_RESTARTS = 5
+FIRST_BACKOFF_S = 0.1
+STEADY_S = 10.0
+
+
+@dataclass(frozen=True)
+class ReplicaView:
+    """One process: which content of which workload, and its address once it is ready."""
+
+    id: int
+    workload: str
+    digest: str
+    state: Literal["starting", "ready"]
+    address: Address | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Deaths of one content in a row; `final` if another start is of no use; `retry_at` on the controller's clock."""
+
+    count: int
+    reason: str
+    message: str
+    final: bool
+    retry_at: float
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What the gateway does for one service: addresses and weights (percent) by workload."""
+
+    endpoints: Mapping[str, frozenset[Address]] = field(default_factory=dict)
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now: start one replica for each entry, route, then retire; look again at `wake_at` if set."""
+
+    start: tuple[Workload, ...]
+    routing: Routing
+    retire: tuple[int, ...]
+    wake_at: float | None = None
+
+
+def plan(
+    wanted: Desired | None,
+    replicas: Sequence[ReplicaView],
+    failures: Mapping[Key, Failure],
+    current: Routing,
+    now: float,
+) -> Plan:
+    """The next actions for one service; `wanted` is None when it was deleted."""
+    if wanted is None:
+        return Plan((), Routing(), tuple(replica.id for replica in replicas))
+    start, wake_at = _starts(wanted, replicas, failures, now)
+    routing = _routing(wanted, replicas, failures, current)
+    return Plan(start, routing, _retire(wanted, replicas, routing), wake_at)
+
+
+def after_death(
+    previous: Failure | None, *, lived_s: float, reason: str, message: str, final: bool, now: float
+) -> Failure:
+    """The failure record after one more death; a replica that lived long enough starts the count anew."""
+    count = 1 if previous is None or lived_s >= STEADY_S else previous.count + 1
+    if count > MAX_RESTARTS:
+        return Failure(count, "CrashLoopBackOff", f"ended {count} times in a row, last: {message}", True, now)
+    backoff = 0.0 if count == 1 else FIRST_BACKOFF_S * 2 ** (count - 2)
+    return Failure(count, reason, message, final, now + backoff)
+
+
+def is_ready(workload: Workload, replicas: Sequence[ReplicaView]) -> bool:
+    """Whether all wanted replicas of this very content answer."""
+    return len(_ready(replicas, workload.name, workload.digest)) >= workload.replicas
+
+
+def _starts(
+    wanted: Desired, replicas: Sequence[ReplicaView], failures: Mapping[Key, Failure], now: float
+) -> tuple[tuple[Workload, ...], float | None]:
+    start: list[Workload] = []
+    wakes: list[float] = []
+    for workload in wanted.workloads:
+        live = sum((replica.workload, replica.digest) == workload.key for replica in replicas)
+        missing = max(0, workload.replicas - live)
+        failure = failures.get(workload.key)
+        if not missing or (failure and failure.final):
+            continue
+        if failure and failure.retry_at > now:
+            wakes.append(failure.retry_at)
+        else:
+            start += [workload] * missing
+    return tuple(start), min(wakes, default=None)
+
+
+def _routing(
+    wanted: Desired, replicas: Sequence[ReplicaView], failures: Mapping[Key, Failure], current: Routing
+) -> Routing:
+    endpoints = {w.name: _endpoints(w, replicas, failures, current) for w in wanted.workloads}
+    if endpoints[wanted.predictor.name]:
+        weights = _weights(wanted, endpoints, replicas, current)
+    else:
+        weights, kept = _carried(wanted, replicas, current)
+        endpoints.update(kept)
+    return Routing({name: found for name, found in endpoints.items() if found}, weights)
+
+
+def _endpoints(
+    workload: Workload, replicas: Sequence[ReplicaView], failures: Mapping[Key, Failure], current: Routing
+) -> frozenset[Address]:
+    """Old content serves until all of the new is ready; a lost last replica keeps its place until it is replaced."""
+    fresh = _ready(replicas, workload.name, workload.digest)
+    old = _ready(replicas, workload.name) - fresh
+    if old and len(fresh) < workload.replicas:
+        return old
+    failure = failures.get(workload.key)
+    if fresh or failure is None or failure.final:
+        return fresh
+    return current.endpoints.get(workload.name, frozenset())
+
+
+def _weights(
+    wanted: Desired,
+    endpoints: Mapping[str, frozenset[Address]],
+    replicas: Sequence[ReplicaView],
+    current: Routing,
+) -> dict[str, int]:
+    """The documented shares of the canaries that are ready; the predictor has the rest."""
+    weights: dict[str, int] = {}
+    for canary in wanted.canaries:
+        exposed = current.weights.get(canary.name, 0) > 0
+        alive = bool(_ready(replicas, canary.name))
+        if alive and (exposed or is_ready(canary, replicas)) and endpoints[canary.name]:
+            weights[canary.name] = wanted.percents[canary.name]
+    weights[wanted.predictor.name] = 100 - sum(weights.values())
+    return weights
+
+
+def _carried(
+    wanted: Desired, replicas: Sequence[ReplicaView], current: Routing
+) -> tuple[dict[str, int], dict[str, frozenset[Address]]]:
+    """While the predictor cannot serve, those that serve go on, wanted or not."""
+    alive = {name: _ready(replicas, name) for name in current.weights}
+    weights = {name: weight for name, weight in current.weights.items() if alive[name] and weight > 0}
+    return weights, {name: alive[name] for name in weights}
+
+
+def _retire(wanted: Desired, replicas: Sequence[ReplicaView], routing: Routing) -> tuple[int, ...]:
+    used = {address for found in routing.endpoints.values() for address in found}
+    digests = {workload.name: workload for workload in wanted.workloads}
+    retire = []
+    for replica in replicas:
+        workload = digests.get(replica.workload)
+        current = workload is not None and workload.digest == replica.digest
+        if not current and not (replica.state == "ready" and replica.address in used):
+            retire.append(replica.id)
+    for workload in wanted.workloads:
+        same = [replica.id for replica in replicas if (replica.workload, replica.digest) == workload.key]
+        retire += sorted(same)[workload.replicas :]
+    return tuple(retire)
+
+
+def _ready(replicas: Sequence[ReplicaView], workload: str, digest: str | None = None) -> frozenset[Address]:
+    return frozenset(
+        replica.address
+        for replica in replicas
+        if replica.workload == workload
+        and replica.state == "ready"
+        and replica.address is not None
+        and (digest is None or replica.digest == digest)
+    )

@@ -1,0 +1,120 @@
+"""Starting one replica: forked from the nursery, or cold; ready when the model server itself says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.backends.embedded.planner import Address
+from harness.backends.embedded.revisions import Desired, Workload
+from harness.clients.http import client
+from harness.components.model_server import (
+    SERVE,
+    SERVE_TRANSFORMER,
+    PayloadLog,
+    Replica,
+    TransformerReplica,
+)
+from harness.runtime.clock import Deadline
+from harness.runtime.nursery import Nursery
+from harness.runtime.process import Child
+from harness.runtime.supervisor import Supervisor
+from harness.runtime.wait import wait
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ReplicaStarter:
+    """How replicas are started in this run."""
+
+    supervisor: Supervisor
+    nursery: Nursery | None
+    tracking_uri: str
+    gateway_url: str
+    folder: Path
+
+    def launch(self, wanted: Desired, workload: Workload, number: int, deadline: Deadline) -> Child:
+        """Start the process; returns before it is ready."""
+        name = f"{wanted.namespace}.{wanted.name}.{workload.name.strip('_')}-{number}"
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self._config(wanted, workload, folder)
+        env = {**self._env(), **dict(workload.env)}
+        if self.nursery is not None:
+            target = SERVE_TRANSFORMER if workload.kind == "transformer" else SERVE
+            return self.supervisor.fork(name, target, config, nursery=self.nursery, env=env, deadline=deadline)
+        path = folder / "config.json"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        argv = [sys.executable, "-m", "harness.components.model_server", str(path)]
+        return self.supervisor.spawn(name, argv, env=env)
+
+    def wait_ready(self, wanted: Desired, child: Child, deadline: Deadline) -> Address:
+        """The replica's address once it answers ready; ProcessExited or WaitTimeout if it does not."""
+        told = self.folder / child.name / "ready.json"
+        what = f"replica {child.name} ready"
+        port = wait(lambda: _port(told), what=what, deadline=deadline, child=child, every_s=0.005)
+        with client(f"http://{LOOPBACK}:{port}", timeout_s=10) as http:
+            path = f"/v2/models/{wanted.name}/ready"
+            wait(lambda: http.get(path).status_code == 200, what=what, deadline=deadline, child=child, every_s=0.005)
+        return LOOPBACK, port
+
+    def _config(self, wanted: Desired, workload: Workload, folder: Path) -> dict[str, Any]:
+        ready = str(folder / "ready.json")
+        if workload.kind == "transformer":
+            return TransformerReplica(
+                model_name=wanted.name,
+                target=workload.target,
+                gateway_url=self.gateway_url,
+                predictor_host=wanted.predictor_host,
+                folder=str(folder),
+                ready_file=ready,
+                protocol=workload.protocol,
+                search_path=str(Path.cwd()),
+            ).config()
+        return Replica(
+            model_name=wanted.name,
+            storage_uri=workload.storage_uri,
+            folder=str(folder),
+            ready_file=ready,
+            tracking_uri=self.tracking_uri,
+            logger=_payload_log(wanted, workload),
+        ).config()
+
+    def _env(self) -> Mapping[str, str]:
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            # The supervisor starts the replica again; MLflow's own seven retries would hide for minutes what is wrong.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "OMP_NUM_THREADS": "1",
+        }
+
+
+def cannot_load_line(log_tail: str) -> str:
+    """The one line with which a replica says why it gave up; the last line if there is none."""
+    lines = [line for line in log_tail.splitlines() if line.strip()]
+    told = [line for line in lines if "cannot be loaded" in line]
+    return (told or lines or ["no output"])[-1].strip()
+
+
+def _payload_log(wanted: Desired, workload: Workload) -> PayloadLog | None:
+    if workload.logger is None:
+        return None
+    return PayloadLog(
+        url=workload.logger.url,
+        mode=workload.logger.mode,
+        service=wanted.name,
+        namespace=wanted.namespace,
+        component="predictor",
+        endpoint="" if workload.kind == "predictor" else workload.name,
+    )
+
+
+def _port(told: Path) -> int | None:
+    return int(json.loads(told.read_text(encoding="utf-8"))["port"]) if told.exists() else None
