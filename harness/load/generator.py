@@ -65,7 +65,7 @@ class LoadSpec:
 
 
 class Load:
-    """A running load; `start` returns when answers arrive, `stop` returns the ledger."""
+    """A running load; `start` returns when traffic flows, `stop` returns the ledger."""
 
     def __init__(self, spec: LoadSpec, folder: Path, spawner: Spawner, access_log: Path) -> None:
         self.spec = spec
@@ -77,7 +77,7 @@ class Load:
         self._child: Child | None = None
 
     def start(self, deadline: Deadline) -> None:
-        """Start Locust and wait for the first answer; without one by the deadline, nothing is left running."""
+        """Start Locust and wait until a request has ended; if none has by the deadline, nothing is left running."""
         self.files.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.files.spec, self._traffic())
         env = {"REHEARSAL_LOAD": str(self.files.spec), "PYTHONPATH": _with_this_package()}

@@ -112,8 +112,9 @@ class Schedule:
             error = caught
         if self.in_flight.pop(sequence, None) is None:
             return  # given up at the end of the load, and recorded as such
-        self._write(sequence, due, sent, status, revision, _failure(error))
-        if status and not self.marked:
+        failure = _failure(error)
+        self._write(sequence, due, sent, status, revision, failure)
+        if failure is not Failure.NO_CONNECTION and not self.marked:
             self.marked = True
             write_json(self.files.started, {"started_at": self.started_at})
         if status >= 400 and error is None:
@@ -123,9 +124,7 @@ class Schedule:
             response_length=size, exception=error, context={},
         )  # fmt: skip
 
-    def _write(
-        self, sequence: int, due: float, sent: float, status: int, revision: str, error: Failure
-    ) -> None:
+    def _write(self, sequence: int, due: float, sent: float, status: int, revision: str, error: Failure) -> None:
         origin, now = self.origin, time.monotonic()
         sent = sent or now
         self.recorder.write(

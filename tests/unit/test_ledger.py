@@ -106,6 +106,19 @@ def test_the_access_log_is_read_from_where_the_load_began_and_to_the_last_whole_
     assert tail.entries == {2: [OK, OK], 3: [GatewayEntry(503, "UH", "", 2.0, 1)]}
 
 
+def test_reading_again_takes_no_line_twice(tmp_path: Path) -> None:
+    """A thousand lines, then one more: each request has one entry."""
+    log = tmp_path / "access.jsonl"
+    tail = AccessLogTail(log, "aa")
+    log.write_text("".join(line(f"aa-{number}") for number in range(1000)))
+    tail.read()
+    with log.open("a") as file:
+        file.write(line("aa-1000"))
+    tail.read()
+    assert len(tail.entries) == 1001
+    assert {len(found) for found in tail.entries.values()} == {1}
+
+
 def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
     """Envoy makes it with the first request; the revision comes from the cluster if it is not logged."""
     tail = AccessLogTail(tmp_path / "later.jsonl", "aa")

@@ -172,9 +172,7 @@ def test_two_equal_arms_are_hardly_ever_told_apart() -> None:
     for _ in range(200):
         canary, baseline = (np.cumsum(rng.random(2000) < 0.05) for _ in range(2))
         looks = range(19, 2000, 20)
-        rejected += any(
-            evidence_worse((i + 1, int(canary[i])), (i + 1, int(baseline[i])), 0.0) >= 20 for i in looks
-        )
+        rejected += any(evidence_worse((i + 1, int(canary[i])), (i + 1, int(baseline[i])), 0.0) >= 20 for i in looks)
     assert rejected < 22
 
 
