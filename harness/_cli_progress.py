@@ -26,6 +26,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._screen = screen
         self._began = time.monotonic()
         self._lock = threading.Lock()
+        self._titles: dict[str, str] = {}
         self._running: dict[str, str] = {}
         self._live: _Live | None = _Live(screen) if screen.isatty() else None
 
@@ -47,7 +48,8 @@ class Progress(AbstractContextManager["Progress"]):
                 self._line(event.level, event.message, style=_STYLES["skipped"])
 
     def _step(self, verb: str, subject: str, data: dict[str, Any], message: str) -> None:
-        name, title = str(data.get("name", subject)), str(data.get("title", subject))
+        name = str(data.get("name", subject))
+        title = self._titles.setdefault(name, str(data.get("title", name)))
         detail = str(data.get("detail", "") or ("" if message == title else message))
         if verb == "started":
             self._running[name] = title
@@ -58,12 +60,14 @@ class Progress(AbstractContextManager["Progress"]):
         elif verb in _MARKS:
             self._running.pop(name, None)
             took = f"{float(data.get('duration_s', 0.0)):.1f} s"
-            self._line(_MARKS[verb], f"{title:<34} {took:>7}  {detail}".rstrip(), style=_STYLES[verb])
+            self._line(_MARKS[verb], f"{took:>6}  {title}", style=_STYLES[verb])
+            for line in detail.splitlines()[:1]:  # the log's tail, if there is one, is in the report
+                self._line("", f"{'':>6}  {line}")
         if self._live:
             self._live.show("; ".join(self._running.values()))
 
     def _line(self, mark: str, text: str, style: str = "") -> None:
-        at = f"{time.monotonic() - self._began:6.1f}"
+        at = f"{time.monotonic() - self._began:6.1f}" if mark else f"{'':6}"
         if self._live:
             self._live.line(f"{at}  {mark:<8}", text, style)
         else:

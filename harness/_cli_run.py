@@ -43,7 +43,8 @@ def exit_code(record: RunRecord) -> int:
 
 def verdict_lines(record: RunRecord, folder: Path) -> str:
     """The end of a run: the verdict, what decided it, what to do next, and where the report is."""
-    lines = ["", f"{record.status.value.upper()} in {record.duration_s:.1f} s: {record.decided_by or record.title}"]
+    reason = (record.decided_by or record.title).splitlines()[0]
+    lines = ["", f"{record.status.value.upper()} in {record.duration_s:.1f} s: {reason}"]
     lines += [f"skipped  {skip.step}: {skip.reason}" for skip in record.skips]
     if record.hint:
         lines.append(f"hint     {record.hint}")
