@@ -1,0 +1,130 @@
+"""MLflow's server: tracking, registry and the artifact proxy over one SQLite file, on 127.0.0.1.
+
+Migrating an empty database takes seconds, so that is done once into the cache and copied. The warm way runs MLflow's own
+ASGI application in a forked child; the environment variables by which MLflow's command line configures its workers are
+private to MLflow, so the command line stays as the fallback.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from harness.components.component import Component, Ready, Restart
+from harness.errors import PlatformError
+from harness.runtime.paths import cache_home
+
+PRELOAD = ("mlflow.server.fastapi_app", "mlflow.store.tracking.sqlalchemy_store", "uvicorn")
+SERVE = "harness.components.mlflow:serve"
+MIGRATION_S = 180
+_HEAD = "alembic_version"
+
+
+def mlflow() -> Component:
+    """The recipe: port "http"; the store and the artifacts lie in the component's folder."""
+    store, artifacts = "sqlite:///{folder}/mlflow.db", "{folder}/artifacts"
+    settings = {"db": "{folder}/mlflow.db", "store": store, "artifacts": artifacts, "port": "{port[http]}"}
+    return Component(
+        name="mlflow",
+        version=version(),
+        argv=(
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "{port[http]}",
+            "--backend-store-uri", store, "--artifacts-destination", artifacts, "--serve-artifacts",
+            "--workers", "1",
+        ),
+        env=server_env(),
+        ready=Ready(port="http", path="/health"),
+        warm=SERVE,
+        config=settings,
+        restart=Restart(at_most=3),
+    )  # fmt: skip
+
+
+def version() -> str:
+    return importlib.metadata.version("mlflow")
+
+
+def server_env() -> dict[str, str]:
+    """What keeps the server to one process that tells nobody of itself."""
+    return {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Run the server until SIGTERM, over a copy of the template store; the target of a fork."""
+    database = Path(config["db"])
+    if not database.exists():
+        copy_template(database)
+    os.environ.update(_worker_env(config))
+    import uvicorn
+    from mlflow.server.fastapi_app import app  # after the environment: some of it is read at import
+
+    settings = uvicorn.Config(app, host="127.0.0.1", port=int(config["port"]), log_level="warning")
+    uvicorn.Server(settings).run()
+
+
+def copy_template(database: Path) -> None:
+    """Put a migrated, empty store at `database`."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    temporary = database.with_suffix(f".{os.getpid()}.new")
+    shutil.copyfile(template(), temporary)
+    temporary.replace(database)
+
+
+def template() -> Path:
+    """The migrated store in the cache; made by the first that asks, and safe when two make it at once."""
+    path = cache_home() / f"mlflow-{version()}" / "template.db"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_template(path)
+    return path
+
+
+def _make_template(path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".template-", dir=path.parent) as folder:
+        fresh = Path(folder) / "mlflow.db"
+        # In a process of its own: alembic configures the logging of the process that it runs in.
+        code = "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S; S(*sys.argv[1:])"
+        argv = [sys.executable, "-c", code, f"sqlite:///{fresh}", "mlflow-artifacts:/"]
+        env = {**os.environ, **server_env()}
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=MIGRATION_S, check=False)
+        if done.returncode != 0 or not _is_migrated(fresh):
+            tail = "\n".join(done.stderr.splitlines()[-5:])
+            raise PlatformError(f"mlflow: cannot make the template store: exit code {done.returncode}.\n{tail}")
+        fresh.replace(path)  # whole or not at all; a second maker replaces it by an equal one
+
+
+def _is_migrated(database: Path) -> bool:
+    if not database.exists():
+        return False
+    connection = sqlite3.connect(database)
+    try:
+        rows = connection.execute("select 1 from sqlite_master where name = ?", (_HEAD,)).fetchall()
+    finally:
+        connection.close()
+    return bool(rows)
+
+
+def _worker_env(config: dict[str, Any]) -> dict[str, str]:
+    """What `mlflow server` sets for its workers (mlflow/server/constants.py)."""
+    return {
+        "_MLFLOW_SERVER_FILE_STORE": config["store"],
+        "_MLFLOW_SERVER_REGISTRY_STORE": config["store"],
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": config["artifacts"],
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
+        "_MLFLOW_IN_JOB_EXECUTOR": "false",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+    }

@@ -1,0 +1,120 @@
+"""Prometheus: the gateway's counters as series that have the same names in every world (rehearsal:...).
+
+The binary is Debian's package or one that was put on PATH or into the cache; no Python wheel carries it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from harness.components.component import Component, Ready, Restart
+from harness.errors import CapabilityMissing
+from harness.runtime.paths import find_program
+
+SCRAPE_S = 1
+RETENTION = "2h"
+REPLICAS = "replicas/targets.json"
+HOW_TO_GET = "apt-get install prometheus, or put a prometheus binary (2.42 or newer) on PATH"
+_NAMES = ("namespace", "service", "revision")
+
+
+def missing_prometheus() -> str:
+    """Why there is no Prometheus here and how to get it; empty if there is one."""
+    return "" if find_program("prometheus") else f"there is no prometheus here: {HOW_TO_GET}"
+
+
+def prometheus(envoy_admin: int, *, scrape: Mapping[str, Sequence[str]] | None = None) -> Component:
+    """The recipe: port "http". Scrapes Envoy's admin port, the replicas listed in the folder's replicas/targets.json,
+    and `scrape` (job -> addresses).
+    """
+    binary = find_program("prometheus")
+    if binary is None:
+        raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET)
+    return Component(
+        name="prometheus",
+        version="of the machine",
+        argv=(
+            str(binary), "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
+            f"--storage.tsdb.retention.time={RETENTION}", "--web.listen-address=127.0.0.1:{port[http]}",
+            "--log.level=warn",
+        ),
+        ready=Ready(port="http", path="/-/ready"),
+        files={
+            "prometheus.yml": yaml.safe_dump(_config(envoy_admin, scrape or {}), sort_keys=False),
+            "rules.yml": yaml.safe_dump(rules(), sort_keys=False),
+            REPLICAS: "[]",
+        },
+        restart=Restart(at_most=3),
+    )  # fmt: skip
+
+
+def replica_targets(replicas: Sequence[tuple[str, str, str, str]]) -> str:
+    """The text of replicas/targets.json: (address, namespace, service, revision) of each replica."""
+    targets = [
+        {"targets": [address], "labels": dict(zip(_NAMES, labels, strict=True))} for address, *labels in replicas
+    ]
+    return json.dumps(targets)
+
+
+def _config(envoy_admin: int, scrape: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    envoy: dict[str, Any] = {
+        "job_name": "envoy",
+        "metrics_path": "/stats/prometheus",
+        # Envoy has hundreds of series for a cluster; these are what the recording rules read.
+        "params": {"filter": ["upstream_rq_(completed|time|xx|active|5xx|2xx|4xx)|upstream_rq_[0-9]+"]},
+        "static_configs": [{"targets": [f"127.0.0.1:{envoy_admin}"]}],
+        "metric_relabel_configs": [_label(name) for name in _NAMES],
+    }
+    replicas = {
+        "job_name": "replicas",
+        "file_sd_configs": [{"files": ["{folder}/" + REPLICAS], "refresh_interval": "5s"}],
+    }
+    others = [{"job_name": job, "static_configs": [{"targets": list(found)}]} for job, found in scrape.items()]
+    return {
+        "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"},
+        "rule_files": ["{folder}/rules.yml"],
+        "scrape_configs": [envoy, replicas, *others],
+    }
+
+
+def _label(name: str) -> dict[str, Any]:
+    """Envoy's cluster name <namespace>/<service>/<revision> as labels; a transformer's cluster gets none."""
+    at = _NAMES.index(name) + 1
+    part = "([a-z0-9-]+)"
+    return {
+        "source_labels": ["envoy_cluster_name"],
+        "regex": f"{part}/{part}/{part}",
+        "target_label": name,
+        "replacement": f"${{{at}}}",
+    }
+
+
+def rules() -> dict[str, Any]:
+    """Recording rules, one name in every world. Rates over 5 s; latencies in milliseconds; shares in [0, 1]."""
+    by = "sum by (namespace, service, revision)"
+    known = '{revision!=""}'
+    failed = '{revision!="",envoy_response_code_class="5"}'
+    answered = f"{by} (rate(envoy_cluster_upstream_rq_completed{known}[5s]))"
+    buckets = f"sum by (namespace, service, revision, le) (rate(envoy_cluster_upstream_rq_time_bucket{known}[5s]))"
+    records = {
+        "rehearsal:requests:total": f"{by} (envoy_cluster_upstream_rq_completed{known})",
+        "rehearsal:failed:total": f"{by} (envoy_cluster_upstream_rq_xx{failed}) or 0 * rehearsal:requests:total",
+        "rehearsal:requests:rate5s": answered,
+        "rehearsal:failed:rate5s": f"{by} (rate(envoy_cluster_upstream_rq_xx{failed}[5s])) or 0 * {answered}",
+        "rehearsal:slow_share:rate5s": _slow_shares(buckets),
+    }
+    for quantile in (0.5, 0.9, 0.99):
+        name = f"rehearsal:latency_ms:p{quantile * 100:g}"
+        records[name] = f"histogram_quantile({quantile}, {buckets})"
+    groups = [{"record": name, "expr": expression} for name, expression in records.items()]
+    return {"groups": [{"name": "rehearsal", "interval": f"{SCRAPE_S}s", "rules": groups}]}
+
+
+def _slow_shares(buckets: str) -> str:
+    """The share slower than each bound of the histogram, by the label `le` (milliseconds)."""
+    total = buckets.replace("revision, le)", "revision)").replace('{revision!=""}', '{revision!="",le="+Inf"}')
+    return f"1 - {buckets} / on (namespace, service, revision) group_left () ({total})"
