@@ -9,19 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.errors import GateRefused
+    from harness.lifecycle.dataset import Dataset
     from harness.lifecycle.spec import GatePolicy
     from harness.lifecycle.rollout import Outcome
     from harness.lifecycle.slo import SLO
-    from harness.platform import Platform
+    from harness.platform import Platform, Window
 
 __version__ = "0.1.0"
-__all__ = ["SLO", "GatePolicy", "Outcome", "Platform", "__version__"]
+__all__ = ["SLO", "Dataset", "GatePolicy", "GateRefused", "Outcome", "Platform", "Window", "__version__"]
 
 _HOMES = {
+    "Dataset": "harness.lifecycle.dataset",
+    "GateRefused": "harness.errors",
     "GatePolicy": "harness.lifecycle.spec",
     "Outcome": "harness.lifecycle.rollout",
     "Platform": "harness.platform",
     "SLO": "harness.lifecycle.slo",
+    "Window": "harness.platform",
 }
 
 

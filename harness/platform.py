@@ -17,9 +17,8 @@ from harness.errors import CapabilityMissing, GateRefused
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
 from harness.load.generator import Load, LoadSpec
-from harness.load.ledger import Ledger
 from harness.model_version import ModelVersion
-from harness.report.record import DriftRecord, GateRecord, LoadRecord, SmokeRecord
+from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Listener
@@ -84,6 +83,11 @@ class Platform:
     def missing(self, capability: Capability) -> str:
         """Why this backend lacks a capability here and how to get it; empty if it has it."""
         return self.backend.missing().get(capability, "")
+
+    def require(self, capability: Capability) -> None:
+        """Raise CapabilityMissing, with how to get it, if this backend lacks a capability here."""
+        if why := self.missing(capability):
+            raise CapabilityMissing(capability.value, hint=why)
 
     def available(self, *parts: Part) -> list[Part]:
         """Those of the parts that can be had here; for each other one an event says why not."""
@@ -271,7 +275,7 @@ class Platform:
             yield load
         finally:
             ledger = load.stop(Deadline.after(READY_S))
-            self.run.record.loads.append(_load_record(ledger, spec, service, self.run.folder))
+            self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
 
     def drift(
         self, service: Service, model: ModelVersion, windows: Sequence[Window], *, html: bool = True
@@ -303,8 +307,7 @@ class Platform:
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""
-        if why := self.missing(Capability.METRICS):
-            raise CapabilityMissing("metrics", hint=why)
+        self.require(Capability.METRICS)
         return self.backend.query(promql)
 
     def job(self, target: str, spec: Mapping[str, Any], *, name: str, deadline: Deadline | None = None) -> dict[str, Any]:
@@ -318,20 +321,3 @@ class Platform:
         for model in self.run.record.models:
             if model.name == name:
                 model.aliases = sorted(alias for alias, version in aliases.items() if version == model.version)
-
-
-def _load_record(ledger: Ledger, spec: LoadSpec, service: Service, folder: Path) -> LoadRecord:
-    return LoadRecord(
-        name=ledger.name,
-        service=f"{service.namespace}/{service.name}",
-        target_rps=spec.rps,
-        achieved_rps=ledger.achieved_rps,
-        started_at=ledger.started_at,
-        duration_s=ledger.duration_s,
-        sent=ledger.sent,
-        classes=ledger.classes,
-        unexplained=ledger.unexplained,
-        latency=ledger.latency,
-        series=ledger.series,
-        ledger=str(ledger.path.relative_to(folder)),
-    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.backends.backend import Part
+from harness.backends.backend import Capability, Part
 from harness.backends.embedded.backend import EmbeddedBackend
 from harness.errors import LoadFailed, RehearsalError, StepFailed, UsageError
 from harness.lifecycle.rollout import Outcome
 from harness.lifecycle.spec import TrainingSpec
 from harness.model_version import ModelVersion
+from harness.monitoring import counted_requests, series
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform, Window
 from harness.load.ledger import Ledger
@@ -73,9 +75,7 @@ class Rehearsal:
 
     def start(self) -> None:
         with self.run.step("platform", "Start MLflow, Envoy and the nurseries") as step:
-            self.platform.start(Part.TRACKING, Part.SERVING, Part.DRIFT)
-            if not self.platform.missing(Part.METRICS):
-                self.platform.start(Part.METRICS)
+            self.platform.start(Part.TRACKING, Part.SERVING, Part.DRIFT, *self.platform.available(Part.METRICS))
             ready = (f"{c.name} {c.ready_s:.2f} s" for c in self.platform.backend.components())
             step.detail = "ready: " + ", ".join(ready)
 
@@ -139,12 +139,14 @@ class Rehearsal:
     def metrics(self, service: Service) -> None:
         """Check that Prometheus counted the requests that the clients sent."""
         with self.run.step("metrics", "Compare Prometheus's counts with the clients'") as step:
-            counted = self.platform.requests_in_prometheus(service)
+            self.platform.require(Capability.METRICS)
             sent = sum(load.sent for load in self.run.record.loads)
-            self.platform.record_series(service)
-            step.detail = f"Prometheus counted {counted:.0f} requests to {service.host}, of them {sent} under load"
+            backend, where = self.platform.backend, (service.namespace, service.name)
+            counted = counted_requests(backend, *where, at_least=sent)
+            self.run.record.series = series(backend, *where, self.run.record.started_at, time.time())
+            step.detail = f"Prometheus counted {counted} requests to {service.host}; the load sent {sent}"
             if counted < sent:
-                raise StepFailed(f"metrics: {step.detail}: some are missing.")
+                raise StepFailed(f"metrics: {step.detail}: {sent - counted} are missing.")
 
     def conclude(self, rollout: Rollout) -> None:
         self.run.record.decided_by = f"{rollout.record.canary} was promoted: {rollout.reason}"
@@ -163,10 +165,13 @@ class Rehearsal:
         )
 
     def _account_for_every_request(self, ledger: Ledger | None, step: Step) -> None:
-        if ledger is None or ledger.unexplained or ledger.lost:
+        if ledger is None:
+            raise LoadFailed("canary: the load left no ledger.")
+        ledger.check()
+        if ledger.lost:
             raise LoadFailed(
-                f"canary: {ledger.unexplained if ledger else 'all'} requests are unexplained, {ledger.lost} were lost.",
-                hint="ledger.parquet has a line for each request.",
+                f"canary: {ledger.lost} of {ledger.sent} requests were not answered by a revision: {ledger.classes}.",
+                hint=f"the ledger has a line for each request: {ledger.path}",
             )
         step.detail = f"{ledger.sent} requests, 0 lost, 0 unexplained"
 

@@ -90,7 +90,8 @@ class Run:
 
     def _write(self) -> None:
         from harness.report.junit import write_junit
-        from harness.report.render import render, write_record
+        from harness.report.render import render
+        from harness.report.store import write_record
 
         write_record(self.record, self.folder)
         write_junit(self.record, self.folder)

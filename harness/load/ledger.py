@@ -23,6 +23,7 @@ from harness.report.record import LatencySummary, LoadRecord
 EXAMPLES = 20
 INFORMS = {"DI"}  # flags that Envoy sets on answers that are not its own: a delay was injected
 UNEXPLAINED = "unexplained"
+ANSWERED = "answered:"
 
 
 class Sent(NamedTuple):
@@ -66,7 +67,12 @@ class Ledger:
 
     def answered(self, revision: str) -> int:
         """Requests that this revision answered."""
-        return self.classes.get(f"answered:{revision}", 0)
+        return self.classes.get(f"{ANSWERED}{revision}", 0)
+
+    @property
+    def lost(self) -> int:
+        """Requests that no revision answered."""
+        return self.sent - sum(count for name, count in self.classes.items() if name.startswith(ANSWERED))
 
     def check(self) -> None:
         """Raises LoadFailed, with examples, if a request is unexplained."""

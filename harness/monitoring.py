@@ -1,0 +1,63 @@
+"""What a run takes from Prometheus: the series of its page, and a count to hold against the clients' own."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from harness.backends.backend import Backend
+from harness.errors import WaitTimeout
+from harness.report.record import SeriesRecord
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
+
+SCRAPE_LAG_S = 10.0
+STEP_S = 1.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One recorded series of a service, by revision."""
+
+    name: str
+    metric: str
+    unit: str
+
+    def query(self, namespace: str, service: str) -> str:
+        return f'{self.metric}{{namespace="{namespace}",service="{service}"}}'
+
+
+TOTAL = Panel("requests", "rehearsal:requests:total", "requests")
+PANELS = (
+    Panel("request rate", "rehearsal:requests:rate5s", "requests/s"),
+    Panel("failed requests", "rehearsal:failed:rate5s", "requests/s"),
+    Panel("latency, 99th percentile", "rehearsal:latency_ms:p99", "ms"),
+)
+
+
+def counted_requests(backend: Backend, namespace: str, service: str, *, at_least: int) -> int:
+    """How many requests Prometheus counted for a service; waits for the scrape that has `at_least` so many.
+
+    What it has after SCRAPE_LAG_S is returned all the same.
+    """
+    counted = 0
+
+    def enough() -> bool:
+        nonlocal counted
+        counted = round(sum(backend.query(TOTAL.query(namespace, service)).values()))
+        return counted >= at_least
+
+    with contextlib.suppress(WaitTimeout):
+        wait(enough, what="Prometheus's count", deadline=Deadline.after(SCRAPE_LAG_S), every_s=0.2)
+    return counted
+
+
+def series(backend: Backend, namespace: str, service: str, start_s: float, end_s: float) -> list[SeriesRecord]:
+    """The page's series of a service between two Unix times; those without a point are left out."""
+    records = []
+    for panel in PANELS:
+        query = panel.query(namespace, service)
+        points = backend.query_range(query, start_s, end_s, STEP_S)
+        if any(points.values()):
+            records.append(SeriesRecord(name=panel.name, query=query, unit=panel.unit, points=points))
+    return records
