@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-THIN = " "  # narrow no-break space
+THIN = "\u202f"  # narrow no-break space
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -44,7 +44,7 @@ def count(value: float) -> str:
 
 
 def _grouped(digits: str) -> str:
-    return f"{int(digits):,}".replace(",", THIN) if len(digits) > 4 else digits
+    return f"{int(digits):,}".replace(",", THIN) if len(digits) > 3 else digits
 
 
 def seconds(value: float) -> str:
@@ -65,6 +65,11 @@ def milliseconds(value: float) -> str:
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage."""
     return f"{number(float(share) * 100)}{THIN}%"
+
+
+def bound(share: float) -> str:
+    """A share that somebody set, as a percentage: as short as it was written."""
+    return f"{round(share * 100, 6):g}{THIN}%"
 
 
 def when(unix_s: float) -> str:

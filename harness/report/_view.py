@@ -57,7 +57,7 @@ def findings(record: RunRecord) -> Iterator[Finding]:
     """What went wrong, most decisive first: verdicts, then lost requests and wrong answers, then broken steps."""
     for rollout in record.rollouts:
         if rollout.outcome != "promoted":
-            yield Finding(f"Rollout of {rollout.canary}: {rollout.outcome}. {rollout.reason}", "rollout")
+            yield from _rollout_findings(rollout)
     for gate in record.gates:
         for line in gate.lines:
             if not line.passed:
@@ -77,6 +77,21 @@ def findings(record: RunRecord) -> Iterator[Finding]:
     for step in record.steps:
         if step.status in (Status.FAILED, Status.INTERRUPTED, Status.RUNNING):
             yield Finding(f"{step.title}: {step.error or step.status.value}", "timeline")
+
+
+def _rollout_findings(rollout: RolloutRecord) -> Iterator[Finding]:
+    broken = [
+        Finding(
+            f"At {step.percent} %, {guard.guard}: {fmt.count(guard.bad)} of {fmt.count(guard.requests)} requests bad "
+            f"({fmt.percent(guard.observed)} observed, {fmt.bound(guard.bound)} allowed); evidence "
+            f"{fmt.number(guard.evidence_bad)}, a roll back needs {fmt.number(guard.roll_back_at)}.",
+            "rollout",
+        )
+        for step in rollout.steps
+        for guard in step.guards
+        if guard.decision == "roll back"
+    ]
+    yield from broken or [Finding(f"Rollout of {rollout.canary}: {rollout.outcome}. {rollout.reason}", "rollout")]
 
 
 def evidence(record: RunRecord) -> list[Finding]:
@@ -138,9 +153,9 @@ def _drift(record: RunRecord) -> Iterator[Fact]:
     if record.drift:
         wrong = sum(surprising(window) for window in record.drift)
         judged = sum(window.expected is not None for window in record.drift)
-        value = ", ".join(verdict(window) for window in record.drift)
-        note = f"{judged - wrong} of {judged} windows as expected" if judged else "nothing was expected"
-        yield Fact("Drift", value, note, "bad" if wrong else "good" if judged else "")
+        value = f"{judged - wrong} of {judged} as expected" if judged else ", ".join(map(verdict, record.drift))
+        note = "; ".join(f"{window.window.partition(':')[0]}: {verdict(window)}" for window in record.drift)
+        yield Fact("Drift", value, note if judged else "", "bad" if wrong else "good" if judged else "")
 
 
 def _duration(record: RunRecord) -> Iterator[Fact]:
@@ -160,7 +175,9 @@ def gantt(record: RunRecord, step: Step) -> str:
 def gantt_ticks(record: RunRecord) -> list[tuple[str, float]]:
     """(label, percent from the left) along the timeline."""
     span = span_s(record)
-    return [(fmt.seconds(tick), tick / span * 100) for tick in ticks(0.0, span) if tick <= span] if span > 0 else []
+    if span <= 0:
+        return []
+    return [(f"{fmt.number(tick)}{fmt.THIN}s", tick / span * 100) for tick in ticks(0.0, span) if tick <= span]
 
 
 def keys(record: RunRecord) -> dict[str, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from harness.report._format import number
+from harness.report._format import THIN, number
 
 KEYS = 6
 _BOX = 1000.0
@@ -152,11 +152,23 @@ def _draw(line: Line, across: tuple[float, float], up: tuple[float, float]) -> s
 
 def _labels(marks: Sequence[float], ends: tuple[float, float], side: str, unit: str = "") -> str:
     low, high = ends
+    digits = _decimals(marks)
     spans = []
     for index, mark in enumerate(marks):
-        text = number(float(mark)) + (f" {unit}" if unit and index == len(marks) - 1 else "")
-        spans.append(f'<span style="{side}:{(mark - low) / (high - low) * 100:.2f}%">{escape(text)}</span>')
+        text = number(mark) if digits is None else f"{mark:.{digits}f}"
+        text += f"{THIN}{unit}" if unit and index == len(marks) - 1 else ""
+        place = (mark - low) / (high - low) * 100
+        last = ' class="last"' if side == "left" and place > 94 else ""  # its middle would stand outside the page
+        spans.append(f'<span{last} style="{side}:{place:.2f}%">{escape(text)}</span>')
     return "".join(spans)
+
+
+def _decimals(marks: Sequence[float]) -> int | None:
+    """The same number of decimals for all labels of an axis; None where plain numbers read better."""
+    if len(marks) < 2 or max(map(abs, marks)) >= 1000:
+        return None
+    digits = max(0, -math.floor(math.log10(marks[1] - marks[0]) + 1e-9))
+    return digits if digits <= 4 else None
 
 
 def _unit(unit: str) -> str:

@@ -15,12 +15,13 @@ from harness.report.store import load_record, write_record, write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 __all__ = ["load_record", "page", "render", "write_record"]
 
 _MARKS = {"passed": "✓", "failed": "✕", "skipped": "–", "interrupted": "■", "running": "…"}
 
-_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "when", "scalar")
+_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "bound", "when", "scalar")
 
 
 def render(record: RunRecord, folder: Path) -> Path:
@@ -47,7 +48,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(_format, name) for name in _FORMATS}
-    environment.filters |= {"relative": relative, "picture": picture, "drawn": Markup, "mark": _MARKS.__getitem__}
+    environment.filters |= {
+        "relative": relative,
+        "picture": picture,
+        "drawn": Markup,
+        "mark": _MARKS.__getitem__,
+        "ticked": ticked,
+    }
     environment.filters["split"] = lambda step, rollout: _view.split_of(rollout, step)
     style = files("harness.report").joinpath("templates/style.css").read_text("utf-8")
     environment.globals |= {"view": _view, "style": Markup(style)}
@@ -59,6 +66,13 @@ def relative(path: str) -> str:
     parts = PurePosixPath(path).parts
     inside = bool(parts) and ":" not in path and "\\" not in path and parts[0] != "/" and ".." not in parts
     return path if inside else ""
+
+
+def ticked(text: str) -> Markup:
+    """Text in which `backticks` mark commands, as HTML."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def picture(svg: str) -> str:

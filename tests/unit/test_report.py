@@ -1,0 +1,268 @@
+"""The page and run.json: what they say first, that they are whole, and that nothing leaves the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.report.record import RunRecord, Status
+from harness.report.render import load_record, page, relative, render, write_record
+from tests.unit import sample_record
+
+RECORDS = [sample_record.passed, sample_record.rolled_back, sample_record.with_skips, sample_record.interrupted]
+VOID = {"meta", "link", "img", "br", "path", "rect"}
+
+
+class Page(HTMLParser):
+    """The elements of a page in order, and whether they nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, attribute: str) -> list[str]:
+        return [value for _, attributes in self.tags if (value := attributes.get(attribute))]
+
+
+@pytest.fixture(params=RECORDS, ids=lambda make: make.__name__)
+def record(request: pytest.FixtureRequest) -> RunRecord:
+    make: Callable[[], RunRecord] = request.param
+    return make()
+
+
+def test_the_page_is_one_small_file_that_loads_nothing(record: RunRecord, tmp_path: Path) -> None:
+    path = render(record, tmp_path)
+    found = Page(path.read_text(encoding="utf-8"))
+
+    assert path == tmp_path / "index.html"
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size < 200_000
+    assert not {"script", "iframe", "object", "base", "form"} & {tag for tag, _ in found.tags}
+    assert all(source.startswith("data:") for source in found.all("src"))
+    assert not re.search(r"url\(|@import", path.read_text(encoding="utf-8"))
+    assert all(not re.match(r"[a-z]+:|//", link) or link == "data:," for link in found.all("href"))
+
+
+def test_the_page_is_well_formed_and_can_be_walked(record: RunRecord) -> None:
+    """Elements nest, ids are unique, links on the page have a target, headings leave no level out."""
+    found = Page(page(record))
+    ids = found.all("id")
+    levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
+
+    assert found.open == []
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in found.all("href") if link.startswith("#")} <= set(ids)
+    assert {name for names in found.all("aria-labelledby") for name in names.split()} <= set(ids)
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert {"header", "main", "nav", "footer"} <= {tag for tag, _ in found.tags}
+
+
+def test_every_table_has_a_caption_and_every_header_cell_a_scope(record: RunRecord) -> None:
+    tags = Page(page(record)).tags
+
+    assert [tag for tag, _ in tags].count("table") == [tag for tag, _ in tags].count("caption") > 0
+    assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
+
+
+def test_a_passed_run_says_so_first_and_what_decided_it() -> None:
+    text = Page(page(sample_record.passed())).text
+
+    assert text.index("passed") < text.index("The canary kept its SLO") < text.index("Timeline")
+    assert "What to do next" not in text
+
+
+def test_a_failed_run_gives_cause_evidence_and_next_command_before_anything_else() -> None:
+    text = Page(page(sample_record.rolled_back())).text
+
+    places = [
+        text.index(words)
+        for words in (
+            "The canary high-utiliser-v2 was rolled back at 10 %",
+            "Evidence",
+            "At 10 %, errors: 23 of 198 requests bad",
+            "What to do next",
+            "rehearse test scenarios/test_canary.py",
+            "Timeline",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_without_a_stated_cause_the_first_finding_is_the_cause() -> None:
+    record = sample_record.passed()
+    record.status, record.decided_by = Status.FAILED, ""
+    record.gates = [sample_record.gate(False)]
+
+    text = Page(page(record)).text
+
+    assert text.index("Gate, calibration error: observed 0.012, required ≤ 0.05.") < text.index("Timeline")
+
+
+def test_a_drift_verdict_against_expectation_is_a_finding() -> None:
+    record = sample_record.passed()
+    record.status, record.decided_by = Status.FAILED, "x"
+    record.drift[0].drifted = True
+
+    assert "Drift, control: drift although no drift was expected." in Page(page(record)).text
+
+
+def test_a_skip_is_said_at_the_top_with_the_way_to_get_it_below() -> None:
+    text = Page(page(sample_record.with_skips())).text
+
+    assert text.index("1 step was skipped") < text.index("Timeline")
+    assert "apt-get install prometheus" in text
+
+
+def test_a_section_without_data_is_left_out() -> None:
+    found = Page(page(sample_record.interrupted()))
+
+    assert not {"pipeline", "gate", "rollout", "load", "drift", "metrics", "skips"} & set(found.all("id"))
+    assert {"timeline", "components", "about"} <= set(found.all("id"))
+
+
+def test_a_run_with_nothing_in_it_has_a_page() -> None:
+    bare = RunRecord(run_id="r", title="t", backend="embedded", command="rehearse run", started_at=0.0)
+
+    assert "The run ended as running." in Page(page(bare)).text
+
+
+def test_the_ledger_adds_up_on_the_page_and_a_hole_in_it_shows() -> None:
+    whole = sample_record.passed()
+    holed = sample_record.passed()
+    holed.loads[0].unexplained = 3
+
+    assert "adds up to sent, none unexplained" in Page(page(whole)).text
+    assert "adds up to sent, none unexplained" not in Page(page(holed)).text
+
+
+def test_the_split_shows_its_exact_interval_and_a_wrong_one_shows() -> None:
+    wrong = sample_record.passed()
+    wrong.rollouts[0].steps[0].percent = 20
+
+    assert "7.88 % to 12.3 %" in Page(page(sample_record.passed())).text.replace("\u202f", " ")
+    assert "does not fit" not in Page(page(sample_record.passed())).text
+    assert "does not fit" in Page(page(wrong)).text
+
+
+def test_text_from_a_record_cannot_become_markup() -> None:
+    record = sample_record.rolled_back()
+    attack = "<script>alert(1)</script>"
+    record.title = record.decided_by = record.hint = record.steps[0].detail = record.command = attack
+    record.loads[0].classes = {attack: record.loads[0].sent}
+    record.loads[0].latency[0].revision = attack
+    record.models[0].plots = {attack: f"<svg xmlns='http://www.w3.org/2000/svg'>{attack}</svg>"}
+
+    found = Page(page(record))
+
+    assert "script" not in {tag for tag, _ in found.tags}
+    assert attack in found.text
+
+
+@pytest.mark.parametrize("path", ["javascript:alert(1)", "/etc/passwd", "../x", "a/../../x", "https://x", "", "a\\b"])
+def test_the_page_links_only_into_the_run_folder(path: str) -> None:
+    assert relative(path) == ""
+    assert relative("logs/a.log") == "logs/a.log"
+
+
+def test_a_record_comes_back_as_it_was_written(record: RunRecord, tmp_path: Path) -> None:
+    path = write_record(record, tmp_path)
+
+    assert load_record(tmp_path) == load_record(path) == record
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_no_secret_reaches_run_json_or_the_page(tmp_path: Path) -> None:
+    record = sample_record.rolled_back()
+    record.command = "rehearse run --registry-token hunter2hunter2"
+    record.environment["MLFLOW_TRACKING_PASSWORD"] = "hunter2"
+    record.steps[0].error = "cannot reach http://bob:hunter2@proxy:3128"
+
+    written = write_record(record, tmp_path).read_text(encoding="utf-8")
+
+    assert "hunter2" not in written
+    assert "hunter2" not in render(record, tmp_path).read_text(encoding="utf-8")
+    assert record.environment["MLFLOW_TRACKING_PASSWORD"] == "hunter2"
+
+
+def test_values_that_json_lacks_are_kept(tmp_path: Path) -> None:
+    record = sample_record.passed()
+    record.rollouts[0].steps[0].guards[0].evidence_bad = float("inf")
+
+    write_record(record, tmp_path)
+
+    assert load_record(tmp_path).rollouts[0].steps[0].guards[0].evidence_bad == float("inf")
+    assert "∞" in page(load_record(tmp_path))
+
+
+def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"run\.json does not exist"):
+        load_record(tmp_path)
+
+
+def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"schema_version": 1, "run')
+
+    with pytest.raises(UsageError, match="cannot be read as JSON"):
+        load_record(tmp_path)
+
+
+def test_another_schema_version_is_refused_by_number(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"schema_version": 7}')
+
+    with pytest.raises(UsageError, match="has schema version 7; this program reads version 1"):
+        load_record(tmp_path)
+
+
+def test_a_wrong_field_is_named_by_its_path(tmp_path: Path) -> None:
+    path = write_record(sample_record.passed(), tmp_path)
+    data = json.loads(path.read_text())
+    data["steps"][2]["status"] = "fine"
+    path.write_text(json.dumps(data))
+
+    with pytest.raises(UsageError, match=r"steps\.2\.status"):
+        load_record(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_record(sample_record.passed(), tmp_path)
+    before = path.read_text()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_record(sample_record.rolled_back(), tmp_path)
+
+    assert path.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
