@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,8 @@ class Platform:
         self.seed = seed
         self._loads = 0
         self._trainings = 0
+        self._clients = ExitStack()
+        self._registry: MLflowClient | None = None
 
     @classmethod
     @contextmanager
@@ -71,6 +73,7 @@ class Platform:
 
     def close(self) -> None:
         """Stop everything that the platform started."""
+        self._clients.close()
         try:
             self.run.record.components = self.backend.components()
         finally:
@@ -100,7 +103,9 @@ class Platform:
     @property
     def registry(self) -> MLflowClient:
         """The model registry and tracking server."""
-        return MLflowClient(self.backend.tracking_uri)
+        if self._registry is None:
+            self._registry = self._clients.enter_context(MLflowClient(self.backend.tracking_uri))
+        return self._registry
 
     def train(
         self,
@@ -212,6 +217,7 @@ class Platform:
         parsed = parse(document)
         self.backend.apply(parsed)
         service = Service(self.backend, self.run, parsed.to_dict(), model=model)
+        self._clients.callback(service.client.close)
         self.backend.wait_ready(service.namespace, service.name, deadline or Deadline.after(READY_S))
         return service
 

@@ -13,6 +13,6 @@ def test_a_worse_model_is_refused(platform: Platform, high_utiliser: Dataset) ->
     champion = platform.train(high_utiliser, max_depth=6)
     worse = platform.train(high_utiliser, max_depth=1)
     platform.promote(champion, "champion", gate=platform.judge(champion))
-    with pytest.raises(GateRefused, match="metric"):
+    with pytest.raises(GateRefused, match="not worse than the champion"):
         platform.promote(worse, "champion", gate=platform.judge(worse, champion))
     assert platform.registry.alias(champion.name, "champion").version == champion.version

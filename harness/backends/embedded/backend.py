@@ -42,6 +42,7 @@ class EmbeddedBackend:
         self.warmth = warmth or Warmth(self.supervisor)
         self._running: dict[str, Running] = {}
         self._controller: Controller | None = None
+        self._prometheus: PromQL | None = None
         self._locks = {part: threading.Lock() for part in Part}
         self._jobs = 0
 
@@ -138,6 +139,8 @@ class EmbeddedBackend:
         try:
             if self._controller is not None:
                 self._controller.close()
+            if self._prometheus is not None:
+                self._prometheus.close()
         finally:
             self.supervisor.close()
 
@@ -179,4 +182,6 @@ class EmbeddedBackend:
 
     def _promql(self) -> PromQL:
         self._start_metrics(Deadline.after(START_S))
-        return PromQL(self._running["prometheus"].url())
+        if self._prometheus is None:
+            self._prometheus = PromQL(self._running["prometheus"].url())
+        return self._prometheus
