@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from harness.clients.http import client, expect
+from harness.clients.http import client, expect, request
 from harness.components.gateway import ROUTES, VERSION_HEADER, VERSION_HOST
 
 Address = tuple[str, int]
@@ -66,7 +66,7 @@ class EnvoyClient:
         """Counts of every cluster whose name starts with `prefix`; `slower_than_ms` is a bound of the histogram."""
         wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|5xx|time)$"
         params = {"format": "json", "histogram_buckets": "cumulative", "filter": wanted}
-        stats = expect(self._admin.get("/stats", params=params)).json()["stats"]
+        stats = request(self._admin, "GET", "/stats", params=params).json()["stats"]
         values = {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
         slow = _slow(stats, slower_than_ms)
         clusters = {name.split(".")[1] for name in values}

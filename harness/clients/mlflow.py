@@ -100,7 +100,10 @@ class MLflowClient:
 
     def nested_runs(self, run_id: str, experiment_id: str) -> list[Run]:
         """The runs nested under one, such as the trials of a search; the newest first."""
-        query = f"tags.`mlflow.parentRunId` = '{run_id}'"
+        return self.runs(experiment_id, f"tags.`mlflow.parentRunId` = '{run_id}'")
+
+    def runs(self, experiment_id: str, query: str = "") -> list[Run]:
+        """The newest runs of an experiment that match MLflow's search `query`; at most 200."""
         answer = self._post("runs/search", experiment_ids=[experiment_id], filter=query, max_results=_PAGE)
         return [_run(each) for each in answer.get("runs", [])]
 

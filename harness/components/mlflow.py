@@ -1,8 +1,8 @@
 """MLflow's server: tracking, registry and the artifact proxy over one SQLite file, on 127.0.0.1.
 
-Migrating an empty database takes seconds, so that is done once into the cache and copied. The warm way runs MLflow's own
-ASGI application in a forked child; the environment variables by which MLflow's command line configures its workers are
-private to MLflow, so the command line stays as the fallback.
+Migrating an empty database takes seconds, so that is done once into the cache and copied. The warm way runs MLflow's
+own ASGI application in a forked child; the environment variables by which MLflow's command line configures its workers
+are private to MLflow, so the command line stays as the fallback.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.backends.document import InferenceService
@@ -24,16 +23,17 @@ from harness.backends.embedded.routes import cluster_name
 from harness.backends.embedded.starter import Running
 from harness.backends.status import Status
 from harness.components.model_server import CANNOT_LOAD, DRAIN_S
-from harness.errors import RehearsalError, ServiceFailed, UsageError, WaitTimeout
+from harness.errors import DocumentError, PlatformError, RehearsalError, ServiceFailed, UsageError, WaitTimeout
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog, Level
 from harness.runtime.nursery import Nursery
+from harness.runtime.process import Child
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
 START_S = 60.0
-_WORKERS = 32
+RETRY_S = 1.0
 
 
 class Controller:
@@ -55,7 +55,6 @@ class Controller:
         self._services: dict[tuple[str, str], Service] = {}
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
-        self._background = ThreadPoolExecutor(_WORKERS, thread_name_prefix="controller")
         self._timers: set[threading.Timer] = set()
         self._closed = False
 
@@ -64,6 +63,7 @@ class Controller:
         with self._lock:
             key = document.namespace, document.name
             service = self._services.get(key)
+            self._refuse_same_host(document)
             if service is None or service.deleted:
                 service = self._services[key] = Service(document)
             elif not service.change(document):
@@ -83,7 +83,6 @@ class Controller:
             lambda: _settled(self.status(namespace, name)),
             what=f"InferenceService {namespace}/{name} ready",
             deadline=deadline,
-            fail=lambda: None,
             state=lambda: _told(self.status(namespace, name)),
         )
         found = self.status(namespace, name)
@@ -126,8 +125,17 @@ class Controller:
             self._closed = True
             for timer in self._timers:
                 timer.cancel()
-        self._background.shutdown(wait=False, cancel_futures=True)
         self._config.close()
+
+    def _refuse_same_host(self, document: InferenceService) -> None:
+        """<name>-<namespace> is not unique: a-b in c and a in b-c would have one host name."""
+        hosts = {document.host, document.predictor_host}
+        for key, other in self._services.items():
+            taken = hosts & {other.document.host, other.document.predictor_host}
+            if key != (document.namespace, document.name) and not other.deleted and taken:
+                raise DocumentError(
+                    f"InferenceService {document.name!r}: metadata.name: {'/'.join(key)} has the host {taken.pop()} too"
+                )
 
     def _service(self, namespace: str, name: str) -> Service:
         service = self._services.get((namespace, name))
@@ -142,7 +150,11 @@ class Controller:
         plan = planner.plan(service.wanted, service.views(), service.failures, service.routing, time.monotonic())
         for workload in plan.start:
             self._start(service, workload)
-        self._route(service, plan.routing)
+        try:
+            self._route(service, plan.routing)
+        except PlatformError:
+            self._wake(service, time.monotonic() + RETRY_S)
+            raise
         for number in plan.retire:
             self._retire(service, number)
         service.observe()
@@ -171,9 +183,9 @@ class Controller:
         deadline = Deadline.after(START_S)
         try:
             child = self._starter.launch(service.last_wanted, replica.workload, replica.number, deadline)
-            with self._lock:
-                replica.child = child
-                service.last_log = child.log
+            if not self._still_wanted(service, replica, child):
+                self._supervisor.stop(child)
+                return
             self._supervisor.on_death(child, lambda code: self._submit(lambda: self._died(service, replica, code)))
             address = self._starter.wait_ready(service.last_wanted, child, deadline)
         except RehearsalError as error:
@@ -188,6 +200,12 @@ class Controller:
             self._emit("replica.ready", service, message, revision=replica.workload.name, pid=child.pid, ready_s=took)
             self._pass(service)
 
+    def _still_wanted(self, service: Service, replica: LiveReplica, child: Child) -> bool:
+        with self._lock:
+            replica.child = child
+            service.last_log = child.log
+            return replica.number in service.replicas
+
     def _did_not_start(self, service: Service, replica: LiveReplica, error: RehearsalError) -> None:
         child = replica.child
         code = child.poll() if child is not None else None
@@ -200,6 +218,7 @@ class Controller:
 
     def _died(self, service: Service, replica: LiveReplica, code: int) -> None:
         assert replica.child is not None
+        self._supervisor.stop(replica.child)
         why = cannot_load_line(replica.child.tail())
         if code == CANNOT_LOAD:
             self._lost(service, replica, "ModelLoadFailed", why, final=True)
@@ -259,8 +278,9 @@ class Controller:
             self._pass(service)
 
     def _submit(self, job: Callable[[], None]) -> None:
+        # Daemon threads: a replica that is still being waited for must not hold up the end of the program.
         if not self._closed:
-            self._background.submit(self._guarded, job)
+            threading.Thread(target=self._guarded, args=(job,), name="controller", daemon=True).start()
 
     def _guarded(self, job: Callable[[], None]) -> None:
         try:

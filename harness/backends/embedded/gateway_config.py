@@ -18,6 +18,7 @@ from harness.backends.embedded.routes import (
 from harness.backends.embedded.starter import Running, replace_text
 from harness.clients.envoy import ClusterCounts, EnvoyClient
 from harness.components.gateway import CDS, EDS, RDS
+from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
@@ -99,7 +100,10 @@ class GatewayConfig:
         )
 
     def _write(self, name: str, text: str) -> None:
-        replace_text(self._folder / name, text, beside=self._scratch)
+        try:
+            replace_text(self._folder / name, text, beside=self._scratch)
+        except OSError as error:
+            raise PlatformError(f"gateway: cannot write {self._folder / name}: {error.strerror}") from error
 
 
 def _routes(wanted: Desired, routing: Routing) -> list[Route]:

@@ -142,14 +142,13 @@ def _weights(
     current: Routing,
 ) -> dict[str, int]:
     """The documented shares of the canaries that are ready; the predictor has the rest."""
-    weights: dict[str, int] = {}
+    shares: dict[str, int] = {}
     for canary in wanted.canaries:
         exposed = current.weights.get(canary.name, 0) > 0
         alive = bool(_ready(replicas, canary.name))
         if alive and (exposed or is_ready(canary, replicas)) and endpoints[canary.name]:
-            weights[canary.name] = wanted.percents[canary.name]
-    weights[wanted.predictor.name] = 100 - sum(weights.values())
-    return weights
+            shares[canary.name] = wanted.percents[canary.name]
+    return {wanted.predictor.name: 100 - sum(shares.values()), **shares}
 
 
 def _carried(

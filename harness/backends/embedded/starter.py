@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -102,7 +103,8 @@ class Starter:
 
     def _watch(self, running: Running, warm: bool) -> None:
         def died(code: int) -> None:
-            self._restart(running, code, warm)
+            # Not in the watcher's thread: it has other deaths to tell while this component becomes ready again.
+            threading.Thread(target=self._restart, args=(running, code, warm), daemon=True).start()
 
         self.supervisor.on_death(running.child, died)
 
@@ -117,7 +119,8 @@ class Starter:
             deadline = Deadline.after(RESTART_S)
             running.child = self._launch(component, running.folder, running.ports, warm, deadline)
         except RehearsalError as error:
-            self.events.emit("component.failed", component.name, error.message, level="error", code=code)
+            self.events.emit("component.restart_failed", component.name, error.message, level="warning", code=code)
+            self._restart(running, code, warm)
             return
         message = f"ended with exit code {code}; started again ({running.restarts} of {component.restart.at_most})"
         self.events.emit("component.restarted", component.name, message, level="warning", code=code)
