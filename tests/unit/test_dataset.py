@@ -47,7 +47,7 @@ def test_a_dataset_survives_json() -> None:
 
 def test_an_unknown_key_is_refused_by_name() -> None:
     """A misspelt key of the configuration is named, with the allowed ones."""
-    with pytest.raises(DataError, match="unknown key targt; allowed: .*target"):
+    with pytest.raises(DataError, match=r"unknown key targt; allowed: .*target"):
         Dataset.from_dict({"name": "a", "source": "b.csv", "targt": "c"})
 
 
@@ -89,7 +89,11 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "unknown positive": (table(), {"positive": "yes"}, "positive class 'yes' is not among its labels: 0, 1"),
     "slice not a column": (table(), {"slices": ("sex",)}, "slices names sex, not a column"),
     "ignored not a column": (table(), {"ignore": ("id",)}, "ignore names id, not a column"),
-    "declared column missing": (table(), {"columns": {"bmi": "number"}}, "broken schema: declared column bmi is missing"),
+    "declared column missing": (
+        table(),
+        {"columns": {"bmi": "number"}},
+        "broken schema: declared column bmi is missing",
+    ),
     "no feature left": (table(), {"ignore": ("age",)}, "no column is left to predict 'left' from"),
 }
 

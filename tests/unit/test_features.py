@@ -14,7 +14,9 @@ import pytest
 from harness.lifecycle import model
 from harness.lifecycle.features import Features, split
 
-FRAME = pd.DataFrame({"age": [20.0, 40.0, np.nan, 60.0], "city": ["Ulm", "Bonn", "Ulm", None], "bmi": [20.0, 22.0, 24.0, 26.0]})
+FRAME = pd.DataFrame(
+    {"age": [20.0, 40.0, np.nan, 60.0], "city": ["Ulm", "Bonn", "Ulm", None], "bmi": [20.0, 22.0, 24.0, 26.0]}
+)
 KINDS = {"age": "number", "city": "text", "bmi": "number"}
 
 
@@ -76,6 +78,8 @@ def test_a_pickled_transformer_loads_where_rehearsal_is_not_installed(tmp_path: 
         "sys.meta_path.insert(0, Block())\n"
         "print(pickle.load(open(sys.argv[1], 'rb')).transform([[20.0, 'Ulm', 20.0]]).tolist())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(np.asarray(pickle.loads(path.read_bytes()).transform(FRAME[:1])).tolist())

@@ -22,13 +22,17 @@ FEATURES = pd.DataFrame({"age": np.linspace(-2, 2, 200), "noise": np.tile([0.1, 
 TARGET = pd.Series((FEATURES["age"] > 0).astype(int))
 
 
-def train(estimator: str, task: str = "classification", deadline_s: float = 30, root: Path | None = None, **params: Any) -> Any:
+def train(
+    estimator: str, task: str = "classification", deadline_s: float = 30, root: Path | None = None, **params: Any
+) -> Any:
     where = str(root) if root else None
     return fit(estimator, task, params, FEATURES, TARGET, seed=7, deadline_s=deadline_s, source_root=where)
 
 
 def module(folder: Path, name: str, body: str) -> str:
-    (folder / f"{name}.py").write_text(f"import time\ndef train(features, target, **params):\n    {body}\n", encoding="utf-8")
+    (folder / f"{name}.py").write_text(
+        f"import time\ndef train(features, target, **params):\n    {body}\n", encoding="utf-8"
+    )
     return f"{name}:train"
 
 
@@ -43,7 +47,7 @@ def test_each_estimator_learns_either_task(estimator: str, task: str) -> None:
 
 def test_an_unknown_parameter_is_refused_with_the_allowed_ones() -> None:
     """A misspelt hyper-parameter is named before anything is fitted."""
-    with pytest.raises(ConfigError, match="decision-tree has no max_dept; allowed: .*max_depth"):
+    with pytest.raises(ConfigError, match=r"decision-tree has no max_dept; allowed: .*max_depth"):
         train("decision-tree", max_dept=3)
     with pytest.raises(ConfigError, match="max_depth"):
         train("decision-tree", max_depth="deep")
@@ -126,7 +130,13 @@ def test_the_served_pipeline_answers_a_single_row_like_a_whole_frame() -> None:
     """What is served one by one equals what was judged offline."""
     features = Features().fit(FEATURES)
     fitted = fit(
-        "gradient-boosting", "classification", {}, pd.DataFrame(features.transform(FEATURES)), TARGET, seed=7, deadline_s=30
+        "gradient-boosting",
+        "classification",
+        {},
+        pd.DataFrame(features.transform(FEATURES)),
+        TARGET,
+        seed=7,
+        deadline_s=30,
     )
     whole = model.assemble(features, fitted)
     many = whole.predict_proba(FEATURES)[:, 1]

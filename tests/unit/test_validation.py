@@ -53,7 +53,9 @@ def test_a_missing_feature_value_is_no_broken_row() -> None:
 
 def test_kinds_are_inferred_from_the_values() -> None:
     """A text column whose values are numbers is a number column; true/false counts as one."""
-    _, _, report = validate(table(weight=[str(at) for at in range(100)], member=[True, False] * 50, city=["a", "b"] * 50), dataset())
+    _, _, report = validate(
+        table(weight=[str(at) for at in range(100)], member=[True, False] * 50, city=["a", "b"] * 50), dataset()
+    )
     assert report.kinds == {"age": "number", "weight": "number", "member": "number", "city": "text"}
 
 
@@ -64,8 +66,16 @@ BROKEN: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
         "column 'weight': broken schema: declared number, 100% of its values are not",
     ),
     "a date": (table(day=pd.date_range("2024-01-01", periods=100)), {}, "column 'day' is of type datetime64"),
-    "an identifier": (table(code=[f"P{at}" for at in range(100)]), {}, "column 'code' is text with another value in every row"),
-    "too many broken rows": (table(), {"ranges": {"age": (0, 30)}}, "rows are broken, more than 20%; most often: age: outside"),
+    "an identifier": (
+        table(code=[f"P{at}" for at in range(100)]),
+        {},
+        "column 'code' is text with another value in every row",
+    ),
+    "too many broken rows": (
+        table(),
+        {"ranges": {"age": (0, 30)}},
+        "rows are broken, more than 20%; most often: age: outside",
+    ),
     "one class left": (
         table(left=[1.0] * 11 + [0.0] * 89, bmi=[999.0] * 11 + [22.0] * 88 + [23.0]),
         {"ranges": {"bmi": (10, 80)}},
