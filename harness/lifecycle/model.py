@@ -36,6 +36,11 @@ class UserModel(BaseEstimator):
     def predict(self, rows: Any) -> Any:
         return np.asarray(self.model.predict(rows)).reshape(len(rows))
 
+    @property
+    def classes_(self) -> Any:
+        """The wrapped model's classes, if it has them: with two, a server answers the positive one's probability."""
+        return self.model.classes_
+
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]  # scikit-learn has no types
     def predict_proba(self, rows: Any) -> Any:
         return np.asarray(self.model.predict_proba(rows))

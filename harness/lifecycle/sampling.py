@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
+from harness.lifecycle.drift import PREDICTION
 from harness.runtime.job import answer
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def shifted_condition(features: pd.DataFrame) -> str:
 def _draw(frame: pd.DataFrame, sample: dict[str, Any], seed: int) -> pd.DataFrame:
     try:
         source = frame.query(sample["where"]) if sample.get("where") else frame
-    except Exception as error:  # noqa: BLE001 - pandas raises whatever the user's expression provokes
+    except Exception as error:
         raise DataError(f"the condition {sample['where']!r} cannot be evaluated: {error}") from error
     if source.empty:
         raise DataError(f"the condition {sample['where']!r} matches none of the {len(frame)} held-out rows")
@@ -73,7 +74,7 @@ def _draw(frame: pd.DataFrame, sample: dict[str, Any], seed: int) -> pd.DataFram
 
 
 def _renamed(frame: pd.DataFrame, features: list[str]) -> pd.DataFrame:
-    return frame[[*features, OFFLINE]].rename(columns={OFFLINE: "prediction"})
+    return frame[[*features, OFFLINE]].rename(columns={OFFLINE: PREDICTION})
 
 
 def _as_json(rows: pd.DataFrame, features: list[str]) -> dict[str, Any]:
