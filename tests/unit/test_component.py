@@ -1,0 +1,105 @@
+"""Recipes are data: their templates, and what the gateway's and Prometheus' recipes promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from harness.clients.promql import PromQL
+from harness.components import prometheus as prometheus_recipe
+from harness.components.component import fill
+from harness.components.gateway import gateway
+from harness.components.mlflow import mlflow
+from harness.errors import CapabilityMissing, RequestFailed
+from harness.lifecycle.slo import LATENCY_BUCKETS_MS
+
+
+def bootstrap(tmp_path: Path) -> dict[str, Any]:
+    text = gateway(access_log=tmp_path / "access.jsonl").files["bootstrap.json"]
+    filled: dict[str, Any] = json.loads(fill(text, folder=tmp_path, ports={"http": 8080, "admin": 9901}))
+    return filled
+
+
+def test_placeholders_are_filled_at_any_depth_and_other_braces_stay() -> None:
+    """JSON files are full of braces."""
+    template = {"a": ["{port[http]}", "{folder}/x"], "b": '{"json": {}}'}
+    filled = fill(template, folder=Path("/run/x"), ports={"http": 81})
+    assert filled == {"a": ["81", "/run/x/x"], "b": '{"json": {}}'}
+
+
+def test_an_unknown_port_is_an_error_and_not_a_blank() -> None:
+    """A typing error in a recipe shows at the start."""
+    with pytest.raises(KeyError):
+        fill("{port[grpc]}", folder=Path("/"), ports={"http": 1})
+
+
+def test_the_gateway_listens_on_the_loopback_only_and_shares_no_port(tmp_path: Path) -> None:
+    """Two runs side by side: with SO_REUSEPORT their gateways could share one port."""
+    config = bootstrap(tmp_path)
+    listener = config["static_resources"]["listeners"][0]
+    addresses = [config["admin"]["address"], listener["address"]]
+    assert [a["socket_address"]["address"] for a in addresses] == ["127.0.0.1", "127.0.0.1"]
+    assert [a["socket_address"]["port_value"] for a in addresses] == [9901, 8080]
+    assert listener["enable_reuse_port"] is False
+
+
+def test_the_gateways_histogram_has_every_bound_that_an_slo_may_name(tmp_path: Path) -> None:
+    """And one above them, so that the slowest are counted."""
+    buckets = bootstrap(tmp_path)["stats_config"]["histogram_bucket_settings"][0]["buckets"]
+    assert set(LATENCY_BUCKETS_MS) < set(buckets)
+    assert max(buckets) > max(LATENCY_BUCKETS_MS)
+
+
+def test_mlflow_is_one_process_on_the_loopback_that_tells_nobody_of_itself() -> None:
+    """No job executor, one worker, no telemetry, artifacts through the server."""
+    recipe = mlflow()
+    assert {"--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"} <= set(recipe.argv)
+    assert recipe.env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert recipe.env["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_without_a_prometheus_the_reason_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report prints it beside the skipped step."""
+    monkeypatch.setattr(prometheus_recipe, "find_program", lambda name: None)
+    assert "apt-get install prometheus" in prometheus_recipe.missing_prometheus()
+    with pytest.raises(CapabilityMissing, match="apt-get install prometheus"):
+        prometheus_recipe.prometheus(envoy_admin=1)
+
+
+def test_prometheus_records_the_series_that_every_world_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dashboards and verdicts are written once, on these names."""
+    monkeypatch.setattr(prometheus_recipe, "find_program", lambda name: Path("/usr/bin/prometheus"))
+    recipe = prometheus_recipe.prometheus(envoy_admin=9901)
+    rules = yaml.safe_load(recipe.files["rules.yml"])["groups"][0]["rules"]
+    assert {rule["record"] for rule in rules} == {
+        "rehearsal:requests:total",
+        "rehearsal:failed:total",
+        "rehearsal:requests:rate5s",
+        "rehearsal:failed:rate5s",
+        "rehearsal:slow_share:rate5s",
+        "rehearsal:latency_ms:p50",
+        "rehearsal:latency_ms:p90",
+        "rehearsal:latency_ms:p99",
+    }
+    assert "--web.listen-address=127.0.0.1:{port[http]}" in recipe.argv
+
+
+def test_a_query_gives_label_sets_and_values() -> None:
+    """The metric's own name is left out of the key."""
+    series = {"metric": {"__name__": "x", "revision": "v2", "namespace": "p"}, "value": [1.0, "2.5"]}
+    body = {"status": "success", "data": {"resultType": "vector", "result": [series]}}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
+    assert PromQL("http://127.0.0.1:1", transport=transport).query("x") == {'{namespace="p", revision="v2"}': 2.5}
+
+
+def test_a_wrong_query_names_itself() -> None:
+    """The hint repeats the query."""
+    answer = httpx.Response(400, json={"status": "error", "error": "parse error"})
+    transport = httpx.MockTransport(lambda request: answer)
+    with pytest.raises(RequestFailed, match=r"parse error.*the query was: sum\("):
+        PromQL("http://127.0.0.1:1", transport=transport).query("sum(")

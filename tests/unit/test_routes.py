@@ -1,0 +1,72 @@
+"""What Envoy is told, from plain data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness.backends.embedded.routes import (
+    TRANSFORMER,
+    Route,
+    cluster_name,
+    endpoint_file,
+    render_clusters,
+    render_endpoints,
+    render_routes,
+)
+
+HOST = "risk-production.example.com"
+V1, V2 = (cluster_name("production", "risk", revision) for revision in ("v1", "v2"))
+
+
+def hosts(*routes: Route) -> dict[str, Any]:
+    resource = json.loads(render_routes(routes)[0])["resources"][0]
+    return {host["name"]: host for host in resource["virtual_hosts"]}
+
+
+def test_weights_are_kserves_percentages() -> None:
+    """90 and 10 are 90 and 10, and each answer names its revision."""
+    route = hosts(Route(HOST, {V1: 90, V2: 10}))[HOST]["routes"][0]["route"]
+    entries = route["weighted_clusters"]["clusters"]
+    assert {entry["name"]: entry["weight"] for entry in entries} == {V1: 90, V2: 10}
+    assert [entry["response_headers_to_add"][0]["header"]["value"] for entry in entries] == ["v1", "v2"]
+
+
+def test_a_weight_of_zero_is_no_cluster() -> None:
+    """A rolled back canary cannot be chosen."""
+    route = hosts(Route(HOST, {V1: 100, V2: 0}))[HOST]["routes"][0]["route"]
+    assert [entry["name"] for entry in route["weighted_clusters"]["clusters"]] == [V1]
+
+
+def test_a_service_without_a_ready_revision_answers_503_and_not_404() -> None:
+    """Its host exists."""
+    assert hosts(Route(HOST))[HOST]["routes"][0]["direct_response"]["status"] == 503
+
+
+def test_answers_of_a_model_server_are_never_asked_for_again() -> None:
+    """A retried 500 would hide a failing canary from its verdict."""
+    policy = hosts(Route(HOST, {V1: 100}))[HOST]["routes"][0]["route"]["retry_policy"]
+    assert set(policy["retry_on"].split(",")) == {"connect-failure", "refused-stream"}
+
+
+def test_equal_routes_have_one_version_and_different_ones_have_two() -> None:
+    """The version is how a change is confirmed; the order of services does not matter."""
+    one, two = Route(HOST, {V1: 90, V2: 10}), Route("a-b.example.com", {V1: 100})
+    assert render_routes([one, two]) == render_routes([two, one])
+    assert render_routes([one])[1] != render_routes([Route(HOST, {V1: 89, V2: 11})])[1]
+
+
+def test_endpoint_files_of_different_clusters_differ() -> None:
+    """Labels may hold '-', so '-' must not join them."""
+    clusters = [("a-b", "c", "d"), ("a", "b-c", "d"), ("a", "b", "c-d")]
+    assert len({endpoint_file(cluster_name(*cluster)) for cluster in clusters}) == 3
+    assert "/" not in endpoint_file(cluster_name("a", "b", TRANSFORMER))
+
+
+def test_a_clusters_endpoints_come_from_its_own_file() -> None:
+    """So a replica comes and goes without a new cluster, whose counters would start at 0."""
+    cluster = json.loads(render_clusters([V1], "/run/envoy"))["resources"][0]
+    path = cluster["eds_cluster_config"]["eds_config"]["path_config_source"]["path"]
+    assert path == f"/run/envoy/xds/eds/{endpoint_file(V1)}"
+    endpoints = json.loads(render_endpoints(V1, [("127.0.0.1", 8001)]))["resources"][0]["endpoints"]
+    assert endpoints[0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] == 8001
