@@ -293,7 +293,9 @@ class Platform:
         samples = [{"name": w.name, "rows": w.rows, "where": w.where} for w in windows]
         drawn = self.sample(model, samples, reference=str(reference))
         spec = {
+            "run_folder": str(self.run.folder),
             "reference": str(reference),
+            "run_folder": str(self.run.folder),
             "windows": [
                 {
                     "name": window.name,
