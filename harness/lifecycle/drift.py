@@ -18,15 +18,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError, RehearsalError, StepFailed
+from harness.errors import DataError
 from harness.lifecycle._comparison import KS, LEVELS, Comparison, DriftPolicy, levels_p_value, rows_needed, threshold
 from harness.report.record import DriftColumn, DriftRecord
+from harness.runtime.job import answer
 
 if TYPE_CHECKING:
     import pandas as pd
     from evidently import Report
 
-__all__ = ["PRELOAD", "DriftPolicy", "detect", "main", "read_results", "rows_needed"]
+__all__ = ["PREDICTION", "PRELOAD", "DriftPolicy", "detect", "main", "rows_needed"]
+
+PREDICTION = "prediction"
+"""The column of served predictions, in a reference as in a window."""
 
 PRELOAD = ("pandas", "pyarrow.parquet", "scipy.stats", "evidently", "evidently.presets")
 """Modules worth importing before the job arrives: `import evidently` imports all of itself, no submodule is lighter."""
@@ -110,14 +114,14 @@ def _register_levels() -> None:
     register_stattest(kind, judge)
 
 
-def _columns(answer: Mapping[str, Any]) -> list[DriftColumn]:
+def _columns(told: Mapping[str, Any]) -> list[DriftColumn]:
     """Evidently's own verdict for each column, from its tests: the direction of a score depends on its method."""
-    failed = {test["metric_config"]["metric_id"]: test["status"].value == "FAIL" for test in answer["tests"]}
-    found = []
-    for metric in answer["metrics"]:
+    failed = {test["metric_config"]["metric_id"]: test["status"].value == "FAIL" for test in told["tests"]}
+    columns = []
+    for metric in told["metrics"]:
         config = metric["config"]
         if config["type"].endswith("ValueDrift"):
-            found.append(
+            columns.append(
                 DriftColumn(
                     column=config["column"],
                     method=_METHODS[config["method"]],
@@ -126,39 +130,50 @@ def _columns(answer: Mapping[str, Any]) -> list[DriftColumn]:
                     drifted=failed[metric["id"]],
                 )
             )
-    return found
+    return columns
 
 
 def main(spec_json: str, result_path: str) -> None:
-    """Process entry: judge the windows of a spec and write the result file (read it with `read_results`).
+    """Job: compare windows of traffic with a reference.
 
-    Spec: {"reference": parquet, "windows": [{"name", "path", "expected"?, "html"?}], "policy"?: DriftPolicy's fields}.
+    Spec: {"reference": parquet, "windows": [{"name", "path": parquet} or {"name", "columns", "rows", "predictions"?},
+    each with "expected"? and "html"?: where Evidently's page goes], "run_folder"?: what the record's paths are relative
+    to, "policy"?: fields of DriftPolicy}. Answer: {"drift": [DriftRecord, ...]} in the order of the windows.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    try:
-        answer: dict[str, Any] = {"drift": [record.model_dump() for record in _judge(json.loads(spec_json))]}
-    except RehearsalError as error:
-        answer = {"error": {"message": error.message, "hint": error.hint, "usage": isinstance(error, DataError)}}
-    target = Path(result_path)
-    beside = target.with_name(f".{target.name}.tmp")
-    beside.write_text(json.dumps(answer), encoding="utf-8")
-    beside.replace(target)
+    answer(result_path, lambda: {"drift": [record.model_dump() for record in _judge(json.loads(spec_json))]})
 
 
 def _judge(spec: Mapping[str, Any]) -> list[DriftRecord]:
     reference = _read(spec["reference"])
     policy = DriftPolicy(**spec.get("policy", {}))
-    return [
-        detect(
-            reference,
-            _read(window["path"]),
-            window_name=window["name"],
-            expected=window.get("expected"),
-            policy=policy,
-            html=Path(window["html"]) if window.get("html") else None,
-        )
-        for window in spec["windows"]
-    ]
+    return [_judge_window(reference, window, policy, spec.get("run_folder")) for window in spec["windows"]]
+
+
+def _judge_window(
+    reference: pd.DataFrame, window: Mapping[str, Any], policy: DriftPolicy, run_folder: str | None
+) -> DriftRecord:
+    html = Path(window["html"]) if window.get("html") else None
+    record = detect(
+        reference,
+        _frame(window),
+        window_name=window["name"],
+        expected=window.get("expected"),
+        policy=policy,
+        html=html,
+    )
+    if html and run_folder:
+        record.html = html.relative_to(run_folder).as_posix()
+    return record
+
+
+def _frame(window: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    if "path" in window:
+        return _read(window["path"])
+    frame = pd.DataFrame(window["rows"], columns=window["columns"])
+    return frame.assign(**{PREDICTION: window["predictions"]}) if "predictions" in window else frame
 
 
 def _read(path: str) -> pd.DataFrame:
@@ -170,12 +185,3 @@ def _read(path: str) -> pd.DataFrame:
         raise DataError(
             f"Drift cannot read {path}: {error}.", hint="It must be a Parquet file that is completely written."
         ) from error
-
-
-def read_results(result_path: Path) -> list[DriftRecord]:
-    """The verdicts that `main` wrote, in the order of its windows; raises the error that it met."""
-    answer = json.loads(result_path.read_text(encoding="utf-8"))
-    if "error" in answer:
-        error = answer["error"]
-        raise (DataError if error["usage"] else StepFailed)(error["message"], hint=error["hint"])
-    return [DriftRecord.model_validate(record) for record in answer["drift"]]

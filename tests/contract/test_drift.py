@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ import pytest
 from scipy.stats import ks_2samp
 
 from harness.lifecycle._comparison import KS, Comparison, DriftPolicy, levels_p_value
-from harness.lifecycle.drift import read_results
+from harness.lifecycle.drift import PREDICTION
 from harness.report.record import DriftRecord
+from harness.runtime.job import read_answer
 
 
 @pytest.fixture(scope="module")
@@ -38,31 +40,41 @@ def judged(
     windows: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[DriftRecord]]:
     """The folder and the verdicts of one drift process."""
-    folder = tmp_path_factory.mktemp("drift")
-    for name, frame in windows.items():
-        frame.to_parquet(folder / f"{name}.parquet")
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "drift").mkdir()
+    for name in ("reference", "new label"):
+        windows[name].to_parquet(folder / f"{name}.parquet")
     spec = {
         "reference": str(folder / "reference.parquet"),
+        "run_folder": str(folder),
         "windows": [
-            {"name": "control", "path": str(folder / "control.parquet"), "expected": False},
-            {
-                "name": "shifted",
-                "path": str(folder / "shifted.parquet"),
-                "expected": True,
-                "html": str(folder / "drift.html"),
-            },
+            _window("control", windows, expected=False),
+            _window("shifted", windows, expected=True, html=str(folder / "drift" / "shifted.html")),
             {"name": "new label", "path": str(folder / "new label.parquet")},
         ],
     }
-    code = "import sys; from harness.lifecycle.drift import main; main(*sys.argv[1:])"
+    (folder / "spec.json").write_text(json.dumps(spec))
+    code = "import sys; from harness.lifecycle.drift import main; main(open(sys.argv[1]).read(), sys.argv[2])"
     result = folder / "result.json"
     subprocess.run(
-        [sys.executable, "-c", code, json.dumps(spec), str(result)],
+        [sys.executable, "-c", code, str(folder / "spec.json"), str(result)],
         check=True,
         timeout=120,
         cwd=Path(__file__).parents[2],
     )
-    return folder, read_results(result)
+    return folder, [DriftRecord.model_validate(record) for record in read_answer(result)["drift"]]
+
+
+def _window(name: str, windows: dict[str, pd.DataFrame], **extra: Any) -> dict[str, Any]:
+    """Traffic as the platform hands it over: the rows that were sent and the predictions that came back."""
+    rows = windows[name].drop(columns=PREDICTION)
+    return {
+        "name": name,
+        "columns": list(rows.columns),
+        "rows": rows.to_numpy(dtype=object).tolist(),
+        "predictions": windows[name][PREDICTION].tolist(),
+        **extra,
+    }
 
 
 def test_a_shifted_window_is_drift_and_a_control_is_not(judged: tuple[Path, list[DriftRecord]]) -> None:
@@ -96,6 +108,6 @@ def test_evidently_computes_the_scores_whose_error_rate_was_shown(
 def test_the_page_of_evidently_is_a_file_of_its_own(judged: tuple[Path, list[DriftRecord]]) -> None:
     folder, (control, shifted, _) = judged
 
-    assert (control.html, shifted.html) == ("", "drift.html")
-    assert "<html" in (folder / "drift.html").read_text(encoding="utf-8")[:200]
-    assert not list(folder.glob(".*"))
+    assert (control.html, shifted.html) == ("", "drift/shifted.html")
+    assert "<html" in (folder / shifted.html).read_text(encoding="utf-8")[:200]
+    assert [path.name for path in (folder / "drift").iterdir()] == ["shifted.html"]

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from scipy.stats import fisher_exact, ks_2samp
 
-from harness.errors import DataError, StepFailed
+from harness.errors import DataError
 from harness.lifecycle._comparison import KS, LEVELS, MISSING, Comparison, DriftPolicy, levels_p_value, threshold
-from harness.lifecycle.drift import detect, main, read_results, rows_needed
+from harness.lifecycle.drift import detect, main, rows_needed
+from harness.runtime.job import read_answer
 
 DRAWS = 200
 
@@ -214,12 +215,4 @@ def test_the_process_entry_hands_its_error_to_the_reader(tmp_path: Path) -> None
     main(f'{{"reference": "{tmp_path}/absent.parquet", "windows": []}}', str(tmp_path / "drift.json"))
 
     with pytest.raises(DataError, match=r"cannot read .*absent\.parquet"):
-        read_results(tmp_path / "drift.json")
-
-
-def test_an_error_that_is_not_the_users_is_a_failed_step(tmp_path: Path) -> None:
-    result = tmp_path / "drift.json"
-    result.write_text('{"error": {"message": "no", "hint": "look", "usage": false}}')
-
-    with pytest.raises(StepFailed, match="no Hint: look"):
-        read_results(result)
+        read_answer(tmp_path / "drift.json")
