@@ -173,15 +173,19 @@ class EmbeddedBackend:
         self.supervisor.set_address(component.name, running.url(component.ports[0]))
 
     def _serving(self) -> Controller:
-        if self._controller is None:
-            self._start_gateway(Deadline.after(START_S))
-            self._controller = Controller(
-                self.supervisor, self.warmth.nursery(), self._running["envoy"], self.tracking_uri, self.events, self.folder
-            )
-        return self._controller
+        self._start_gateway(Deadline.after(START_S))
+        uri = self.tracking_uri
+        with self._locks[Part.SERVING]:  # two services applied at once must meet one controller
+            if self._controller is None:
+                envoy = self._running["envoy"]
+                self._controller = Controller(
+                    self.supervisor, self.warmth.nursery(), envoy, uri, self.events, self.folder
+                )
+            return self._controller
 
     def _promql(self) -> PromQL:
         self._start_metrics(Deadline.after(START_S))
-        if self._prometheus is None:
-            self._prometheus = PromQL(self._running["prometheus"].url())
-        return self._prometheus
+        with self._locks[Part.METRICS]:
+            if self._prometheus is None:
+                self._prometheus = PromQL(self._running["prometheus"].url())
+            return self._prometheus
