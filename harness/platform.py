@@ -295,7 +295,6 @@ class Platform:
         spec = {
             "run_folder": str(self.run.folder),
             "reference": str(reference),
-            "run_folder": str(self.run.folder),
             "windows": [
                 {
                     "name": window.name,
