@@ -1,0 +1,97 @@
+"""One serving world for each module of contract tests: a nursery, a real Envoy, the controller, saved models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.backends.document import InferenceService, parse
+from harness.backends.embedded.controller import Controller
+from harness.backends.embedded.starter import Running, Starter
+from harness.clients.http import client
+from harness.components import mlflow, model_server
+from harness.components.gateway import gateway
+from harness.runtime.clock import Deadline
+from harness.runtime.events import Event, EventLog
+from harness.runtime.nursery import Nursery
+from harness.runtime.supervisor import Supervisor
+
+
+@dataclass
+class World:
+    """The running parts, and the shortest ways to use them."""
+
+    folder: Path
+    supervisor: Supervisor
+    nursery: Nursery
+    starter: Starter
+    gateway: Running
+    controller: Controller
+    http: httpx.Client
+    models: dict[str, Path]
+    events: list[Event] = field(default_factory=list)
+
+    def service(self, name: str, model: str, *, namespace: str = "production", **predictor: Any) -> InferenceService:
+        """A document for a saved model; `predictor` holds further fields of spec.predictor."""
+        served = {"modelFormat": {"name": "mlflow"}, "storageUri": str(self.models[model])}
+        return parse(
+            {
+                "apiVersion": "serving.kserve.io/v1beta1",
+                "kind": "InferenceService",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"predictor": {"name": "v1", "model": served, **predictor}},
+            }
+        )
+
+    def deploy(self, document: InferenceService) -> InferenceService:
+        """Apply and wait until ready."""
+        self.controller.apply(document)
+        self.controller.wait_ready(document.namespace, document.name, Deadline.after(60))
+        return document
+
+    def post(self, document: InferenceService, body: Any, path: str = "", **headers: str) -> httpx.Response:
+        """One inference request through the gateway; V1 unless a path is given."""
+        path = path or f"/v1/models/{document.name}:predict"
+        return self.http.post(path, json=body, headers={"host": document.host, **headers})
+
+    def expected(self, model: str) -> tuple[list[list[float]], list[float]]:
+        """Rows, and what the offline model says of them."""
+        told = json.loads((self.models[model] / "expected.json").read_text())
+        return told["rows"], told["answers"]
+
+    def pids(self, document: InferenceService) -> dict[str, int]:
+        """Revision -> process of a service with one replica each."""
+        status = self.controller.status(document.namespace, document.name)
+        return {replica.revision: replica.pid for replica in status.replicas}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Everything that serving needs, without MLflow's server: models come from folders."""
+    folder = tmp_path_factory.mktemp("world")
+    log = EventLog(folder / "events.jsonl")
+    events: list[Event] = []
+    log.listen(events.append)
+    with Supervisor(folder, log) as supervisor:
+        nursery = supervisor.nursery("nursery", (*model_server.PRELOAD, *mlflow.PRELOAD))
+        models = _save_models(supervisor, nursery, folder / "models")
+        starter = Starter(supervisor, log, folder / "components", nursery)
+        running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
+        controller = Controller(supervisor, nursery, running, "", log, folder)
+        with client(running.url(), timeout_s=20) as http:
+            yield World(folder, supervisor, nursery, starter, running, controller, http, models, events)
+        controller.close()
+    log.close()
+
+
+def _save_models(supervisor: Supervisor, nursery: Nursery, folder: Path) -> dict[str, Path]:
+    target = "tests.contract.saved_models:save"
+    child = supervisor.fork("save-models", target, str(folder), nursery=nursery, task=True)
+    assert child.wait(120) == 0, child.tail()
+    return {path.name: path for path in folder.iterdir()}

@@ -1,0 +1,81 @@
+"""Models for the serving tests, saved by MLflow in a process that has it imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ["age", "visits", "income"]
+
+
+class ExitsWhenLoaded:
+    """A pickle that ends the process that opens it."""
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return os._exit, (7,)
+
+
+def save(folder: str) -> None:
+    """shallow, deep: classifiers over COLUMNS; mixed: with text; corrupt, exits: cannot be loaded."""
+    home = Path(folder)
+    _classifier(home / "shallow", depth=2)
+    _classifier(home / "deep", depth=6)
+    _mixed(home / "mixed")
+    _classifier(home / "corrupt", depth=2)
+    (home / "corrupt" / "model.pkl").write_bytes(b"these are not the bytes of a model")
+    _classifier(home / "exits", depth=2)
+    _pickle(home / "exits" / "model.pkl", ExitsWhenLoaded())
+
+
+def _classifier(path: Path, depth: int) -> None:
+    import numpy as np
+    import pandas as pd
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    random = np.random.default_rng(7)
+    features = pd.DataFrame(random.normal(size=(400, 3)), columns=COLUMNS)
+    target = (features["age"] * features["visits"] + random.normal(size=400) > 0).astype(int)
+    model = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=depth, random_state=0))
+    _save(path, model.fit(features, target), features)
+    rows = features.tail(5)
+    answers = model.predict_proba(rows)[:, 1].tolist()
+    (path / "expected.json").write_text(json.dumps({"rows": rows.to_numpy().tolist(), "answers": answers}))
+
+
+def _mixed(path: Path) -> None:
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    features = pd.DataFrame({"age": [30.0, 40.0, 50.0, 60.0], "town": ["a", "b", "a", "c"]})
+    encoder = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["town"]), remainder="passthrough")
+    model = make_pipeline(encoder, Ridge()).fit(features, [1.0, 2.0, 3.0, 4.0])
+    _save(path, model, features)
+    answers = {"rows": [[30.0, "a"]], "answers": model.predict(features.head(1)).tolist()}
+    (path / "expected.json").write_text(json.dumps(answers))
+
+
+def _save(path: Path, model: Any, features: Any) -> None:
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    mlflow.sklearn.save_model(
+        model,
+        str(path),
+        serialization_format="cloudpickle",
+        signature=infer_signature(features, model.predict(features)),
+        input_example=features.head(3),
+        pip_requirements=[],
+    )
+
+
+def _pickle(path: Path, value: Any) -> None:
+    import cloudpickle
+
+    path.write_bytes(cloudpickle.dumps(value))
