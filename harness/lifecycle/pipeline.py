@@ -48,6 +48,8 @@ PRELOAD = (
     "optuna.samplers",
     "pandera.pandas",
     "pandera.backends.pandas.register",
+    "pyarrow.dataset",
+    "pyarrow.pandas_compat",
     "pyarrow.parquet",
     "sklearn.ensemble",
     "sklearn.linear_model",
@@ -211,7 +213,7 @@ def _watched(watch: _Watch) -> Iterator[None]:
 
 @contextmanager
 def _step_environment(scratch: Path, step_python: str | None) -> Iterator[None]:
-    """Steps find `python3` first on PATH, write their scratch files below `scratch`, and use two threads.
+    """Steps find `python3` first on PATH, write their scratch files below `scratch`, and use one thread each.
 
     kfp.local puts sys.executable in place of every "python3" in a step's command, unquoted and even inside of its
     arguments. While sys.executable is "python3" itself, that changes nothing; PATH then says which one is meant.
@@ -226,8 +228,8 @@ def _step_environment(scratch: Path, step_python: str | None) -> Iterator[None]:
         "PATH": f"{scratch / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH")))),
         "TMPDIR": str(scratch / "tmp"),
-        "OMP_NUM_THREADS": "2",
-        "OPENBLAS_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
         ERRORS: str(scratch / "errors"),
     }
     before = {name: os.environ.get(name) for name in changes}

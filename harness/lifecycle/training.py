@@ -90,10 +90,10 @@ def fit(
 
 
 def _fitted(model: Any, features: Any, target: pd.Series) -> Any:
-    """Two threads are the most that a shared machine gives; a third only makes them wait for each other."""
+    """One thread: a second gains nothing at this size, and on a busy machine OpenMP threads spin while they wait."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(2):
+    with threadpool_limits(1):
         try:
             return model.fit(features, target.to_numpy())
         except ValueError as error:

@@ -92,7 +92,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     store = ["--backend-store-uri", f"sqlite:///{folder}/m.db", "--artifacts-destination", str(folder / "artifacts")]
     with closing(EventLog(short / "events.jsonl")) as events, Supervisor(short, events) as supervisor:
         server = supervisor.spawn("mlflow", [*argv, *store], env=server_env())
-        nursery = supervisor.nursery("nursery", PRELOAD, env={"OPENBLAS_NUM_THREADS": "1"})
+        nursery = supervisor.nursery("nursery", PRELOAD, env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
         uri = f"http://127.0.0.1:{port}"
         with MLflowClient(uri) as client:
             wait(client.healthy, what="mlflow", deadline=Deadline.after(60), child=server)
