@@ -32,6 +32,7 @@ from kserve.protocol.rest.server import RESTServer
 
 from harness.components import _sklearn_model
 from harness.components._columns import BadRequest
+from harness.components._ending import exit_zero_on_sigterm
 from harness.components._sklearn_model import CannotLoad, ServedModel
 from harness.components.gateway import SERVED_BY
 from harness.components.model_server import DRAIN_S, Replica, TransformerReplica
@@ -140,6 +141,7 @@ def _serve(model: kserve.Model, port: int, ready_file: Path, predictor: Predicto
     rest.config.timeout_graceful_shutdown = DRAIN_S
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     kserve_app.router.on_startup.append(lambda: _tell(ready_file, listener.getsockname()[1]))
+    exit_zero_on_sigterm()
     rest.run(sockets=[listener])
 
 

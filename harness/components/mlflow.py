@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from harness.components._ending import exit_zero_on_sigterm
 from harness.components.component import Component, Ready, Restart
 from harness.errors import PlatformError
 from harness.runtime.paths import cache_home
@@ -71,6 +72,7 @@ def serve(config: dict[str, Any]) -> None:
     from mlflow.server.fastapi_app import app  # after the environment: some of it is read at import
 
     settings = uvicorn.Config(app, host="127.0.0.1", port=int(config["port"]), log_level="warning")
+    exit_zero_on_sigterm()
     uvicorn.Server(settings).run()
 
 

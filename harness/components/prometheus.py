@@ -5,8 +5,7 @@ The binary is Debian's package or one that was put on PATH or into the cache; no
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,7 +16,6 @@ from harness.runtime.paths import find_program
 
 SCRAPE_S = 1
 RETENTION = "2h"
-REPLICAS = "replicas/targets.json"
 HOW_TO_GET = "apt-get install prometheus, or put a prometheus binary (2.42 or newer) on PATH"
 _NAMES = ("namespace", "service", "revision")
 
@@ -27,10 +25,8 @@ def missing_prometheus() -> str:
     return "" if find_program("prometheus") else f"there is no prometheus here: {HOW_TO_GET}"
 
 
-def prometheus(envoy_admin: int, *, scrape: Mapping[str, Sequence[str]] | None = None) -> Component:
-    """The recipe: port "http". Scrapes Envoy's admin port, the replicas listed in the folder's replicas/targets.json,
-    and `scrape` (job -> addresses).
-    """
+def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
+    """The recipe: port "http". Scrapes Envoy's admin port, and the replicas that the file `replicas` lists."""
     binary = find_program("prometheus")
     if binary is None:
         raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET)
@@ -44,23 +40,14 @@ def prometheus(envoy_admin: int, *, scrape: Mapping[str, Sequence[str]] | None =
         ),
         ready=Ready(port="http", path="/-/ready"),
         files={
-            "prometheus.yml": yaml.safe_dump(_config(envoy_admin, scrape or {}), sort_keys=False),
+            "prometheus.yml": yaml.safe_dump(_config(envoy_admin, replicas), sort_keys=False),
             "rules.yml": yaml.safe_dump(rules(), sort_keys=False),
-            REPLICAS: "[]",
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
 
 
-def replica_targets(replicas: Sequence[tuple[str, str, str, str]]) -> str:
-    """The text of replicas/targets.json: (address, namespace, service, revision) of each replica."""
-    targets = [
-        {"targets": [address], "labels": dict(zip(_NAMES, labels, strict=True))} for address, *labels in replicas
-    ]
-    return json.dumps(targets)
-
-
-def _config(envoy_admin: int, scrape: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _config(envoy_admin: int, replicas: Path | None) -> dict[str, Any]:
     envoy: dict[str, Any] = {
         "job_name": "envoy",
         "metrics_path": "/stats/prometheus",
@@ -69,15 +56,13 @@ def _config(envoy_admin: int, scrape: Mapping[str, Sequence[str]]) -> dict[str, 
         "static_configs": [{"targets": [f"127.0.0.1:{envoy_admin}"]}],
         "metric_relabel_configs": [_label(name) for name in _NAMES],
     }
-    replicas = {
-        "job_name": "replicas",
-        "file_sd_configs": [{"files": ["{folder}/" + REPLICAS], "refresh_interval": "5s"}],
-    }
-    others = [{"job_name": job, "static_configs": [{"targets": list(found)}]} for job, found in scrape.items()]
+    jobs = [envoy]
+    if replicas is not None:
+        jobs.append({"job_name": "replicas", "file_sd_configs": [{"files": [str(replicas)]}]})
     return {
         "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"},
         "rule_files": ["{folder}/rules.yml"],
-        "scrape_configs": [envoy, replicas, *others],
+        "scrape_configs": jobs,
     }
 
 

@@ -79,3 +79,10 @@ def _pickle(path: Path, value: Any) -> None:
     import cloudpickle
 
     path.write_bytes(cloudpickle.dumps(value))
+
+
+def copy_template(database: str) -> None:
+    """MLflow's template store, made if it is not there, copied to `database`."""
+    from harness.components.mlflow import copy_template as copy
+
+    copy(Path(database))

@@ -27,9 +27,9 @@ def edited(path: str, value: object) -> dict[str, Any]:
     document = copy.deepcopy(DOCUMENT)
     document["spec"]["canary"] = [{"predictor": {"name": "v2", "model": copy.deepcopy(MODEL)}, "trafficPercent": 10}]
     place: Any = document
-    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    *parents, last = path.split(".")
     for part in parents:
-        place = place[part] if isinstance(place, list) else place.setdefault(part, {})
+        place = place[int(part)] if part.isdigit() else place.setdefault(part, {})
     place[last] = value
     return document
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.backends.document import InferenceService
 from harness.backends.embedded import conditions, planner
@@ -86,6 +86,18 @@ class Service:
     def routed(self, routing: Routing) -> None:
         self.routing = routing
         self.clusters |= {cluster_name(*self.key, workload) for workload in routing.endpoints}
+
+    def scrape_targets(self) -> list[dict[str, Any]]:
+        """The ready replicas as Prometheus' file_sd entries."""
+        namespace, name = self.key
+        return [
+            {
+                "targets": ["{}:{}".format(*replica.address)],
+                "labels": {"namespace": namespace, "service": name, "revision": replica.workload.name},
+            }
+            for replica in self.replicas.values()
+            if replica.address
+        ]
 
     def uses(self, workload: str) -> bool:
         """Whether the gateway routes to the workload, or one of its processes is still there."""

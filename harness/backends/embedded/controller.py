@@ -8,6 +8,7 @@ lost its traffic. Passes run one at a time under one lock.
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,11 +17,12 @@ from pathlib import Path
 from harness.backends.document import InferenceService
 from harness.backends.embedded import planner
 from harness.backends.embedded._service import LiveReplica, Service
+from harness.backends.embedded.conditions import settled, told, why_not
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.replicas import ReplicaStarter, cannot_load_line
 from harness.backends.embedded.revisions import Workload
 from harness.backends.embedded.routes import cluster_name
-from harness.backends.embedded.starter import Running
+from harness.backends.embedded.starter import Running, replace_text
 from harness.backends.status import Status
 from harness.components.model_server import CANNOT_LOAD, DRAIN_S
 from harness.errors import DocumentError, PlatformError, RehearsalError, ServiceFailed, UsageError, WaitTimeout
@@ -52,6 +54,9 @@ class Controller:
         self._events = events
         self._config = GatewayConfig(gateway)
         self._starter = ReplicaStarter(supervisor, nursery, tracking_uri, gateway.url("http"), folder / "replicas")
+        self.targets_file = folder / "replicas" / "targets.json"
+        self.targets_file.parent.mkdir(parents=True, exist_ok=True)
+        self._targets = ""
         self._services: dict[tuple[str, str], Service] = {}
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
@@ -80,13 +85,13 @@ class Controller:
     def wait_ready(self, namespace: str, name: str, deadline: Deadline) -> Status:
         """Wait until the service and its canaries are ready; ServiceFailed if one of them cannot become so."""
         wait(
-            lambda: _settled(self.status(namespace, name)),
+            lambda: settled(self.status(namespace, name)),
             what=f"InferenceService {namespace}/{name} ready",
             deadline=deadline,
-            state=lambda: _told(self.status(namespace, name)),
+            state=lambda: told(self.status(namespace, name)),
         )
         found = self.status(namespace, name)
-        if reason := _failure(found):
+        if reason := why_not(found):
             with self._lock:
                 logs = self._service(namespace, name).last_log
             raise ServiceFailed(f"InferenceService {namespace}/{name}: {reason}", hint=f"see {logs}" if logs else "")
@@ -158,11 +163,20 @@ class Controller:
         for number in plan.retire:
             self._retire(service, number)
         service.observe()
+        self._tell_replicas()
         if plan.wake_at is not None:
             self._wake(service, plan.wake_at)
         if service.gone():
             for cluster in service.clusters:
                 self._config.drop_cluster(cluster)
+
+    def _tell_replicas(self) -> None:
+        """Keep the list of the replicas for Prometheus, in its own format (file_sd)."""
+        targets = [target for service in self._services.values() for target in service.scrape_targets()]
+        text = json.dumps(targets)
+        if text != self._targets:
+            self._targets = text
+            replace_text(self.targets_file, text, beside=self.targets_file.parent)
 
     def _route(self, service: Service, routing: planner.Routing) -> None:
         if service.deleted:
@@ -291,25 +305,3 @@ class Controller:
 
     def _emit(self, kind: str, service: Service, message: str, *, level: Level = "info", **data: object) -> None:
         self._events.emit(kind, "/".join(service.key), message, level=level, **data)
-
-
-def _settled(found: Status) -> bool:
-    if _failure(found):
-        return True
-    return found.ready and all(canary.ready for canary in found.canary_statuses)
-
-
-def _failure(found: Status) -> str:
-    ready = found.condition("Ready")
-    if ready.status == "False":
-        return f"{ready.reason}: {ready.message}"
-    for canary in found.canary_statuses:
-        if canary.failed:
-            return f"canary {canary.name}: {canary.reason}: {canary.message}"
-    return ""
-
-
-def _told(found: Status) -> str:
-    ready = found.condition("Ready")
-    canaries = [f"canary {canary.name}: {canary.reason}" for canary in found.canary_statuses if not canary.ready]
-    return "; ".join([f"Ready={ready.status} {ready.reason} {ready.message}".strip(), *canaries])

@@ -1,0 +1,77 @@
+"""MLflow and Prometheus as the rehearsal starts them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from harness.clients.http import client
+from harness.clients.promql import PromQL
+from harness.components.mlflow import mlflow
+from harness.components.prometheus import missing_prometheus, prometheus
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
+from tests.contract.conftest import World
+
+ROW = [0.5, -0.25, 1.0]
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["forked", "command line"])
+def test_mlflow_keeps_runs_and_proxies_artifacts(world: World, warm: bool) -> None:
+    """Whichever way it is started: experiments in the store, artifacts through the server, on the loopback."""
+    starter = type(world.starter)(world.supervisor, world.starter.events, world.folder / str(warm), world.nursery)
+    running = starter.start(mlflow(), Deadline.after(60), warm=warm)
+    with client(running.url(), timeout_s=20) as http:
+        made = http.post("/api/2.0/mlflow/experiments/create", json={"name": "release"}).json()
+        found = http.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "release"}).json()
+        path = "/api/2.0/mlflow-artifacts/artifacts/1/a/model.txt"
+        assert http.put(path, content=b"weights").status_code == 200
+        assert http.get(path).content == b"weights"
+    assert found["experiment"]["experiment_id"] == made["experiment_id"]
+    assert found["experiment"]["artifact_location"].startswith("mlflow-artifacts:/")
+    assert running.child.poll() is None
+    assert world.supervisor.stop(running.child) == 0
+
+
+def test_two_runs_that_make_the_template_store_at_once_both_get_a_whole_one(world: World, tmp_path: Path) -> None:
+    """The second replaces the first's by an equal one; neither sees half of it."""
+    env = {"REHEARSAL_CACHE": str(tmp_path / "cache")}
+    copies = [tmp_path / "one" / "mlflow.db", tmp_path / "two" / "mlflow.db"]
+    children = [
+        world.supervisor.fork(
+            f"copy-{copy.parent.name}",
+            "tests.contract.saved_models:copy_template",
+            str(copy),
+            nursery=world.nursery,
+            env=env,
+            task=True,
+        )
+        for copy in copies
+    ]
+    assert [child.wait(120) for child in children] == [0, 0]
+    for copy in copies:
+        connection = sqlite3.connect(copy)
+        assert connection.execute("select count(*) from alembic_version").fetchone() == (1,)
+        connection.close()
+    assert [path.name for path in (tmp_path / "cache").glob("mlflow-*/*")] == ["template.db"]
+
+
+@pytest.mark.skipif(bool(missing_prometheus()), reason=missing_prometheus() or "here")
+def test_prometheus_counts_what_the_gateway_counts(world: World) -> None:
+    """Requests and failures by namespace, service and revision; a transformer is no revision."""
+    document = world.deploy(world.service("measured", "shallow"))
+    running = world.starter.start(prometheus(world.gateway.ports["admin"]), Deadline.after(20))
+    for _ in range(30):
+        world.post(document, {"instances": [ROW]})
+    labels = '{namespace="production", revision="v1", service="measured"}'
+    with PromQL(running.url()) as promql:
+        counted = wait(
+            lambda: promql.query('rehearsal:requests:total{service="measured"} >= 30'),
+            what="30 requests in Prometheus",
+            deadline=Deadline.after(20),
+        )
+        assert counted == {labels: 30.0}
+        assert promql.query('rehearsal:failed:total{service="measured"}') == {labels: 0.0}
+    world.supervisor.stop(running.child)

@@ -1,0 +1,265 @@
+"""Serving when something breaks: models that do not load, replicas and the gateway killed, receivers that are dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.backends.document import InferenceService, parse
+from harness.backends.embedded import controller as controller_module
+from harness.backends.embedded.replicas import ReplicaStarter
+from harness.backends.embedded.revisions import desired
+from harness.clients.http import client
+from harness.components.gateway import gateway
+from harness.errors import ServiceFailed
+from harness.runtime import ports
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
+from tests.contract.conftest import World
+
+ROW = [0.5, -0.25, 1.0]
+
+
+@contextmanager
+def traffic(world: World, document: InferenceService) -> Iterator[list[str]]:
+    """One client that asks without a pause; gives the answers' codes and revisions, "200 v1"."""
+    seen: list[str] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        with client(world.gateway.url(), timeout_s=20) as http:
+            while not done.is_set():
+                answer = http.post(
+                    f"/v1/models/{document.name}:predict", json={"instances": [ROW]}, headers={"host": document.host}
+                )
+                seen.append(f"{answer.status_code} {answer.headers.get('x-served-by', '-')}")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        wait(lambda: len(seen) >= 20, what="traffic flows", deadline=Deadline.after(20))
+        yield seen
+        enough = len(seen) + 20
+        wait(lambda: len(seen) >= enough, what="traffic goes on", deadline=Deadline.after(20))
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_corrupt_model_becomes_the_condition_of_the_service(world: World) -> None:
+    """Ready is False with the reason; waiting for it ends at once instead of at the deadline."""
+    document = world.service("corrupt", "corrupt")
+    world.controller.apply(document)
+    with pytest.raises(ServiceFailed, match=r"ModelLoadFailed: model .*/corrupt cannot be loaded: \w+Error"):
+        world.controller.wait_ready("production", "corrupt", Deadline.after(60))
+    ready = world.controller.status("production", "corrupt").condition("Ready")
+    assert (ready.status, ready.reason) == ("False", "ModelLoadFailed")
+    assert world.post(document, {"instances": [ROW]}).status_code == 503
+
+
+def test_a_server_that_exits_while_it_loads_ends_in_crash_loop_back_off(world: World) -> None:
+    """Tried again with longer and longer pauses, then given up with its exit code."""
+    world.controller.apply(world.service("exits", "exits"))
+    with pytest.raises(ServiceFailed, match=r"CrashLoopBackOff: ended 6 times in a row.*exit code 7"):
+        world.controller.wait_ready("production", "exits", Deadline.after(60))
+
+
+def test_a_broken_canary_leaves_the_baseline_serving(world: World) -> None:
+    """The service stays Ready, the canary says why it is not, and not one request notices."""
+    base = world.deploy(world.service("brokencanary", "shallow"))
+    with traffic(world, base) as seen:
+        world.controller.apply(base.with_canary("v2", str(world.models["corrupt"]), 50))
+        with pytest.raises(ServiceFailed, match="canary v2: ModelLoadFailed"):
+            world.controller.wait_ready("production", "brokencanary", Deadline.after(60))
+    status = world.controller.status("production", "brokencanary")
+    assert set(seen) == {"200 v1"}
+    assert status.ready
+    assert status.to_dict()["canaryStatuses"][0]["ready"] is False
+    assert status.to_dict()["canaryStatuses"][0]["severity"] == "Info"
+
+
+def test_a_new_model_under_the_same_name_is_rolled_in_without_a_lost_request(world: World) -> None:
+    """The new replica is ready and routed before the old one is drained."""
+    base = world.deploy(world.service("inplace", "shallow"))
+    before = world.pids(base)
+    with traffic(world, base) as seen:
+        world.deploy(world.service("inplace", "deep"))
+    assert set(seen) == {"200 v1"}
+    assert world.pids(base) != before
+    rows, answers = world.expected("deep")
+    assert world.post(base, {"instances": rows}).json()["predictions"] == answers
+
+
+def test_a_bad_new_model_under_the_same_name_leaves_the_old_one_serving(world: World) -> None:
+    """The update fails, the service does not."""
+    base = world.deploy(world.service("badupdate", "shallow"))
+    with traffic(world, base) as seen:
+        world.controller.apply(world.service("badupdate", "corrupt"))
+        with pytest.raises(ServiceFailed, match="ModelLoadFailed"):
+            world.controller.wait_ready("production", "badupdate", Deadline.after(60))
+    assert set(seen) == {"200 v1"}
+
+
+def test_a_killed_replica_is_started_again(world: World) -> None:
+    """At most the request that it was answering is lost: the gateway tries again where nothing was sent."""
+    document = world.deploy(world.service("killed", "shallow"))
+    (victim,) = world.pids(document).values()
+    with traffic(world, document) as seen:
+        os.kill(victim, signal.SIGKILL)
+        wait(lambda: victim not in world.pids(document).values(), what="death noticed", deadline=Deadline.after(10))
+        world.controller.wait_ready("production", "killed", Deadline.after(60))
+    assert sum(not answer.startswith("200") for answer in seen) <= 2
+    assert world.controller.status("production", "killed").restarts == {"v1": 1}
+    died = [event for event in world.events if event.kind == "replica.died" and event.subject == "production/killed"]
+    assert "killed by signal 9" in died[0].message
+
+
+def test_a_killed_canarys_share_goes_to_the_baseline_at_once(world: World) -> None:
+    """And comes back when the canary is ready again."""
+    base = world.deploy(world.service("killedcanary", "shallow"))
+    document = world.deploy(base.with_canary("v2", str(world.models["deep"]), 50))
+    os.kill(world.pids(document)["v2"], signal.SIGKILL)
+    wait(
+        lambda: world.controller.status("production", "killedcanary").weights == {"v1": 100},
+        what="weights without the canary",
+        deadline=Deadline.after(10),
+    )
+    world.controller.wait_ready("production", "killedcanary", Deadline.after(60))
+    assert world.controller.status("production", "killedcanary").weights == {"v1": 50, "v2": 50}
+
+
+def test_a_port_taken_under_us_is_told_and_another_is_tried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody binds the port between its choice and the component's start."""
+    reserve = ports.reserve
+    taken = [world.gateway.ports["http"]]
+    monkeypatch.setattr(ports, "reserve", lambda: taken.pop() if taken else reserve())
+    recipe = gateway(access_log=world.folder / "second.jsonl")
+    second = type(world.starter)(world.supervisor, world.starter.events, world.folder / "second")
+    running = second.start(recipe, Deadline.after(20))
+    assert running.ports["http"] != world.gateway.ports["http"]
+    assert any(event.kind == "component.port_taken" and event.subject == "envoy" for event in world.events)
+    world.supervisor.stop(running.child)
+
+
+def test_a_killed_gateway_comes_back_on_its_address_with_its_routes(world: World) -> None:
+    """Its recipe says: restart. What it routes lies in files."""
+    document = world.deploy(world.service("gatewaydies", "shallow"))
+    os.kill(world.gateway.child.pid, signal.SIGKILL)
+    answer = wait(lambda: world.post(document, {"instances": [ROW]}), what="an answer", deadline=Deadline.after(20))
+    assert answer.status_code == 200
+    world.controller.apply(document.with_canary("v2", str(world.models["deep"]), 100))
+    world.controller.wait_ready("production", "gatewaydies", Deadline.after(60))
+    assert world.post(document, {"instances": [ROW]}).headers["x-served-by"] == "v2"
+
+
+def test_a_replica_starts_without_a_nursery_too(world: World) -> None:
+    """The cold way is the fallback where forking is not to be had."""
+    document = world.service("cold", "shallow")
+    wanted = desired(document)
+    starter = ReplicaStarter(world.supervisor, None, "", world.gateway.url(), world.folder / "cold")
+    child = starter.launch(wanted, wanted.predictor, 1, Deadline.after(60))
+    host, port = starter.wait_ready(wanted, child, Deadline.after(60))
+    rows, answers = world.expected("shallow")
+    with client(f"http://{host}:{port}", timeout_s=20) as http:
+        answer = http.post("/v1/models/cold:predict", json={"instances": rows})
+    assert answer.json()["predictions"] == answers
+    assert world.supervisor.stop(child) == 0
+
+
+def test_a_replica_drains_when_it_is_told_to_end(world: World) -> None:
+    """SIGTERM under load, after the routes were taken away: no request is lost and the exit is clean."""
+    base = world.deploy(world.service("drains", "shallow"))
+    document = world.deploy(base.with_canary("v2", str(world.models["deep"]), 50))
+    with traffic(world, document) as seen:
+        world.deploy(document.promoted("v2"))
+    assert all(answer.startswith("200") for answer in seen)
+    assert {answer.split()[1] for answer in seen} == {"v1", "v2"}
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps the CloudEvents that it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Keep)
+        self.events: list[tuple[dict[str, str], bytes]] = []
+
+
+class _Keep(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        server: Any = self.server
+        server.events.append(({key.lower(): value for key, value in self.headers.items()}, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def logged(world: World, name: str, url: str, mode: str) -> InferenceService:
+    return world.deploy(parse(world.service(name, "shallow", logger={"mode": mode, "url": url}).to_dict()))
+
+
+def test_payloads_are_logged_as_cloud_events_with_kserves_attributes(world: World, receiver: Receiver) -> None:
+    """A request and a response of one id, which is the request's."""
+    document = logged(world, "logged", f"http://127.0.0.1:{receiver.server_port}/", "all")
+    answer = world.post(document, {"instances": [ROW]}, **{"x-request-id": "logged-1"})
+    wait(lambda: len(receiver.events) == 2, what="two events", deadline=Deadline.after(10))
+    (request, sent), (response, received) = receiver.events
+    assert request["ce-type"] == "org.kubeflow.serving.inference.request"
+    assert response["ce-type"] == "org.kubeflow.serving.inference.response"
+    assert request["ce-id"] == response["ce-id"] == "logged-1"
+    assert (request["ce-inferenceservicename"], request["ce-namespace"]) == ("logged", "production")
+    assert sent == answer.request.content
+    assert received == answer.content
+
+
+@pytest.mark.parametrize("mode", ["request", "response"])
+def test_the_loggers_mode_chooses_what_is_sent(world: World, receiver: Receiver, mode: str) -> None:
+    """Two requests give two events of that kind."""
+    document = logged(world, f"only-{mode}", f"http://127.0.0.1:{receiver.server_port}/", mode)
+    for _ in range(2):
+        world.post(document, {"instances": [ROW]})
+    wait(lambda: len(receiver.events) == 2, what="two events", deadline=Deadline.after(10))
+    assert {headers["ce-type"] for headers, _ in receiver.events} == {f"org.kubeflow.serving.inference.{mode}"}
+
+
+def test_a_dead_receiver_costs_no_request_and_is_counted(world: World) -> None:
+    """Answers are as fast as ever; the replica's metrics say how many events were not sent."""
+    document = logged(world, "deadlogger", f"http://127.0.0.1:{ports.reserve()}/", "all")
+    assert {world.post(document, {"instances": [ROW]}).status_code for _ in range(50)} == {200}
+    (replica,) = world.controller.status("production", "deadlogger").replicas
+    metric = 'rehearsal_payload_events_total{outcome="failed"} 100.0'
+    wait(
+        lambda: metric in httpx.get(f"http://{replica.address}/metrics", timeout=5, trust_env=False).text,
+        what="100 failed events",
+        deadline=Deadline.after(10),
+    )
+
+
+def test_a_replica_that_never_becomes_ready_is_given_up_at_its_deadline(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """StartFailed is told while it is tried again; nothing waits for ever."""
+    monkeypatch.setattr(controller_module, "START_S", 0.02)
+    world.controller.apply(world.service("slowstart", "shallow"))
+    with pytest.raises(ServiceFailed, match="CrashLoopBackOff"):
+        world.controller.wait_ready("production", "slowstart", Deadline.after(60))
