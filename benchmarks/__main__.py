@@ -25,7 +25,9 @@ class Figure:
     def __str__(self) -> str:
         middle, least, most = statistics.median(self.samples), min(self.samples), max(self.samples)
         spread = f"{least:.3g} .. {most:.3g}"
-        return f"{self.name:<58} {middle:>9.3g} {self.unit:<4} {spread:<18} n={len(self.samples):<3} target {self.target}"
+        return (
+            f"{self.name:<58} {middle:>9.3g} {self.unit:<4} {spread:<18} n={len(self.samples):<3} target {self.target}"
+        )
 
 
 Benchmark = Callable[[Path], Iterator[tuple[str, str, str, list[float]]]]

@@ -21,7 +21,11 @@ CHANGES = 40
 def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
     """Apply changed weights until 50,000 requests have passed; an apply returns when the route is in effect."""
     run = Run(folder / "weights", title="benchmark", backend="embedded")
-    with Session(folder / "session") as session, run, Platform(session.backend(run.folder, run.events), run) as platform:
+    with (
+        Session(folder / "session") as session,
+        run,
+        Platform(session.backend(run.folder, run.events), run) as platform,
+    ):
         models = [platform.train(high_utiliser(), max_depth=depth) for depth in (2, 4)]
         service = platform.deploy(models[0])
         document = copy.deepcopy(service.document)

@@ -19,7 +19,7 @@ from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, Trainin
 from harness.load.generator import Load, LoadSpec
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
-from harness.run import Run
+from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Listener
 from harness.service import READY_S, Service, inference_service
@@ -54,7 +54,9 @@ class Platform:
 
     @classmethod
     @contextmanager
-    def up(cls, folder: Path, *, listener: Listener | None = None, deadline: Deadline | None = None) -> Iterator[Platform]:
+    def up(
+        cls, folder: Path, *, listener: Listener | None = None, deadline: Deadline | None = None
+    ) -> Iterator[Platform]:
         """An embedded platform with every part started, in a run folder of its own."""
         from harness.backends.embedded.backend import EmbeddedBackend
 
@@ -145,6 +147,7 @@ class Platform:
             experiment=dataset.name,
             run_folder=str(self.run.folder),
             step_python=self.backend.step_python(),
+            code_version=code_version(Path(choices.get("source_root") or Path.cwd())),
             **choices,
         )
 
@@ -176,7 +179,9 @@ class Platform:
             policy=policy or GatePolicy(),
         )
         name = f"gate-v{candidate.version}"
-        answer = self.backend.work("harness.lifecycle.gate:main", spec.to_json(), name=name, deadline=Deadline.after(JOB_S))
+        answer = self.backend.work(
+            "harness.lifecycle.gate:main", spec.to_json(), name=name, deadline=Deadline.after(JOB_S)
+        )
         record = GateRecord.model_validate(answer)
         self.run.record.gates.append(record)
         return record
@@ -239,9 +244,7 @@ class Platform:
         differences = [
             abs(served - offline)
             for protocol in protocols
-            for served, offline in zip(
-                service.predict(drawn["rows"], protocol=protocol), drawn["offline"], strict=True
-            )
+            for served, offline in zip(service.predict(drawn["rows"], protocol=protocol), drawn["offline"], strict=True)
         ]
         record = SmokeRecord(
             service=f"{service.namespace}/{service.name}",
@@ -275,7 +278,8 @@ class Platform:
             rps=rps,
             max_s=max_s,
         )
-        load = Load(spec, folder, self.backend.supervisor, self.backend.access_log)
+        ledger_path = self.run.new_file("ledger.parquet")
+        load = Load(spec, folder, self.backend.supervisor, self.backend.access_log, ledger=ledger_path)
         load.start(Deadline.after(READY_S))
         try:
             yield load
@@ -283,13 +287,14 @@ class Platform:
             ledger = load.stop(Deadline.after(READY_S))
             self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
 
-    def drift(
-        self, service: Service, model: ModelVersion, windows: Sequence[Window], *, html: bool = True
-    ) -> list[DriftRecord]:
-        """Replay windows of held-out rows through a service and compare each with the training reference."""
-        folder = self.run.folder / "drift"
-        folder.mkdir(exist_ok=True)
-        reference = folder / "reference.parquet"
+    def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
+        """Replay windows of held-out rows through a service and compare each with the training reference.
+
+        Evidently's full page (4 MB) is kept for one window, the last that has a condition.
+        """
+        shown = next((window for window in reversed(windows) if window.where), None)
+        page = self.run.new_file("drift.html")
+        reference = self.run.new_file("drift-reference.parquet")
         samples = [{"name": w.name, "rows": w.rows, "where": w.where} for w in windows]
         drawn = self.sample(model, samples, reference=str(reference))
         spec = {
@@ -302,7 +307,7 @@ class Platform:
                     "rows": drawn[window.name]["rows"],
                     "predictions": service.predict(drawn[window.name]["rows"]),
                     "expected": window.expected,
-                    "html": str(folder / f"{window.name}.html") if html else None,
+                    "html": str(page) if window is shown else None,
                 }
                 for window in windows
             ],
@@ -317,7 +322,9 @@ class Platform:
         self.require(Capability.METRICS)
         return self.backend.query(promql)
 
-    def job(self, target: str, spec: Mapping[str, Any], *, name: str, deadline: Deadline | None = None) -> dict[str, Any]:
+    def job(
+        self, target: str, spec: Mapping[str, Any], *, name: str, deadline: Deadline | None = None
+    ) -> dict[str, Any]:
         """Run "module:function" as a job in a warm process."""
         deadline = deadline or Deadline.after(JOB_S)
         return self.backend.work(target, json.dumps(spec), name=name, deadline=deadline)

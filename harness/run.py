@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform as machine
+import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -36,7 +39,7 @@ class Run:
             run_id=folder.name,
             title=title,
             backend=backend,
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=command(),
             started_at=time.time(),
             setup_s=float(os.environ.get("REHEARSAL_SETUP_S", 0)),
             versions=package_versions(),
@@ -75,6 +78,15 @@ class Run:
         """Tell how a step that takes a while is getting on."""
         self.events.emit("step.progress", name, detail, name=name, detail=detail)
 
+    def new_file(self, name: str) -> Path:
+        """A file of this name in the run folder, numbered if the run has one already; "ledger.parquet" for instance."""
+        path = self.folder / name
+        for number in itertools.count(2):
+            if not path.exists():
+                break
+            path = self.folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+        return path
+
     def finish(self, error: BaseException | None = None) -> RunRecord:
         """Settle the outcome and write run.json, junit.xml and index.html."""
         record = self.record
@@ -98,7 +110,9 @@ class Run:
         render(self.record, self.folder)
 
     def _skip(self, step: Step, missing: CapabilityMissing) -> None:
-        self.record.skips.append(Skip(step=step.name, capability=missing.message, reason=missing.hint or missing.message))
+        self.record.skips.append(
+            Skip(step=step.name, capability=missing.message, reason=missing.hint or missing.message)
+        )
         self._end(step, Status.SKIPPED, missing)
 
     def _end(self, step: Step, status: Status, error: BaseException | None = None) -> None:
@@ -131,6 +145,23 @@ def _outcome(record: RunRecord, error: BaseException | None) -> Status:
         return Status.INTERRUPTED
     failed = error is not None or any(step.status is Status.FAILED for step in record.steps)
     return Status.FAILED if failed else Status.PASSED
+
+
+def command() -> str:
+    """What was typed, as far as this process knows."""
+    program = Path(sys.argv[0]).stem
+    names = {"cli": "rehearse", "rehearse": "rehearse", "__main__": "python -m " + Path(sys.argv[0]).parent.name}
+    return shlex.join([*names.get(program, program).split(), *sys.argv[1:]])
+
+
+def code_version(folder: Path) -> str:
+    """The Git commit that `folder` is at, "+" for uncommitted changes; "unknown" outside of a repository."""
+    argv = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        found = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip()
 
 
 def package_versions() -> dict[str, str]:

@@ -131,10 +131,12 @@ def _arm(counts: Counts, name: str) -> Arm:
 def _against_bound(
     name: str, bound: float, exposure: float, arms: Sequence[Arm], windows: int, standard: Standard
 ) -> GuardVerdict:
-    requests, bad = arms[0]
-    good = evidence_good(requests, bad, bound / exposure)
-    broken = sum(evidence_bad(*arm, bound) for arm in arms) + windows - len(arms)
-    return _guard(name, bound, arms[0], _share(arms[0]), good, broken / windows / GUARDS, standard)
+    good = evidence_good(*arms[0], bound / exposure)
+    against = [evidence_bad(*arm, bound) for arm in arms]
+    broken = (sum(against) + windows - len(arms)) / windows / GUARDS
+    # A canary that breaks late is convicted by its last window: the counts shown must be those of the evidence.
+    shown = arms[against.index(max(against))] if broken >= 1 / standard.alpha else arms[0]
+    return _guard(name, bound, shown, _share(shown), good, broken, standard)
 
 
 def _against_baseline(name: str, bound: float, canary: Arm, baseline: Arm, standard: Standard) -> GuardVerdict:
@@ -161,6 +163,8 @@ def _guard(
         bad=arm[1],
         evidence_good=good,
         evidence_bad=broken,
+        promote_at=1 / standard.beta,
+        roll_back_at=1 / standard.alpha,
         decision=decision,
     )
 

@@ -67,8 +67,11 @@ class LoadSpec:
 class Load:
     """A running load; `start` returns when traffic flows, `stop` returns the ledger."""
 
-    def __init__(self, spec: LoadSpec, folder: Path, spawner: Spawner, access_log: Path) -> None:
+    def __init__(
+        self, spec: LoadSpec, folder: Path, spawner: Spawner, access_log: Path, *, ledger: Path | None = None
+    ) -> None:
         self.spec = spec
+        self._path = ledger or folder / "ledger.parquet"
         self.files = LoadFiles(folder)
         self.load_id = os.urandom(4).hex()  # short: Envoy rewrites ids that have the length of a UUID
         self.ledger: Ledger | None = None
@@ -138,8 +141,7 @@ class Load:
         finished = json.loads(self.files.finished.read_text(encoding="utf-8"))
         started = json.loads(self.files.started.read_text(encoding="utf-8"))
         joined = join(sent, finished["requests"], self._log.entries)
-        path = self.files.folder / "ledger.parquet"
-        _write_parquet(path, columns(sent, joined.classes, self._log.entries))
+        _write_parquet(self._path, columns(sent, joined.classes, self._log.entries))
         p50, p99 = latency.schedule_delay_ms(sent)
         return Ledger(
             name=self.spec.name,
@@ -154,7 +156,7 @@ class Load:
             achieved_rps=latency.achieved_rps(sent),
             schedule_delay_p50_ms=p50,
             schedule_delay_p99_ms=p99,
-            path=path,
+            path=self._path,
         )
 
 

@@ -195,7 +195,11 @@ def _kill_group(pid: int) -> None:
 
 def _other_threads() -> list[str]:
     """Names of this process's other threads; jemalloc's own (pyarrow brings it) is made safe by its fork handlers."""
-    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    names = [
+        (task / "comm").read_text().strip()
+        for task in Path("/proc/self/task").iterdir()
+        if int(task.name) != os.getpid()
+    ]
     return [name for name in names if name != "jemalloc_bg_thd"]
 
 

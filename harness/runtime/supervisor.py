@@ -78,9 +78,7 @@ class Supervisor:
         """Start a fork server that imports `preload`; it is ready when its first fork answers."""
         environment = {**base_env(), **(env or {})}
         with self._lock:
-            nursery = Nursery(
-                name, preload, log=self.log_path(name), env=environment, folder=Path(self._sockets.name)
-            )
+            nursery = Nursery(name, preload, log=self.log_path(name), env=environment, folder=Path(self._sockets.name))
             self._nurseries.append(nursery)
             self._adopt(nursery.child)
         return nursery

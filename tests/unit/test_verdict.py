@@ -207,3 +207,10 @@ def _first(bad: npt.NDArray[np.bool_]) -> str:
         if decision != "not enough evidence":
             return decision
     return "not enough evidence"
+
+
+def test_a_canary_that_breaks_late_is_convicted_by_the_counts_of_its_last_step() -> None:
+    total, since_the_step = Counts(436, 0, 21), Counts(84, 0, 18)
+    verdict = judge(total, Counts(), SLO(slower_than_ms=50, slow=0.05), since=[since_the_step], windows=3)
+    assert verdict.decision == "roll back"
+    assert verdict.reason == "slow: 18 of 84 requests (21.43%), 5.00% is allowed"

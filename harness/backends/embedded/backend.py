@@ -84,9 +84,7 @@ class EmbeddedBackend:
             result = self.folder / "jobs" / f"{self._jobs:02}-{name}.json"
         result.parent.mkdir(exist_ok=True)
         nursery = self.warmth.nursery_for(target)
-        child = self.supervisor.fork(
-            name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True
-        )
+        child = self.supervisor.fork(name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True)
         reader = ProgressReader(result, progress or (lambda line: None))
         try:
             wait(lambda: reader.read() or child.poll() is not None, what=name, deadline=deadline)
@@ -120,7 +118,9 @@ class EmbeddedBackend:
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)
 
-    def query_range(self, promql: str, start_s: float, end_s: float, step_s: float) -> dict[str, list[tuple[float, float]]]:
+    def query_range(
+        self, promql: str, start_s: float, end_s: float, step_s: float
+    ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
 
     def components(self) -> list[ComponentRecord]:
