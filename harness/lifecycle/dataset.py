@@ -189,7 +189,7 @@ def _file(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".csv":
             # pandas' default reader is off by one unit in the last place, so a value would not equal Parquet's.
-            frame = pd.read_csv(path, encoding="utf-8-sig", float_precision="round_trip")
+            frame = pd.read_csv(path, encoding="utf-8", float_precision="round_trip")
         else:
             frame = pd.read_parquet(path)
     except pd.errors.EmptyDataError:

@@ -175,7 +175,7 @@ def _checked(model: Any, entry_point: str, features: pd.DataFrame, task: str) ->
         raise TrainingFailed(f"{where} returned nothing", hint="return the fitted estimator.")
     if not callable(getattr(model, "predict", None)):
         raise TrainingFailed(
-            f"{where} returned a {type(model).__name__}, which has no predict", hint="return an estimator."
+            f"{where} returned {type(model).__name__}, which has no predict", hint="return an estimator."
         )
     sample = features.head(5)
     try:

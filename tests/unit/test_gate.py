@@ -59,6 +59,16 @@ def test_the_same_model_again_passes_because_the_bootstrap_is_paired() -> None:
     assert "not worse than the champion" not in failing(version(2, CHANCE[:60]), version(1, CHANCE[:60]), few)
 
 
+def test_too_few_rows_to_tell_is_a_refusal() -> None:
+    """The interval reaches from much worse to better: that is no evidence that nothing is lost."""
+    few = HeldOut(TRUTH[:80], {}, "classification")
+    other = np.clip(CHANCE[:80] + RANDOM.normal(0, 0.1, 80), 0.01, 0.99)
+    differences = gate.paired_bootstrap(few.truth, other, CHANCE[:80], "classification", POLICY)
+    assert np.quantile(differences, 0.025) < -POLICY.margin < np.quantile(differences, 0.975)
+    line = gate.comparison_line(version(2, other), version(1, CHANCE[:80]), few, POLICY)
+    assert not line.passed
+
+
 def test_the_margin_is_what_decides_between_a_little_and_much_worse() -> None:
     """A wider margin lets the same pair through."""
     slightly = np.clip(CHANCE + RANDOM.normal(0, 0.1, 3000), 0.01, 0.99)
