@@ -13,6 +13,7 @@ from harness.runtime.wait import wait
 
 SCRAPE_LAG_S = 10.0
 STEP_S = 1.0
+WHOLE_RUN = "2h"
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,13 @@ def counted_requests(backend: Backend, namespace: str, service: str, *, at_least
 
     What it has after SCRAPE_LAG_S is returned all the same.
     """
+    # The counter of a retired revision ends with its last scrape; its highest value is what it had counted.
+    query = f"max_over_time({TOTAL.query(namespace, service)}[{WHOLE_RUN}])"
     counted = 0
 
     def enough() -> bool:
         nonlocal counted
-        counted = round(sum(backend.query(TOTAL.query(namespace, service)).values()))
+        counted = round(sum(backend.query(query).values()))
         return counted >= at_least
 
     with contextlib.suppress(WaitTimeout):

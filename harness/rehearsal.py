@@ -12,11 +12,11 @@ from harness.backends.embedded.backend import EmbeddedBackend
 from harness.errors import LoadFailed, RehearsalError, StepFailed, UsageError
 from harness.lifecycle.rollout import Outcome
 from harness.lifecycle.spec import TrainingSpec
+from harness.load.ledger import Ledger
 from harness.model_version import ModelVersion
 from harness.monitoring import counted_requests, series
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform, Window
-from harness.load.ledger import Ledger
 from harness.report.record import DriftRecord, GateRecord, RunRecord, Step
 from harness.run import Run
 from harness.runtime.events import Listener

@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 class Run:
-    """Keeps the record of one run in its folder; a context manager that ends by writing run.json, junit.xml and the page."""
+    """Keeps the record of one run in its folder; a context manager that writes run.json, junit.xml and the page."""
 
     def __init__(self, folder: Path, *, title: str, backend: str, listener: Listener | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
