@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from harness.clients.mlflow import MLflowClient
 from harness.components.mlflow import server_env
@@ -150,6 +151,16 @@ def test_the_compiled_file_names_no_place_of_this_machine(world: World, baseline
     assert "rehearsal/pipeline-python" in compiled
     for place in (str(world.folder), str(Path.home()) + "/", str(Path.cwd()), sys.prefix, "127.0.0.1"):
         assert place not in compiled
+
+
+def test_the_compiled_file_lets_a_back_end_cache_only_what_knows_no_server(
+    world: World, baseline: PipelineResult
+) -> None:
+    """A KFP back end must not take a registration from its cache."""
+    compiled = yaml.safe_load((world.folder / "run" / baseline.run.compiled).read_text(encoding="utf-8"))
+    tasks = compiled["root"]["dag"]["tasks"]
+    assert list(tasks) == sorted(TASKS)
+    assert {name for name, task in tasks.items() if task["cachingOptions"].get("enableCache")} == CACHED
 
 
 def test_unchanged_steps_come_from_the_cache_in_another_run_and_for_another_server(
