@@ -241,10 +241,15 @@ class Platform:
         """Ask a service for held-out rows in both protocols and compare with the offline model's predictions."""
         drawn = self.sample(model, [{"name": "smoke", "rows": rows}])["smoke"]
         protocols = ("v1", "v2")
+        # V2 gets a tensor for each column, because text has no place in a matrix of numbers.
+        named = [dict(zip(model.features, row, strict=True)) for row in drawn["rows"]]
+        asked: dict[str, list[Any]] = {"v1": drawn["rows"], "v2": named}
         differences = [
             abs(served - offline)
             for protocol in protocols
-            for served, offline in zip(service.predict(drawn["rows"], protocol=protocol), drawn["offline"], strict=True)
+            for served, offline in zip(
+                service.predict(asked[protocol], protocol=protocol), drawn["offline"], strict=True
+            )
         ]
         record = SmokeRecord(
             service=f"{service.namespace}/{service.name}",
