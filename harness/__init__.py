@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.errors import GateRefused
     from harness.lifecycle.dataset import Dataset
-    from harness.lifecycle.spec import GatePolicy
     from harness.lifecycle.rollout import Outcome
     from harness.lifecycle.slo import SLO
+    from harness.lifecycle.spec import GatePolicy
     from harness.platform import Platform, Window
 
 __version__ = "0.1.0"
