@@ -54,14 +54,13 @@ class Predictor(kserve.Model):
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """V1 {"instances"} -> {"predictions"}; V2 tensors -> the tensor "predict" FP64 [n]; bad input is a 400."""
         try:
-            if isinstance(payload, InferRequest):
-                return self._v2(payload)
-            if not isinstance(payload, dict) or "instances" not in payload:
-                raise BadRequest('expected an object with "instances"')
-            columns = self.model.columns
-            return {"predictions": self.model.answer(columns.from_instances(payload["instances"])).tolist()}
+            return self._v2(payload) if isinstance(payload, InferRequest) else self._v1(payload)
         except BadRequest as error:
             raise kserve.errors.InvalidInput(str(error)) from error
+        except Exception as error:
+            # Any other error of an estimator, too, as KServe's own: Starlette raises an unknown one on after the 500,
+            # uvicorn then closes the connection, and the gateway's next request on it is a 503 that nobody caused.
+            raise kserve.errors.InferenceError(f"{type(error).__name__}: {error}") from error
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return [
@@ -71,6 +70,12 @@ class Predictor(kserve.Model):
 
     def get_output_types(self) -> list[dict[str, Any]]:
         return [{"name": OUTPUT, "datatype": "FP64", "shape": [-1]}]
+
+    def _v1(self, payload: Any) -> dict[str, list[float]]:
+        if not isinstance(payload, dict) or "instances" not in payload:
+            raise BadRequest('expected an object with "instances"')
+        data = self.model.columns.from_instances(payload["instances"])
+        return {"predictions": self.model.answer(data).tolist()}
 
     def _v2(self, request: InferRequest) -> InferResponse:
         columns = self.model.columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,25 @@ class ExitsWhenLoaded:
         return os._exit, (7,)
 
 
+class Moody:
+    """A regressor that fails below age 0 and takes 80 ms above age 10."""
+
+    def predict(self, rows: Any) -> list[float]:
+        ages = [float(age) for age in rows["age"]]
+        if min(ages) < 0:
+            raise RuntimeError("no one is younger than 0")
+        if max(ages) > 10:
+            time.sleep(0.08)
+        return ages
+
+
 def save(folder: str) -> None:
-    """shallow, deep: classifiers over COLUMNS; mixed: with text; corrupt, exits: cannot be loaded."""
+    """shallow, deep: classifiers over COLUMNS; mixed: with text; corrupt, exits: cannot be loaded; moody: see Moody."""
     home = Path(folder)
     _classifier(home / "shallow", depth=2)
     _classifier(home / "deep", depth=6)
     _mixed(home / "mixed")
+    _moody(home / "moody")
     _classifier(home / "corrupt", depth=2)
     (home / "corrupt" / "model.pkl").write_bytes(b"these are not the bytes of a model")
     _classifier(home / "exits", depth=2)
@@ -59,6 +73,12 @@ def _mixed(path: Path) -> None:
     _save(path, model, features)
     answers = {"rows": [[30.0, "a"]], "answers": model.predict(features.head(1)).tolist()}
     (path / "expected.json").write_text(json.dumps(answers))
+
+
+def _moody(path: Path) -> None:
+    import pandas as pd
+
+    _save(path, Moody(), pd.DataFrame({"age": [1.0, 2.0]}))
 
 
 def _save(path: Path, model: Any, features: Any) -> None:
