@@ -8,15 +8,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
-import shlex
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,10 +20,10 @@ from uuid import uuid4
 
 from harness import errors
 from harness.errors import RehearsalError, TrainingFailed
+from harness.lifecycle._kfp_local import Watch, run_compiled
 from harness.lifecycle.dataset import source_digest
 from harness.lifecycle.spec import PipelineResult, TrainingSpec
-from harness.lifecycle.steps import ERRORS
-from harness.report.record import ModelVersionRecord, PipelineRun, PipelineTask, Status, Trial
+from harness.report.record import ModelVersionRecord, PipelineRun, Status, Trial
 from harness.runtime.job import answer
 from harness.runtime.paths import cache_home
 
@@ -68,37 +64,6 @@ _CODE = {
 _DATA_PACKAGES = ("numpy", "pandas", "pandera", "pyarrow", "scikit-learn", "cloudpickle")
 
 
-@dataclass
-class _Watch:
-    """Follows kfp.local task by task, and tells about it as things happen."""
-
-    progress: Path
-    own_root: Path
-    tasks: list[PipelineTask] = field(default_factory=list)
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def started(self, name: str) -> None:
-        self._tell({"at": time.time(), "task": name, "status": Status.RUNNING.value})
-
-    def ended(self, name: str, outputs: dict[str, Any], succeeded: bool, took_s: float) -> None:
-        # A task that ran wrote below this run's own root; what came from the cache lies elsewhere.
-        uris = [Path(each.uri) for each in outputs.values()]
-        cached = bool(uris) and not any(uri.is_relative_to(self.own_root) for uri in uris)
-        detail = next((each.metadata["detail"] for each in outputs.values() if "detail" in each.metadata), "")
-        status = Status.PASSED if succeeded else Status.FAILED
-        task = PipelineTask(name=name, status=status, cached=cached, duration_s=round(took_s, 4), detail=detail)
-        self.tasks.append(task)
-        self.outputs[name] = outputs
-        self._tell({"at": time.time(), "task": name, **task.model_dump(mode="json", exclude={"name"})})
-
-    def path(self, task: str, output: str) -> Path:
-        return Path(self.outputs[task][output].uri)
-
-    def _tell(self, line: dict[str, Any]) -> None:
-        with self.progress.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
 def run_pipeline(spec: TrainingSpec, progress: Path | None = None) -> PipelineResult:
     """Trains, judges and registers one version; raises the step's own error, DataError or TrainingFailed for instance.
 
@@ -112,10 +77,10 @@ def run_pipeline(spec: TrainingSpec, progress: Path | None = None) -> PipelineRe
     compiled = folder / "pipeline.yaml"
     compile_to(compiled)
     own_root = cache_home() / "kfp" / "artifacts" / uuid4().hex
-    watch = _Watch(progress or folder / "progress.jsonl", own_root)
+    watch = Watch(progress or folder / "progress.jsonl", own_root)
     try:
         with tempfile.TemporaryDirectory(prefix="rehearsal-kfp-") as scratch:
-            _run_compiled(compiled, arguments(spec), watch, Path(scratch), spec)
+            run_compiled(compiled, arguments(spec), watch, Path(scratch), spec.step_python)
             _raise_if_failed(watch, Path(scratch), spec)
         return _result(spec, folder, watch, time.monotonic() - started)
     finally:
@@ -169,85 +134,7 @@ def code_digest(modules: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _run_compiled(compiled: Path, values: dict[str, Any], watch: _Watch, scratch: Path, spec: TrainingSpec) -> None:
-    from kfp import components, local
-    from kfp.local.config import LocalExecutionConfig
-
-    pipeline = components.load_component_from_file(str(compiled))
-    with _step_environment(scratch, spec.step_python), _watched(watch):
-        local.init(
-            local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(watch.own_root),
-            workspace_root=str(scratch / "workspace"),
-            raise_on_error=False,
-            enable_caching=True,
-            cache_root=str(cache_home() / "kfp" / "entries"),
-        )
-        try:
-            pipeline(**values)
-        finally:
-            LocalExecutionConfig.instance = None
-
-
-@contextmanager
-def _watched(watch: _Watch) -> Iterator[None]:
-    """kfp.local tells the start and end of a task only in words on standard output, so its task function is wrapped."""
-    from kfp.local import status
-    from kfp.local.orchestrator import task_executor
-
-    original = task_executor.execute_single_task
-
-    def execute(task_name: str, *args: Any, **kwargs: Any) -> Any:
-        watch.started(task_name)
-        began = time.monotonic()
-        outputs, ended = original(task_name, *args, **kwargs)
-        watch.ended(task_name, outputs, ended == status.Status.SUCCESS, time.monotonic() - began)
-        return outputs, ended
-
-    task_executor.execute_single_task = execute
-    try:
-        yield
-    finally:
-        task_executor.execute_single_task = original
-
-
-@contextmanager
-def _step_environment(scratch: Path, step_python: str | None) -> Iterator[None]:
-    """Steps find `python3` first on PATH, write their scratch files below `scratch`, and use one thread each.
-
-    kfp.local puts sys.executable in place of every "python3" in a step's command, unquoted and even inside of its
-    arguments. While sys.executable is "python3" itself, that changes nothing; PATH then says which one is meant.
-    """
-    for name in ("bin", "tmp", "errors", "workspace"):
-        (scratch / name).mkdir()
-    shim = scratch / "bin" / "python3"
-    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(step_python or sys.executable)} "$@"\n', encoding="utf-8")
-    shim.chmod(0o700)
-    package_root = str(Path(errors.__file__).parent.parent)
-    changes = {
-        "PATH": f"{scratch / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH")))),
-        "TMPDIR": str(scratch / "tmp"),
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        ERRORS: str(scratch / "errors"),
-    }
-    before = {name: os.environ.get(name) for name in changes}
-    executable = sys.executable
-    os.environ.update(changes)
-    sys.executable = "python3"
-    try:
-        yield
-    finally:
-        sys.executable = executable
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _raise_if_failed(watch: _Watch, scratch: Path, spec: TrainingSpec) -> None:
+def _raise_if_failed(watch: Watch, scratch: Path, spec: TrainingSpec) -> None:
     failed = [task for task in watch.tasks if task.status is Status.FAILED]
     if not failed:
         return
@@ -271,7 +158,7 @@ def _error(told: dict[str, str], where: str = "") -> RehearsalError:
     return TrainingFailed(f"{where}{told['type']}: {told['message']}", hint="its traceback is in the pipeline's log.")
 
 
-def _result(spec: TrainingSpec, folder: Path, watch: _Watch, took_s: float) -> PipelineResult:
+def _result(spec: TrainingSpec, folder: Path, watch: Watch, took_s: float) -> PipelineResult:
     kept = {
         "heldout": shutil.copy(watch.path("evaluate", "scored"), folder / "heldout.parquet"),
         "reference": shutil.copy(watch.path("evaluate", "reference"), folder / "reference.parquet"),
@@ -315,7 +202,7 @@ def _result(spec: TrainingSpec, folder: Path, watch: _Watch, took_s: float) -> P
     return PipelineResult(run=run, model=model, features=made["features"], target=spec.dataset.target, **paths)
 
 
-def _keep_only_cached(watch: _Watch) -> None:
+def _keep_only_cached(watch: Watch) -> None:
     """Leaves in the shared cache only what a later run can hit; the rest lives in the run folder and in MLflow."""
     from harness.lifecycle.kfp_pipeline import CACHED
 

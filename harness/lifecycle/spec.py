@@ -109,7 +109,7 @@ class GatePolicy:
     slice_margin: float = 0.10
     min_slice_rows: int = 100
     max_latency_ms: float = 10.0
-    latency_rows: int = 200
+    latency_rows: int = 100
     seed: int = 7
 
 
