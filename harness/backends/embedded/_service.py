@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView
 from harness.backends.embedded.revisions import Desired, Workload, desired
 from harness.backends.embedded.routes import cluster_name
 from harness.backends.status import Condition, ReplicaStatus, Status
+from harness.errors import DocumentError
 from harness.runtime.process import Child
 
 
@@ -144,3 +146,13 @@ def _shown(replica: LiveReplica) -> ReplicaStatus:
         address,
         str(child.log) if child else "",
     )
+
+
+def refuse_same_host(document: InferenceService, services: Iterable[Service]) -> None:
+    """<name>-<namespace> is not unique: a-b in c and a in b-c would have one host name."""
+    for other in services:
+        known = other.document
+        taken = {document.host, document.predictor_host} & {known.host, known.predictor_host}
+        if taken and not other.deleted and other.key != (document.namespace, document.name):
+            told = f"metadata.name: {'/'.join(other.key)} has the host {taken.pop()} too"
+            raise DocumentError(f"InferenceService {document.name!r}: {told}")

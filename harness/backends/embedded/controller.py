@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.backends.document import InferenceService
 from harness.backends.embedded import planner
-from harness.backends.embedded._service import LiveReplica, Service
+from harness.backends.embedded._service import LiveReplica, Service, refuse_same_host
 from harness.backends.embedded.conditions import settled, told, why_not
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.replicas import ReplicaStarter, cannot_load_line
@@ -25,7 +25,7 @@ from harness.backends.embedded.routes import cluster_name
 from harness.backends.embedded.starter import Running, replace_text
 from harness.backends.status import Status
 from harness.components.model_server import CANNOT_LOAD, DRAIN_S
-from harness.errors import DocumentError, PlatformError, RehearsalError, ServiceFailed, UsageError, WaitTimeout
+from harness.errors import PlatformError, RehearsalError, ServiceFailed, UsageError, WaitTimeout
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog, Level
@@ -68,7 +68,7 @@ class Controller:
         with self._lock:
             key = document.namespace, document.name
             service = self._services.get(key)
-            self._refuse_same_host(document)
+            refuse_same_host(document, self._services.values())
             if service is None or service.deleted:
                 service = self._services[key] = Service(document)
             elif not service.change(document):
@@ -131,16 +131,6 @@ class Controller:
             for timer in self._timers:
                 timer.cancel()
         self._config.close()
-
-    def _refuse_same_host(self, document: InferenceService) -> None:
-        """<name>-<namespace> is not unique: a-b in c and a in b-c would have one host name."""
-        hosts = {document.host, document.predictor_host}
-        for key, other in self._services.items():
-            taken = hosts & {other.document.host, other.document.predictor_host}
-            if key != (document.namespace, document.name) and not other.deleted and taken:
-                raise DocumentError(
-                    f"InferenceService {document.name!r}: metadata.name: {'/'.join(key)} has the host {taken.pop()} too"
-                )
 
     def _service(self, namespace: str, name: str) -> Service:
         service = self._services.get((namespace, name))
