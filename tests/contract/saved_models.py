@@ -106,3 +106,15 @@ def copy_template(database: str) -> None:
     from harness.components.mlflow import copy_template as copy
 
     copy(Path(database))
+
+
+def register(tracking_uri: str, folder: str, name: str) -> None:
+    """Version 1 of `name` in MLflow's registry, from a saved model's folder."""
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri)
+    client = mlflow.MlflowClient()
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(folder, "model")
+    client.create_registered_model(name)
+    client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from harness.backends.document import parse
+from harness.backends.embedded.replicas import ReplicaStarter
+from harness.backends.embedded.revisions import desired
 from harness.clients.http import client
 from harness.clients.promql import PromQL
 from harness.components.mlflow import mlflow
 from harness.components.prometheus import missing_prometheus, prometheus
+from harness.errors import ProcessExited
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 from tests.contract.conftest import World
 
 ROW = [0.5, -0.25, 1.0]
+NUMBERS = itertools.count(1)
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["forked", "command line"])
@@ -75,3 +81,38 @@ def test_prometheus_counts_what_the_gateway_counts(world: World) -> None:
         assert counted == {labels: 30.0}
         assert promql.query('rehearsal:failed:total{service="measured"}') == {labels: 0.0}
     world.supervisor.stop(running.child)
+
+
+def test_a_replica_fetches_its_model_version_through_mlflow(world: World) -> None:
+    """models:/<name>/<version>, downloaded from the artifact proxy; what is not registered ends it with one line."""
+    running = type(world.starter)(
+        world.supervisor, world.starter.events, world.folder / "registry", world.nursery
+    ).start(mlflow(), Deadline.after(60))
+    register = "tests.contract.saved_models:register"
+    arguments = (running.url(), str(world.models["shallow"]), "risk")
+    child = world.supervisor.fork("register", register, *arguments, nursery=world.nursery, task=True)
+    assert child.wait(60) == 0, child.tail()
+    starter = ReplicaStarter(
+        world.supervisor, world.nursery, running.url(), world.gateway.url(), world.folder / "fetched"
+    )
+    rows, answers = world.expected("shallow")
+    assert _served(world, starter, "models:/risk/1", rows) == answers
+    with pytest.raises(ProcessExited, match=r"exit code 3(.|\n)*model models:/risk/9 cannot be loaded: .*not found"):
+        _served(world, starter, "models:/risk/9", rows)
+    world.supervisor.stop(running.child)
+    with pytest.raises(ProcessExited, match=r"exit code 1(.|\n)*models:/risk/1 cannot be loaded: API request"):
+        _served(world, starter, "models:/risk/1", rows)
+
+
+def _served(world: World, starter: ReplicaStarter, uri: str, rows: list[list[float]]) -> list[float]:
+    document = world.service("fetched", "shallow").to_dict()
+    document["spec"]["predictor"]["model"]["storageUri"] = uri
+    wanted = desired(parse(document))
+    child = starter.launch(wanted, wanted.predictor, next(NUMBERS), Deadline.after(60))
+    host, port = starter.wait_ready(wanted, child, Deadline.after(60))
+    with client(f"http://{host}:{port}", timeout_s=20) as http:
+        predictions: list[float] = http.post("/v1/models/fetched:predict", json={"instances": rows}).json()[
+            "predictions"
+        ]
+    world.supervisor.stop(child)
+    return predictions
