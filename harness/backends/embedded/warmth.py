@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 
+from harness.components import mlflow, model_server
 from harness.lifecycle import drift, pipeline
 from harness.runtime.nursery import Nursery
 from harness.runtime.supervisor import Supervisor
 
 DRIFT_JOBS = "harness.lifecycle.drift:"
 PRELOAD = (
-    "mlflow.server.fastapi_app",
-    "kserve",
-    "harness.components.model_server",
+    *mlflow.PRELOAD,
+    *model_server.PRELOAD,
     "harness.lifecycle.sampling",
     *pipeline.PRELOAD,
 )
