@@ -111,9 +111,9 @@ class TrainSettings(Section):
 class SLOSettings(Section):
     """What the served model promises; a canary that breaks it is rolled back."""
 
-    errors: Share = Field(0.01, description="largest share of requests that may fail")
+    errors: Share = Field(0.02, description="largest share of requests that may fail")
     slower_than_ms: Positive = Field(
-        50.0, description="a request that takes longer is slow; one of the bounds of the gateway's histogram"
+        100.0, description="a request that takes longer is slow; one of the bounds of the gateway's histogram"
     )
     slow: Share = Field(0.05, description="largest share of requests that may be slow")
 
@@ -134,7 +134,7 @@ class LoadSettings(Section):
     """The traffic of the canary."""
 
     rps: Annotated[float, Field(gt=0, le=5000), Expected("a number above 0, at most 5000")] = Field(
-        200.0, description="requests a second"
+        400.0, description="requests a second"
     )
     steps: Steps = Field((10, 50, 100), description="percentages of the traffic that the canary gets, in order")
     step_deadline_s: Positive = Field(30.0, description="seconds after which a step without a verdict is rolled back")
