@@ -33,12 +33,15 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
         service.apply(document)
         with platform.load(service, rps=RPS) as load:
             samples = _change(service, document)
-        ledger = load.ledger
-        assert ledger is not None
-    lost = ledger.sent - sum(count for kind, count in ledger.classes.items() if kind.startswith("answered:"))
-    failed = sum(latency.failed for latency in ledger.latency)
+    ledger = load.ledger
+    bad = ledger.lost + sum(latency.failed for latency in ledger.latency)
     yield "weight change in effect (apply returns)", "ms", "<= 10", samples
-    yield f"failed or lost of {ledger.sent} requests during {len(samples)} changes", "", "0", [float(lost + failed)]
+    yield (
+        f"failed or lost of {ledger.sent} requests during {len(samples)} changes",
+        "",
+        "0",
+        [float(bad)],
+    )
 
 
 def _change(service: Service, document: dict[str, object]) -> list[float]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from harness.backends.backend import Backend, Capability, Part
 from harness.backends.document import parse
+from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused
 from harness.lifecycle.dataset import Dataset
@@ -219,7 +220,7 @@ class Platform:
 
         `model` is the version that the document serves; a load takes its payloads from there.
         """
-        parsed = parse(document)
+        parsed = parse(dict(document) if isinstance(document, Mapping) else document)
         self.backend.apply(parsed)
         service = Service(self.backend, self.run, parsed.to_dict(), model=model)
         self._clients.callback(service.client.close)
@@ -240,7 +241,7 @@ class Platform:
     def smoke(self, service: Service, model: ModelVersion, *, rows: int = 50, tolerance: float = 1e-9) -> SmokeRecord:
         """Ask a service for held-out rows in both protocols and compare with the offline model's predictions."""
         drawn = self.sample(model, [{"name": "smoke", "rows": rows}])["smoke"]
-        protocols = ("v1", "v2")
+        protocols: tuple[Protocol, ...] = ("v1", "v2")
         # V2 gets a tensor for each column, because text has no place in a matrix of numbers.
         named = [dict(zip(model.features, row, strict=True)) for row in drawn["rows"]]
         asked: dict[str, list[Any]] = {"v1": drawn["rows"], "v2": named}

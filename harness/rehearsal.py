@@ -164,9 +164,7 @@ class Rehearsal:
             source_root=plan.source_root,
         )
 
-    def _account_for_every_request(self, ledger: Ledger | None, step: Step) -> None:
-        if ledger is None:
-            raise LoadFailed("canary: the load left no ledger.")
+    def _account_for_every_request(self, ledger: Ledger, step: Step) -> None:
         ledger.check()
         if ledger.lost:
             raise LoadFailed(

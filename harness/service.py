@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.document import parse
-from harness.clients.inference import InferenceClient
+from harness.clients.inference import InferenceClient, Protocol
 from harness.errors import ConfigError, ServiceFailed
 from harness.lifecycle.driver import drive
 from harness.lifecycle.rollout import Canary, Outcome
@@ -61,7 +61,7 @@ class Service:
             raise ConfigError(f"service {self.name}: it was applied without model=, which a load takes its rows from")
         return self.model
 
-    def predict(self, rows: Sequence[Any], *, protocol: str = "v1") -> list[float]:
+    def predict(self, rows: Sequence[Any], *, protocol: Protocol = "v1") -> list[float]:
         """Predictions for rows (each a list in column order, or a mapping by column), through the gateway."""
         return self.client.predict(rows, protocol=protocol)
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.tree import DecisionTreeClassifier
 
 
-class Erring(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Erring(ClassifierMixin, BaseEstimator):
     """A tree that raises for a share of the single rows it is asked about."""
 
     def __init__(self, share: float = 0.1) -> None:

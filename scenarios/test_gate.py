@@ -15,4 +15,4 @@ def test_a_worse_model_is_refused(platform: Platform, high_utiliser: Dataset) ->
     platform.promote(champion, "champion", gate=platform.judge(champion))
     with pytest.raises(GateRefused, match="not worse than the champion"):
         platform.promote(worse, "champion", gate=platform.judge(worse, champion))
-    assert platform.registry.alias(champion.name, "champion").version == champion.version
+    assert platform.registry.aliases(champion.name)["champion"] == champion.version

@@ -13,7 +13,7 @@ def test_a_trained_model_is_registered_with_everything_to_reproduce_it(
     model = platform.train(high_utiliser, max_depth=3)
     version = platform.registry.version(model.name, model.version)
     run = platform.registry.run(version.run_id)
-    assert platform.registry.alias(model.name, "candidate").version == model.version
+    assert platform.registry.aliases(model.name) == {"candidate": model.version}
     assert run.params["max_depth"] == "3"
     assert run.metrics["auc"] > 0.6
     assert run.tags["data_fingerprint"] == model.result.run.data_fingerprint

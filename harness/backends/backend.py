@@ -74,7 +74,7 @@ class Backend(Protocol):
     def work(
         self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
     ) -> dict[str, Any]:
-        """Run `target` ("module:function") as function(spec, result_path) in a process of its own; returns its JSON result.
+        """Run `target` ("module:function") as function(spec, result_path) in a process of its own; returns its JSON.
 
         Lines that the function appends to `<result_path>.progress` are passed on while it runs.
         """
@@ -108,7 +108,9 @@ class Backend(Protocol):
         """An instant PromQL query: label set -> value."""
         ...
 
-    def query_range(self, promql: str, start_s: float, end_s: float, step_s: float) -> dict[str, list[tuple[float, float]]]:
+    def query_range(
+        self, promql: str, start_s: float, end_s: float, step_s: float
+    ) -> dict[str, list[tuple[float, float]]]:
         """A PromQL range query: label set -> [(Unix seconds, value)]."""
         ...
 

@@ -5,6 +5,8 @@ The binary is Debian's package or one that was put on PATH or into the cache; no
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
         raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET)
     return Component(
         name="prometheus",
-        version="of the machine",
+        version=_version(binary),
         argv=(
             str(binary), "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
             f"--storage.tsdb.retention.time={RETENTION}", "--web.listen-address=127.0.0.1:{port[http]}",
@@ -45,6 +47,13 @@ def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
+
+
+def _version(binary: Path) -> str:
+    """What `prometheus --version` says: "prometheus, version 2.42.0+ds (branch: ...)"."""
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    found = re.search(r"version (\S+)", said.stdout + said.stderr)
+    return found[1] if found else "unknown"
 
 
 def _config(envoy_admin: int, replicas: Path | None) -> dict[str, Any]:

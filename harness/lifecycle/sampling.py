@@ -25,8 +25,8 @@ def main(spec_json: str, result_path: str) -> None:
 
     Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows", "where"?: pandas query}],
     "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
-    Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as long as
-    what it draws from. The condition "automatic" stands for the upper quarter of the feature with the most distinct
+    Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as long
+    as what it draws from. The condition "automatic" stands for the upper quarter of the feature with the most distinct
     values, or for the most frequent value of the first feature where none is a number.
     """
     answer(result_path, lambda: _draw_all(json.loads(spec_json)))

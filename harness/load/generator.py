@@ -74,7 +74,7 @@ class Load:
         self._path = ledger or folder / "ledger.parquet"
         self.files = LoadFiles(folder)
         self.load_id = os.urandom(4).hex()  # short: Envoy rewrites ids that have the length of a UUID
-        self.ledger: Ledger | None = None
+        self._ledger: Ledger | None = None
         self._spawner = spawner
         self._log = AccessLogTail(access_log, self.load_id)
         self._child: Child | None = None
@@ -101,8 +101,15 @@ class Load:
             raise LoadFailed(f"load {self.spec.name}: Locust ended with exit code {code}.\n{self._child.tail()}")
         sent = read_records(self.files)
         self._await_log(sent, deadline)
-        self.ledger = self._account(sent)
-        return self.ledger
+        self._ledger = self._account(sent)
+        return self._ledger
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where every request went; there once the load has ended."""
+        if self._ledger is None:
+            raise LoadFailed(f"load {self.spec.name}: its ledger is there once it has ended")
+        return self._ledger
 
     def _argv(self) -> list[str]:
         return [

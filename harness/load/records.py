@@ -50,7 +50,10 @@ class LoadFiles:
 
     @property
     def started(self) -> Path:
-        """Appears when the first request has reached the gateway and ended: {"started_at": Unix seconds that the microseconds count from}."""
+        """Appears when a first request has reached the gateway and ended.
+
+        {"started_at": Unix seconds that the microseconds count from}.
+        """
         return self.folder / "started.json"
 
     @property

@@ -6,6 +6,7 @@ in the child. What is imported here must start no thread; a warning names the co
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -180,17 +181,13 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _tell(connection: socket.socket, answer: dict[str, int]) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the client went away; its child is killed when the selector notices
         connection.sendall(json.dumps(answer).encode() + b"\n")
-    except OSError:
-        pass  # the client went away; its child is killed when the selector notices
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _other_threads() -> list[str]:

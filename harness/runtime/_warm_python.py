@@ -18,7 +18,7 @@ def main(nursery: str, argv: list[str]) -> int:
         "target": "harness.runtime._nursery_server:run_module",
         "args": [argv[1], argv[2:]],
         "env": dict(os.environ),
-        "cwd": os.getcwd(),
+        "cwd": os.getcwd(),  # noqa: PTH109 - pathlib is an import that this process can do without
     }
     body = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as connection:

@@ -29,7 +29,7 @@ Listener = Callable[[Event], None]
 
 
 class EventLog:
-    """Appends events to `path` (JSON Lines) as they happen; thread-safe; survives a full disk with a note to listeners."""
+    """Appends events to `path` (JSON Lines) as they happen; thread-safe; a full disk is kept in `write_error`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

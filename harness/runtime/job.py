@@ -44,9 +44,13 @@ class ProgressReader:
         self._listener = listener
         self._position = 0
 
-    def read(self) -> None:
-        if not self._path.exists():
-            return
+    def read_until(self, ended: bool) -> bool:
+        """Pass on what is there; `ended` is handed back, so that nothing written before the end is missed."""
+        if self._path.exists():
+            self._read()
+        return ended
+
+    def _read(self) -> None:
         with self._path.open(encoding="utf-8") as file:
             file.seek(self._position)
             while (line := file.readline()).endswith("\n"):

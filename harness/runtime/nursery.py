@@ -47,7 +47,7 @@ class Nursery:
         cwd: Path | None,
         deadline: Deadline,
     ) -> Child:
-        """Fork a child that runs `target` ("module:function") with JSON-able `args`; `env` is laid over the nursery's."""
+        """Fork a child that runs `target` ("module:function") with JSON-able `args`; `env` is laid over the own one."""
         request = {
             "name": name,
             "target": target,

@@ -17,6 +17,7 @@ from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.nursery import Nursery
+from harness.runtime.paths import state_home
 from harness.runtime.supervisor import Supervisor, base_env
 from harness.runtime.wait import wait
 
@@ -34,6 +35,15 @@ if sys.argv[2:] == ["without a warden"]:
     supervisor._warden.wait()
 (folder / "pids").write_text(" ".join(str(child.pid) for child in [*children, nursery.child]))
 os.kill(os.getpid(), 9)
+"""
+
+
+STUBBORN = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+while True:
+    signal.pause()
 """
 
 
@@ -58,8 +68,13 @@ def nursery(supervisor: Supervisor) -> Nursery:
 def test_a_child_that_dies_is_reported_with_its_exit_code(supervisor: Supervisor) -> None:
     died = threading.Event()
     codes: list[int] = []
+
+    def on_death(code: int) -> None:
+        codes.append(code)
+        died.set()
+
     child = supervisor.spawn("sleeper", ["sleep", "60"])
-    supervisor.on_death(child, lambda code: (codes.append(code), died.set()))  # type: ignore[func-returns-value]
+    supervisor.on_death(child, on_death)
     child.kill(signal.SIGKILL)
     assert died.wait(10)
     assert codes == [-signal.SIGKILL]
@@ -75,18 +90,15 @@ def test_a_stopped_child_is_not_reported_as_dead(supervisor: Supervisor, tmp_pat
 def test_what_a_child_started_is_stopped_with_it(supervisor: Supervisor, tmp_path: Path) -> None:
     pid_file = tmp_path / "grandchild"
     child = supervisor.spawn("shell", ["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"])
-    grandchild = Identity.of(
-        int(wait(lambda: pid_file.exists() and pid_file.read_text().strip(), what="pid", deadline=Deadline.after(10)))
-    )
+    grandchild = Identity.of(int(_content(pid_file)))
     assert grandchild.alive()
     supervisor.stop(child)
     wait(lambda: not grandchild.alive(), what="the grandchild's end", deadline=Deadline.after(5))
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(supervisor: Supervisor, tmp_path: Path) -> None:
-    script = "import signal,time,pathlib,sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
     marker = tmp_path / "ignoring"
-    child = supervisor.spawn("stubborn", [sys.executable, "-S", "-c", script, str(marker)])
+    child = supervisor.spawn("stubborn", [sys.executable, "-S", "-c", STUBBORN, str(marker)])
     wait(marker.exists, what="the handler", deadline=Deadline.after(10), child=child)
     assert supervisor.stop(child, grace_s=0.1) == -signal.SIGKILL
 
@@ -133,7 +145,7 @@ def test_a_warm_python_runs_a_module_with_arguments_streams_and_exit_code(
 def test_a_parent_killed_by_9_leaves_no_children(tmp_path: Path) -> None:
     children = _killed_parent(tmp_path)
     wait(lambda: not any(child.alive() for child in children), what="the children's end", deadline=Deadline.after(10))
-    wait(lambda: not list(state.state_home().glob("*.json")), what="the state file's end", deadline=Deadline.after(10))
+    wait(lambda: not list(state_home().glob("*.json")), what="the state file's end", deadline=Deadline.after(10))
 
 
 def test_orphans_of_a_parent_and_warden_killed_by_9_are_collected_at_the_next_start(tmp_path: Path) -> None:
@@ -163,8 +175,13 @@ def _killed_parent(folder: Path, *args: str) -> list[Identity]:
     """Runs a parent that starts a spawned child, a forked one and a nursery, and kills itself by -9."""
     env = {**base_env(), "REHEARSAL_STATE": str(folder / "state")}
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder), *args], env=env)
-    pids = folder / "pids"
-    text = wait(lambda: pids.exists() and pids.read_text(), what="the parent's children", deadline=Deadline.after(30))
-    children = [Identity.of(int(pid)) for pid in text.split()]
+    children = [Identity.of(int(pid)) for pid in _content(folder / "pids").split()]
     assert parent.wait(10) == -signal.SIGKILL
     return children
+
+
+def _content(path: Path) -> str:
+    """The text of a file, once somebody has written it."""
+    return wait(
+        lambda: path.read_text().strip() if path.exists() else None, what=path.name, deadline=Deadline.after(30)
+    )

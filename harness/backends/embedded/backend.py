@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.backends.backend import Capability, Part, Progress
 from harness.backends.document import InferenceService
-from harness.backends.embedded.controller import Controller
+from harness.backends.embedded.controller import Controller, targets_file
 from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.status import Status
@@ -55,7 +55,7 @@ class EmbeddedBackend:
             Part.TRACKING: self._start_tracking,
             Part.SERVING: self._start_serving,
             Part.METRICS: self._start_metrics,
-            Part.DRIFT: lambda _: self.warmth.start_drift(),
+            Part.DRIFT: self._start_drift,
         }
         chosen = list(dict.fromkeys(parts))
         with ThreadPoolExecutor(len(chosen)) as pool:
@@ -87,12 +87,11 @@ class EmbeddedBackend:
         child = self.supervisor.fork(name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True)
         reader = ProgressReader(result, progress or (lambda line: None))
         try:
-            wait(lambda: reader.read() or child.poll() is not None, what=name, deadline=deadline)
+            wait(lambda: reader.read_until(child.poll() is not None), what=name, deadline=deadline)
         except WaitTimeout as error:
             raise StepFailed(f"{name}: still running at its deadline.\n{child.tail()}") from error
         finally:
             self.supervisor.stop(child)
-        reader.read()
         if not result.exists():
             raise StepFailed(f"{name}: ended with exit code {child.poll()} without an answer.\n{child.tail()}")
         return read_answer(result)
@@ -158,13 +157,17 @@ class EmbeddedBackend:
         self.warmth.nursery()
         self._start_gateway(deadline)
 
+    def _start_drift(self, _deadline: Deadline) -> None:
+        self.warmth.start_drift()
+
     def _start_metrics(self, deadline: Deadline) -> None:
         if reason := missing_prometheus():
             raise CapabilityMissing(Capability.METRICS.value, hint=reason)
         self._start_gateway(deadline)
         with self._locks[Part.METRICS]:
             if "prometheus" not in self._running:
-                self._bring_up(prometheus(envoy_admin=self._running["envoy"].ports["admin"]), deadline)
+                admin = self._running["envoy"].ports["admin"]
+                self._bring_up(prometheus(admin, replicas=targets_file(self.folder)), deadline)
 
     def _bring_up(self, component: Any, deadline: Deadline) -> None:
         starter = Starter(self.supervisor, self.events, self.folder / "components", self.warmth.nursery())

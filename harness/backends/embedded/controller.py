@@ -38,6 +38,11 @@ START_S = 60.0
 RETRY_S = 1.0
 
 
+def targets_file(folder: Path) -> Path:
+    """Where a controller with this folder lists its replicas for Prometheus."""
+    return folder / "replicas" / "targets.json"
+
+
 class Controller:
     """Applies InferenceService documents; every method may be called from any thread."""
 
@@ -54,7 +59,7 @@ class Controller:
         self._events = events
         self._config = GatewayConfig(gateway)
         self._starter = ReplicaStarter(supervisor, nursery, tracking_uri, gateway.url("http"), folder / "replicas")
-        self.targets_file = folder / "replicas" / "targets.json"
+        self.targets_file = targets_file(folder)
         self.targets_file.parent.mkdir(parents=True, exist_ok=True)
         self._targets = ""
         self._services: dict[tuple[str, str], Service] = {}
