@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,12 @@ from harness.backends.embedded.session import Session
 from harness.lifecycle.dataset import high_utiliser
 from harness.platform import Platform
 from harness.run import Run
-from harness.service import Service, predictor
+from harness.service import Service
 
 REQUESTS = 50_000
-RPS = 800
+RPS = 500
 CHANGES = 40
+CANARY = "canary"
 
 
 def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
@@ -28,11 +28,9 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
     ):
         models = [platform.train(high_utiliser(), max_depth=depth) for depth in (2, 4)]
         service = platform.deploy(models[0])
-        document = copy.deepcopy(service.document)
-        document["spec"]["canary"] = [{"predictor": predictor(models[1], replicas=1), "trafficPercent": 50}]
-        service.apply(document)
+        service.apply(service.document.with_canary(CANARY, models[1].uri, 50))
         with platform.load(service, rps=RPS) as load:
-            samples = _change(service, document)
+            samples = _change(service)
     ledger = load.ledger
     bad = ledger.lost + sum(latency.failed for latency in ledger.latency)
     yield "weight change in effect (apply returns)", "ms", "<= 10", samples
@@ -44,12 +42,11 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
     )
 
 
-def _change(service: Service, document: dict[str, object]) -> list[float]:
+def _change(service: Service) -> list[float]:
     samples = []
     pause = REQUESTS / RPS / CHANGES
     for number in range(CHANGES):
-        changed = copy.deepcopy(document)
-        changed["spec"]["canary"][0]["trafficPercent"] = (number * 37) % 101  # type: ignore[index]
+        changed = service.document.with_traffic(CANARY, (number * 37) % 101)
         began = time.monotonic()
         service.apply(changed)
         took = time.monotonic() - began

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.document import parse
+from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec, check
 from harness.clients.inference import InferenceClient, Protocol
-from harness.errors import ConfigError, ServiceFailed
+from harness.errors import ConfigError
 from harness.lifecycle.driver import drive
 from harness.lifecycle.rollout import Canary, Outcome
 from harness.lifecycle.slo import SLO
@@ -38,22 +37,21 @@ class Service:
     """One InferenceService: answers predictions, takes a canary, is deleted."""
 
     def __init__(
-        self, backend: Backend, run: Run, document: Mapping[str, Any], *, model: ModelVersion | None = None
+        self, backend: Backend, run: Run, document: InferenceService, *, model: ModelVersion | None = None
     ) -> None:
         self._backend = backend
         self._run = run
         self.model = model
-        self.document: dict[str, Any] = copy.deepcopy(dict(document))
-        metadata = self.document["metadata"]
-        self.name: str = metadata["name"]
-        self.namespace: str = metadata["namespace"]
-        self.host = f"{self.name}-{self.namespace}.example.com"
+        self.document = document
+        self.name = document.name
+        self.namespace = document.namespace
+        self.host = document.host
         self.client = InferenceClient(backend.gateway_url, model=self.name, host=self.host)
 
     @property
     def revision(self) -> str:
         """The name of the revision that serves as the baseline."""
-        return str(self.document["spec"]["predictor"]["name"])
+        return self.document.spec.predictor.name
 
     def require_model(self) -> ModelVersion:
         """The model version that it was deployed with; a service from a bare document has none."""
@@ -73,10 +71,10 @@ class Service:
         """Cumulative requests, failures and slow requests of each revision, from the gateway."""
         return self._backend.counts(self.namespace, self.name, slower_than_ms)
 
-    def apply(self, document: Mapping[str, Any], *, deadline: Deadline | None = None) -> None:
+    def apply(self, document: InferenceService, *, deadline: Deadline | None = None) -> None:
         """Apply a changed document and wait until it is ready."""
-        self._backend.apply(parse(dict(document)))
-        self.document = copy.deepcopy(dict(document))
+        self._backend.apply(document)
+        self.document = document
         self._backend.wait_ready(self.namespace, self.name, deadline or Deadline.after(READY_S))
 
     def canary(
@@ -114,56 +112,45 @@ class CanaryPort:
     def __init__(self, service: Service, backend: Backend, model: ModelVersion, slower_than_ms: float) -> None:
         self._service = service
         self._backend = backend
+        self._model = model
         self._slower_than_ms = slower_than_ms
-        self._predictor = predictor(model, replicas=service.document["spec"]["predictor"]["minReplicas"])
         self.service = f"{service.namespace}/{service.name}"
         self.baseline = service.revision
-        self.canary: str = self._predictor["name"]
+        self.canary = revision_name(model)
 
     def start_canary(self) -> None:
-        self.set_weight(0)
-        status = self._backend.status(self._service.namespace, self._service.name).to_dict()
-        for canary in status.get("canaryStatuses", []):
-            if canary["name"] == self.canary and not canary["ready"]:
-                raise ServiceFailed(f"canary {self.canary} is not ready: {canary.get('message', 'no reason given')}")
+        self._service.apply(self._service.document.with_canary(self.canary, self._model.uri, 0))
 
     def set_weight(self, percent: int) -> None:
-        document = self._changed()
-        document["spec"]["canary"] = [{"predictor": self._predictor, "trafficPercent": percent}]
-        self._service.apply(document)
+        self._service.apply(self._service.document.with_traffic(self.canary, percent))
 
     def promote(self) -> None:
-        document = self._changed()
-        document["spec"]["predictor"] = self._predictor
-        document["spec"].pop("canary", None)
-        self._service.apply(document)
+        self._service.apply(self._service.document.promoted(self.canary))
 
     def roll_back(self) -> None:
-        document = self._changed()
-        document["spec"].pop("canary", None)
-        self._service.apply(document)
+        if any(entry.predictor.name == self.canary for entry in self._service.document.spec.canary):
+            self._service.apply(self._service.document.without_canary(self.canary))
 
     def counts(self) -> list[RevisionCounts]:
         return self._service.counts(self._slower_than_ms)
 
-    def _changed(self) -> dict[str, Any]:
-        return copy.deepcopy(self._service.document)
+
+def revision_name(model: ModelVersion) -> str:
+    """The name of the revision that serves this model version."""
+    return f"v{model.version}"
 
 
-def predictor(model: ModelVersion, *, replicas: int) -> dict[str, Any]:
-    """The predictor of a document that serves this model version."""
-    return {
-        "name": f"v{model.version}",
-        "minReplicas": replicas,
-        "model": {"modelFormat": {"name": "mlflow"}, "protocolVersion": "v2", "storageUri": model.uri},
-    }
-
-
-def inference_service(model: ModelVersion, *, name: str, namespace: str, replicas: int) -> dict[str, Any]:
+def inference_service(model: ModelVersion, *, name: str, namespace: str, replicas: int) -> InferenceService:
     """The serving.kserve.io/v1beta1 document that serves this model version."""
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"predictor": predictor(model, replicas=replicas)},
-    }
+    document = InferenceService(
+        metadata=Metadata(name=name, namespace=namespace),
+        spec=Spec(
+            predictor=Predictor(
+                name=revision_name(model),
+                min_replicas=replicas,
+                model=Model(model_format=ModelFormat(name="mlflow"), protocol_version="v2", storage_uri=model.uri),
+            )
+        ),
+    )
+    check(document)
+    return document

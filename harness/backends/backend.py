@@ -11,7 +11,7 @@ from harness.report.record import ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
-    from harness.backends.document import InferenceService
+    from harness.backends.inference_service import InferenceService
     from harness.backends.status import Status
     from harness.runtime.supervisor import Supervisor
 

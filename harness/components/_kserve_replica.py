@@ -35,8 +35,8 @@ from harness.components._columns import BadRequest
 from harness.components._ending import exit_zero_on_sigterm
 from harness.components._sklearn_model import CannotLoad, ServedModel
 from harness.components.gateway import SERVED_BY
-from harness.components.model_server import DRAIN_S, Replica, TransformerReplica
 from harness.components.payload_logger import PayloadLogger
+from harness.components.replica import DRAIN_S, Replica, TransformerReplica
 
 OUTPUT = "predict"
 _V2_TYPES = {"double": "FP64", "float": "FP32", "integer": "INT32", "long": "INT64", "boolean": "BOOL"}

@@ -1,7 +1,8 @@
 """The replica: a KServe model server for one model version, forked from the nursery or started with `python -m`.
 
-`serve` and `serve_transformer` take the configuration that `Replica.config` renders; they bind 127.0.0.1 on the given
-port (0: any), write {"port", "pid"} to the ready file once requests are answered, and return after SIGTERM has drained.
+`serve` and `serve_transformer` take the configuration that harness.components.replica renders; they bind 127.0.0.1 on
+the given port (0: any), write {"port", "pid"} to the ready file once requests are answered, and return after SIGTERM
+has drained.
 Nothing heavy is imported with this module.
 """
 
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from harness.components.replica import PayloadLog, Replica, TransformerReplica
 
 CANNOT_LOAD = 3  # exit code: the model itself cannot be served, so starting again is of no use
-DRAIN_S = 20
 # What a nursery imports so that a forked replica need not; the estimators are what pickled pipelines ask for.
 PRELOAD = (
     "harness.components._kserve_replica",
@@ -32,54 +33,6 @@ PRELOAD = (
 )
 SERVE = "harness.components.model_server:serve"
 SERVE_TRANSFORMER = "harness.components.model_server:serve_transformer"
-
-
-@dataclass(frozen=True)
-class PayloadLog:
-    """Where CloudEvents of requests and responses go, and what they say of their origin."""
-
-    url: str
-    mode: Literal["all", "request", "response"]
-    service: str
-    namespace: str
-    component: str
-    endpoint: str = ""
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One process of a revision: the model's name in URLs, where it comes from, and where the address is told."""
-
-    model_name: str
-    storage_uri: str
-    folder: str
-    ready_file: str
-    tracking_uri: str = ""
-    port: int = 0
-    logger: PayloadLog | None = None
-
-    def config(self) -> dict[str, Any]:
-        """JSON-able, for `serve`."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class TransformerReplica:
-    """One process of a transformer: the user's kserve.Model subclass in front of the weighted predictors."""
-
-    model_name: str
-    target: str
-    gateway_url: str
-    predictor_host: str
-    folder: str
-    ready_file: str
-    protocol: Literal["v1", "v2"] = "v1"
-    port: int = 0
-    search_path: str = ""
-
-    def config(self) -> dict[str, Any]:
-        """JSON-able, for `serve_transformer`."""
-        return asdict(self)
 
 
 def serve(config: dict[str, Any]) -> None:

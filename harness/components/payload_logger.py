@@ -18,7 +18,7 @@ import httpx
 from prometheus_client import Counter
 
 from harness.clients.http import client
-from harness.components.model_server import PayloadLog
+from harness.components.replica import PayloadLog
 
 QUEUE_SIZE = 1000
 SEND_TIMEOUT_S = 5.0

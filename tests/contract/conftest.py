@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.backends.document import InferenceService, parse
+from harness.backends.document import parse
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.starter import Running, Starter
+from harness.backends.inference_service import InferenceService
 from harness.clients.http import client
 from harness.components import mlflow, model_server
 from harness.components.gateway import gateway

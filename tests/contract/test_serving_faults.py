@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.backends.document import InferenceService, parse
+from harness.backends.document import parse
 from harness.backends.embedded import controller as controller_module
 from harness.backends.embedded.replicas import ReplicaStarter
 from harness.backends.embedded.revisions import desired
+from harness.backends.inference_service import InferenceService
 from harness.clients.http import client
 from harness.components.gateway import gateway
 from harness.errors import ServiceFailed

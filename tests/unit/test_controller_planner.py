@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.backends.document import InferenceService, parse
+from harness.backends.document import parse
 from harness.backends.embedded.planner import (
     MAX_RESTARTS,
     Failure,
@@ -12,6 +12,7 @@ from harness.backends.embedded.planner import (
     plan,
 )
 from harness.backends.embedded.revisions import Workload, desired
+from harness.backends.inference_service import InferenceService
 
 A, B, C = ("127.0.0.1", 1), ("127.0.0.1", 2), ("127.0.0.1", 3)
 

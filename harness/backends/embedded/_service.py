@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.backends.document import InferenceService
 from harness.backends.embedded import conditions, planner
 from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView, Routing
 from harness.backends.embedded.revisions import Desired, Workload, desired
 from harness.backends.embedded.routes import cluster_name
+from harness.backends.inference_service import InferenceService
 from harness.backends.status import Condition, ReplicaStatus, Status
 from harness.errors import DocumentError
 from harness.runtime.process import Child

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.backends.document import InferenceService
 from harness.backends.embedded import planner
 from harness.backends.embedded._service import LiveReplica, Service, refuse_same_host
 from harness.backends.embedded.conditions import settled, told, why_not
@@ -23,8 +22,10 @@ from harness.backends.embedded.replicas import ReplicaStarter, cannot_load_line
 from harness.backends.embedded.revisions import Workload
 from harness.backends.embedded.routes import cluster_name
 from harness.backends.embedded.starter import Running, replace_text
+from harness.backends.inference_service import InferenceService
 from harness.backends.status import Status
-from harness.components.model_server import CANNOT_LOAD, DRAIN_S
+from harness.components.model_server import CANNOT_LOAD
+from harness.components.replica import DRAIN_S
 from harness.errors import PlatformError, RehearsalError, ServiceFailed, UsageError, WaitTimeout
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline

@@ -12,13 +12,8 @@ from typing import Any
 from harness.backends.embedded.planner import Address
 from harness.backends.embedded.revisions import Desired, Workload
 from harness.clients.http import client
-from harness.components.model_server import (
-    SERVE,
-    SERVE_TRANSFORMER,
-    PayloadLog,
-    Replica,
-    TransformerReplica,
-)
+from harness.components.model_server import SERVE, SERVE_TRANSFORMER
+from harness.components.replica import PayloadLog, Replica, TransformerReplica
 from harness.runtime.clock import Deadline
 from harness.runtime.nursery import Nursery
 from harness.runtime.process import Child

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.backends.document import EnvVar, InferenceService, Logger, Model
 from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S, TRANSFORMER
+from harness.backends.inference_service import EnvVar, InferenceService, Logger, Model
 
 Kind = Literal["predictor", "canary", "transformer"]
 
