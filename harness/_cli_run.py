@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 def rehearse_release(config: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     """Runs the main job; returns 0 if all passed, 1 if not, 130 if interrupted."""
     settings = load_settings(config, flags)
+    if not settings.uses_default_data or settings.train.model_fields_set:
+        from harness import preflight
+        from harness.plan import Plan
+
+        preflight.check(Plan.of(settings))
     folder = new_run_folder(runs_home(settings.run.reports), settings.run.name)
     from harness.rehearsal import rehearse
 

@@ -125,7 +125,7 @@ class GateSettings(Section):
     min_metric: Annotated[float, Field(ge=-1, le=1), Expected("a number from -1 to 1")] = Field(
         0.55, description="the least AUC (regression: R2) on its own"
     )
-    max_calibration_error: Share = Field(0.05, description="largest expected calibration error")
+    max_calibration_error: Share = Field(0.05, description="largest expected calibration error, beyond what so few rows show by chance")
     slice_margin: Margin = Field(0.10, description="how far below the overall metric the worst slice may be")
     max_latency_ms: Positive = Field(10.0, description="largest p95 of predicting a single row, in milliseconds")
 

@@ -4,6 +4,7 @@ RehearsalError                 what failed, on what input, and what to do next
 ├── UsageError                 the user's input is wrong: one line, exit code 2
 │   ├── ConfigError            rehearsal.toml, flags
 │   ├── DataError              the data file, its columns, its target
+│   ├── TrainingFunctionError  the user's training function raises, hangs, or returns no model
 │   └── DocumentError          an InferenceService field that is unknown or not honoured here
 ├── CapabilityMissing          this machine or backend cannot do it: reported as a skip
 ├── PlatformError              a component did what it should not
@@ -11,7 +12,7 @@ RehearsalError                 what failed, on what input, and what to do next
 │   ├── WaitTimeout            a deadline passed; carries the last state seen
 │   └── ServiceFailed          an InferenceService cannot become ready
 ├── StepFailed                 a step of the rehearsal failed
-│   ├── TrainingFailed         the pipeline or the user's training function
+│   ├── TrainingFailed         the pipeline
 │   ├── GateRefused            a model version may not be promoted
 │   └── LoadFailed             the load generator, or its ledger
 └── RequestFailed              an HTTP answer that is an error
@@ -48,6 +49,10 @@ class DataError(UsageError):
     """The data file cannot be used as given."""
 
 
+class TrainingFunctionError(UsageError):
+    """The user's training function raised, did not end, or returned what cannot be served."""
+
+
 class DocumentError(UsageError):
     """An InferenceService document has a field that is unknown, or that this backend does not honour."""
 
@@ -77,7 +82,7 @@ class StepFailed(RehearsalError):
 
 
 class TrainingFailed(StepFailed):
-    """The pipeline, or the user's training function, failed."""
+    """The pipeline failed."""
 
 
 class GateRefused(StepFailed):

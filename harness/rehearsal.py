@@ -182,4 +182,5 @@ def _gate_words(record: GateRecord) -> str:
 def _drift_words(record: DriftRecord) -> str:
     drifted = [column.column for column in record.columns if column.drifted]
     verdict = f"drift in {', '.join(drifted[:3])}" if record.drifted else "no drift"
-    return f"{record.window} ({record.rows} rows): {verdict}"
+    where = f" where {record.where}" if record.where else ""
+    return f"{record.window} ({record.rows} rows{where}): {verdict}"

@@ -110,10 +110,10 @@ class Run:
         render(self.record, self.folder)
 
     def _skip(self, step: Step, missing: CapabilityMissing) -> None:
-        self.record.skips.append(
-            Skip(step=step.name, capability=missing.message, reason=missing.hint or missing.message)
-        )
-        self._end(step, Status.SKIPPED, missing)
+        reason = missing.hint or missing.message
+        self.record.skips.append(Skip(step=step.name, capability=missing.message, reason=reason))
+        step.detail = reason
+        self._end(step, Status.SKIPPED)
 
     def _end(self, step: Step, status: Status, error: BaseException | None = None) -> None:
         step.status = status

@@ -56,13 +56,14 @@ def rows_needed(reference_rows: int, columns: int, policy: DriftPolicy) -> int |
     (Dvoretzky-Kiefer-Wolfowitz with Massart's constant); with probability `power` the observed D exceeds the true one
     less z_power * 0.5 / sqrt(n_eff), the binomial deviation at the gap.
     """
-    effective = _effective_rows(columns, policy)
+    effective = effective_rows(columns, policy)
     if reference_rows <= effective:
         return None
     return math.ceil(effective * reference_rows / (reference_rows - effective))
 
 
-def _effective_rows(columns: int, policy: DriftPolicy) -> float:
+def effective_rows(columns: int, policy: DriftPolicy) -> float:
+    """The n_eff of `rows_needed`: n m / (n + m) of a window of n and a reference of m rows must reach it."""
     reject = math.sqrt(math.log(2.0 / threshold(columns, policy)) / 2.0)
     return float(((reject + 0.5 * NormalDist().inv_cdf(policy.power)) / policy.detectable) ** 2)
 
@@ -102,7 +103,7 @@ def _check(reference: pd.DataFrame, window: pd.DataFrame, name: str, policy: Dri
         raise DataError("The drift reference has no columns.", hint="Give it the model's features and the prediction.")
     needed = rows_needed(len(reference), len(reference.columns), policy)
     if needed is None:
-        least = math.floor(_effective_rows(len(reference.columns), policy)) + 1
+        least = math.floor(effective_rows(len(reference.columns), policy)) + 1
         raise DataError(
             f"The drift reference has {len(reference)} rows; to find a shift of {policy.detectable:g} it needs more "
             f"than {least}.",

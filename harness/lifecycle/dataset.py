@@ -36,6 +36,9 @@ RAND_COLUMNS = {
     "hlthf": "health_fair",
     "hlthp": "health_poor",
 }
+HELD_OUT = 0.25
+"""The share of the rows that no version is fitted on."""
+
 MIN_ROWS = 50
 MIN_CLASS_ROWS = 10
 _SUFFIXES = (".csv", ".parquet")

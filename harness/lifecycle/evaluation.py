@@ -86,6 +86,16 @@ def calibration_error(truth: Array, predicted: Array, bins: int = BINS) -> float
     return sum(abs(seen - said) * rows for said, seen, rows in reliability(truth, predicted, bins)) / len(truth)
 
 
+def chance_calibration_error(predicted: Array, *, draws: int = 100, seed: int = 0) -> float:
+    """The mean calibration error of a perfectly calibrated model on as many rows: what few rows show by chance alone.
+
+    Outcomes are drawn from the predictions themselves (consistency resampling; Bröcker and Smith, 2007).
+    """
+    random = np.random.default_rng(seed)
+    truths = (random.random((draws, len(predicted))) < predicted).astype(np.float64)
+    return float(np.mean([calibration_error(truth, predicted) for truth in truths]))
+
+
 def groups(frame: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, Mask]]:
     """Every slice as (label, rows): each value of a column with few values, else its lower and upper half."""
     for name in columns:

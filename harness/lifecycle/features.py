@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-HELD_OUT = 0.25
+from harness.lifecycle.dataset import HELD_OUT
+
 MAX_CATEGORIES = 20
 Matrix = npt.NDArray[np.float64]
 Rows = pd.DataFrame | npt.NDArray[Any] | Sequence[Sequence[Any]]

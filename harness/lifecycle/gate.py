@@ -5,11 +5,13 @@ The decisions are pure functions of arrays; `main` is the thin edge that loads m
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,7 +117,8 @@ def comparison_line(candidate: Judged, champion: Judged | None, rows: HeldOut, p
         observed=f"{word} [{low:+.4f}, {high:+.4f}]",
         required=f"lower end above {-policy.margin:g}",
         detail=f"{own} against {other} of version {champion.version}; "
-        f"paired bootstrap, {policy.resamples} resamples, {policy.confidence:.0%}",
+        f"paired bootstrap, {policy.resamples} resamples, {policy.confidence:.0%}"
+        + _too_wide(low, high, len(rows.truth), policy),
     )
 
 
@@ -124,16 +127,18 @@ def calibration_line(candidate: Judged, rows: HeldOut, policy: GatePolicy) -> Ga
     required = f"at most {policy.max_calibration_error:g}"
     said = _known(candidate)
     if rows.task == "regression":
-        bias = float((rows.truth - said).mean()) / (float(rows.truth.std()) or 1.0)
-        passed = abs(bias) <= policy.max_calibration_error
-        return GateLine(name="calibration", passed=passed, observed=f"bias {bias:+.4f} sd", required=required)
-    error = evaluation.calibration_error(rows.truth, said)
+        residuals = (rows.truth - said) / (float(rows.truth.std()) or 1.0)
+        bias, chance = float(residuals.mean()), _chance(residuals, policy)
+        passed = abs(bias) - chance <= policy.max_calibration_error
+        observed = f"bias {bias:+.4f} sd, of it up to {chance:.4f} by chance"
+        return GateLine(name="calibration", passed=passed, observed=observed, required=f"{required} beyond chance")
+    error, chance = evaluation.calibration_error(rows.truth, said), evaluation.chance_calibration_error(said)
     worst = max(evaluation.reliability(rows.truth, said), key=lambda each: abs(each[0] - each[1]))
     return GateLine(
         name="calibration",
-        passed=error <= policy.max_calibration_error,
-        observed=f"ECE {error:.4f}",
-        required=required,
+        passed=error - chance <= policy.max_calibration_error,
+        observed=f"ECE {error:.4f}, of it {chance:.4f} by chance",
+        required=f"{required} beyond chance",
         detail=f"largest gap: said {worst[0]:.3f}, saw {worst[1]:.3f} in {worst[2]} rows",
     )
 
@@ -154,14 +159,14 @@ def slice_line(candidate: Judged, champion: Judged | None, rows: HeldOut, policy
         few = "no slice is declared" if not rows.slices else f"no slice has {policy.min_slice_rows} rows of both kinds"
         return GateLine(name="worst slice", passed=True, observed="not judged", required=required, detail=few)
     worst = min(changes, key=lambda label: changes[label])
-    left_out = len(rows.slices) - len(changes)
+    left_out = [label for label in rows.slices if label not in changes]
     return GateLine(
         name="worst slice",
         passed=changes[worst] >= -policy.slice_margin,
         observed=f"{worst}: {_shown(rows, said, rows.slices[worst])}, {changes[worst]:+.4f}",
         required=required,
         detail=f"{int(rows.slices[worst].sum()):,} rows"
-        + (f"; {left_out} slices too small to judge" if left_out else ""),
+        + (f"; not judged, too few rows: {', '.join(left_out)}" if left_out else ""),
     )
 
 
@@ -282,6 +287,18 @@ def _differences(candidate: Judged, champion: Judged) -> list[str]:
     if candidate.output != champion.output:
         found.append(f"the output is {candidate.output}, was {champion.output}")
     return found
+
+
+def _chance(residuals: Array, policy: GatePolicy) -> float:
+    """How far the mean of residuals around zero strays with probability `confidence` (normal approximation)."""
+    return NormalDist().inv_cdf((1 + policy.confidence) / 2) * float(residuals.std()) / math.sqrt(len(residuals))
+
+
+def _too_wide(low: float, high: float, rows: int, policy: GatePolicy) -> str:
+    """Says so if the candidate is refused because the rows cannot tell it from the champion."""
+    if low > -policy.margin or high <= 0:
+        return ""
+    return f"; {rows:,} held-out rows are too few to tell: bring more, or set a wider margin"
 
 
 def _quality(truth: Array, predicted: Array, task: str) -> float:

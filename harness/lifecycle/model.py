@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 
-from harness.errors import TrainingFailed
+from harness.errors import TrainingFunctionError
 
 
 def _has_probabilities(wrapped: Any) -> bool:
@@ -60,8 +60,8 @@ def dump(model: Any, path: str | Path, source_root: str | None = None) -> None:
     try:
         content = cloudpickle.dumps(model)
     except Exception as error:  # a user's object may raise anything from its own pickling
-        raise TrainingFailed(
-            f"the trained {type(model).__name__} cannot be pickled: {type(error).__name__}: {error}",
+        raise TrainingFunctionError(
+            f"what the training function returned cannot be pickled: {type(error).__name__}: {error}",
             hint="keep locks, open files and sessions out of the model.",
         ) from error
     Path(path).write_bytes(content)

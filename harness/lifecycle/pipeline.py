@@ -19,7 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from harness import errors
-from harness.errors import RehearsalError, TrainingFailed
+from harness.errors import RehearsalError, TrainingFailed, TrainingFunctionError
 from harness.lifecycle._kfp_local import Watch, run_compiled
 from harness.lifecycle.dataset import source_digest
 from harness.lifecycle.spec import PipelineResult, TrainingSpec
@@ -143,7 +143,7 @@ def _raise_if_failed(watch: Watch, scratch: Path, spec: TrainingSpec) -> None:
     if told.is_file():
         raise _error(json.loads(told.read_text(encoding="utf-8")), f"pipeline step {task.name}: ")
     if task.duration_s >= spec.deadline_s:
-        raise TrainingFailed(
+        raise TrainingFunctionError(
             f"training function {spec.estimator} did not finish within {spec.deadline_s:g} s (step {task.name})",
             hint="raise the deadline, or train on fewer rows.",
         )

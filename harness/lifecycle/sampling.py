@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
-from harness.lifecycle.drift import PREDICTION
+from harness.lifecycle.dataset import HELD_OUT
+from harness.lifecycle.drift import PREDICTION, DriftPolicy
+from harness.lifecycle.windows import automatic_condition, least_matching, require_matching, require_window_rows
 from harness.runtime.job import answer
 
 if TYPE_CHECKING:
@@ -23,11 +25,11 @@ AUTOMATIC = "automatic"
 def main(spec_json: str, result_path: str) -> None:
     """Job: draw samples of held-out rows.
 
-    Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows", "where"?: pandas query}],
-    "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
-    Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as long
-    as what it draws from. The condition "automatic" stands for the upper quarter of the feature with the most distinct
-    values, or for the most frequent value of the first feature where none is a number.
+    Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows": int | None, "where"?: pandas
+    query}], "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
+    Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as long as
+    what it draws from. Without `rows` it is a window as large as a drift check needs, and CapabilityMissing where the
+    held-out rows cannot give it. The condition "automatic" stands for harness.lifecycle.windows.automatic_condition.
     """
     answer(result_path, lambda: _draw_all(json.loads(spec_json)))
 
@@ -35,42 +37,56 @@ def main(spec_json: str, result_path: str) -> None:
 def _draw_all(spec: dict[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
-    frame = pd.read_parquet(spec["heldout"])
-    for sample in spec["samples"]:
-        if sample.get("where") == AUTOMATIC:
-            sample["where"] = shifted_condition(frame[spec["features"]])
-    drawn = {sample["name"]: _draw(frame, sample, spec["seed"]) for sample in spec["samples"]}
-    if target := spec.get("reference"):
-        taken = [index for s in spec["samples"] if not s.get("where") for index in drawn[s["name"]].index]
-        _renamed(frame.drop(index=taken), spec["features"]).to_parquet(target)
-    if requests := spec.get("requests"):
-        _write_requests(drawn[requests["sample"]], spec["features"], Path(requests["path"]))
-    conditions = {sample["name"]: sample.get("where") for sample in spec["samples"]}
-    return {
-        "samples": {
-            name: {**_as_json(rows, spec["features"]), "where": conditions[name]} for name, rows in drawn.items()
-        }
+    frame, features = pd.read_parquet(spec["heldout"]), spec["features"]
+    samples = {sample["name"]: sample for sample in spec["samples"]}
+    found = {name: _source(frame, features, sample) for name, sample in samples.items()}
+    drawn = {
+        name: rows.sample(
+            min(samples[name]["rows"] or _window_rows(frame, features), len(rows)), random_state=spec["seed"]
+        )
+        for name, (_, rows) in found.items()
     }
+    if target := spec.get("reference"):
+        taken = [index for name, (where, _) in found.items() if where is None for index in drawn[name].index]
+        _renamed(frame.drop(index=taken), features).to_parquet(target)
+    if requests := spec.get("requests"):
+        _write_requests(drawn[requests["sample"]], features, Path(requests["path"]))
+    return {"samples": {name: {**_as_json(rows, features), "where": found[name][0]} for name, rows in drawn.items()}}
 
 
-def shifted_condition(features: pd.DataFrame) -> str:
-    """A pandas query for rows that are surely not a random sample of these; what "automatic" stands for."""
-    numbers = features.select_dtypes("number")
-    if numbers.columns.empty:
-        first = features.columns[0]
-        return f"`{first}` == {features[first].mode()[0]!r}"
-    widest = numbers.nunique().idxmax()
-    return f"`{widest}` >= {numbers[widest].quantile(0.75)!r}"
+def _source(frame: pd.DataFrame, features: list[str], sample: dict[str, Any]) -> tuple[str | None, pd.DataFrame]:
+    """The condition in words, and the rows that a sample is drawn from."""
+    where = sample.get("where")
+    if not where:
+        return None, frame
+    if where == AUTOMATIC:
+        _window_rows(frame, features)
+        least = sample["rows"] or least_matching(len(frame), len(features) + 1, DriftPolicy()) or 1
+        chosen = automatic_condition(frame[features], least)
+        return chosen.words, frame[chosen.mask]
+    rows = matching(frame, where)
+    if sample["rows"] is None:
+        _window_rows(frame, features)
+        require_matching(where, len(rows), len(frame), len(features) + 1, DriftPolicy(), held_out_share=HELD_OUT)
+    elif rows.empty:
+        raise DataError(f"the condition {where!r} matches none of the {len(frame)} held-out rows")
+    return where, rows
 
 
-def _draw(frame: pd.DataFrame, sample: dict[str, Any], seed: int) -> pd.DataFrame:
+def matching(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The rows that a condition (a pandas query) matches; DataError if it is none."""
     try:
-        source = frame.query(sample["where"]) if sample.get("where") else frame
-    except Exception as error:
-        raise DataError(f"the condition {sample['where']!r} cannot be evaluated: {error}") from error
-    if source.empty:
-        raise DataError(f"the condition {sample['where']!r} matches none of the {len(frame)} held-out rows")
-    return source.sample(min(sample["rows"], len(source)), random_state=seed)
+        return frame.query(where)
+    except Exception as error:  # whatever a wrong expression raises
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"the condition {where!r} cannot be evaluated: {reason}", hint=f"columns: {', '.join(frame.columns[:30])}"
+        ) from error
+
+
+def _window_rows(frame: pd.DataFrame, features: list[str]) -> int:
+    """The columns that are compared are the features and the prediction."""
+    return require_window_rows(len(frame), len(features) + 1, DriftPolicy(), held_out_share=HELD_OUT)
 
 
 def _renamed(frame: pd.DataFrame, features: list[str]) -> pd.DataFrame:

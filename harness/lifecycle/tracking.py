@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"
 _REQUIREMENTS = ("scikit-learn", "cloudpickle", "pandas", "numpy")
 _MAX_PARAM = 500
+_MAX_NAME = 250
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def log_evaluation(
     from mlflow.entities import Metric
 
     mlflow = client(tracking.uri)
-    known = [Metric(_name(key), value, int(at * 1000), 0) for key, value in metrics.items() if value == value]
+    known = [Metric(metric_name(key), value, int(at * 1000), 0) for key, value in metrics.items() if value == value]
     mlflow.log_batch(run_id, metrics=known)
     for title, svg in plots.items():
         mlflow.log_text(run_id, svg, f"plots/{title.lower().replace(' ', '-')}.svg")
@@ -189,9 +191,10 @@ def _make_registered_model(registry: MlflowClient, name: str) -> None:
             raise
 
 
-def _name(key: str) -> str:
-    """A metric name that MLflow accepts: it allows no "=", "<" or ">"."""
-    return key.replace("<=", " at most ").replace(">", " above ").replace("=", " ")
+def metric_name(key: str) -> str:
+    """A metric name that MLflow accepts: words, spaces and "_-.:" (a slash would make it a path), 250 characters."""
+    spoken = key.replace("<=", " at most ").replace(">", " above ").replace("=", " ")
+    return re.sub(r"[^\w\-.: ]", "_", spoken)[:_MAX_NAME]
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ConfigError, TrainingFailed
+from harness.errors import ConfigError, TrainingFunctionError
 from harness.lifecycle.spec import ESTIMATORS
 
 if TYPE_CHECKING:
@@ -72,17 +72,17 @@ def fit(
     deadline_s: float,
     source_root: str | None = None,
 ) -> Any:
-    """A fitted object with `predict`; raises TrainingFailed if the user's function raises, hangs or returns none."""
+    """A fitted object with `predict`; raises TrainingFunctionError if the user's function raises, hangs or returns none."""
     if estimator in ESTIMATORS:
         return _fitted(build(estimator, task, params, seed), features.to_numpy(), target)
     function = load_entry_point(estimator, source_root)
     with deadline(deadline_s, f"training function {estimator}"):
         try:
             model = function(features, target, **params)
-        except TrainingFailed:
+        except TrainingFunctionError:
             raise
         except (Exception, SystemExit) as error:
-            raise TrainingFailed(
+            raise TrainingFunctionError(
                 f"training function {estimator} raised {type(error).__name__}: {error} ({_where(error)})",
                 hint="run it on its own with the same file; the pipeline's log has the traceback.",
             ) from error
@@ -112,9 +112,9 @@ def load_entry_point(entry_point: str, source_root: str | None) -> Callable[...,
         if error.name == module_name or module_name.startswith(f"{error.name}."):
             looked = source_root or "the installed packages"
             raise ConfigError(f"{where}: no module {module_name!r} in {looked}") from error
-        raise TrainingFailed(f"{where}: importing {module_name} failed: {error}") from error
+        raise TrainingFunctionError(f"{where}: importing {module_name} failed: {error}") from error
     except Exception as error:
-        raise TrainingFailed(
+        raise TrainingFunctionError(
             f"{where}: importing {module_name} raised {type(error).__name__}: {error} ({_where(error)})"
         ) from error
     function = getattr(module, name, None)
@@ -126,7 +126,7 @@ def load_entry_point(entry_point: str, source_root: str | None) -> Callable[...,
 
 @contextmanager
 def deadline(seconds: float, what: str) -> Iterator[None]:
-    """Raises TrainingFailed in the body after `seconds`; a body that does not even return to Python ends the process.
+    """Raises TrainingFunctionError in the body after `seconds`; a body that does not even return to Python ends the process.
 
     Only in the main thread, where signals arrive; elsewhere it does nothing.
     """
@@ -135,7 +135,7 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
         return
 
     def expire(signum: int, frame: FrameType | None) -> None:
-        raise TrainingFailed(
+        raise TrainingFunctionError(
             f"{what} did not finish within {seconds:g} s", hint="raise the deadline, or train on fewer rows."
         )
 
@@ -172,22 +172,26 @@ def _checked(model: Any, entry_point: str, features: pd.DataFrame, task: str) ->
 
     where = f"training function {entry_point}"
     if model is None:
-        raise TrainingFailed(f"{where} returned nothing", hint="return the fitted estimator.")
+        raise TrainingFunctionError(f"{where} returned nothing", hint="return the fitted estimator.")
     if not callable(getattr(model, "predict", None)):
-        raise TrainingFailed(
+        raise TrainingFunctionError(
             f"{where} returned {type(model).__name__}, which has no predict", hint="return an estimator."
         )
     sample = features.head(5)
     try:
         answer = np.asarray(model.predict(sample), dtype=float)
     except Exception as error:
-        raise TrainingFailed(f"{where}: predict of what it returned raised {type(error).__name__}: {error}") from error
+        raise TrainingFunctionError(
+            f"{where}: predict of what it returned raised {type(error).__name__}: {error}"
+        ) from error
     if answer.shape not in ((len(sample),), (len(sample), 1)):
-        raise TrainingFailed(f"{where}: predict of {len(sample)} rows gave shape {answer.shape}, not ({len(sample)},)")
+        raise TrainingFunctionError(
+            f"{where}: predict of {len(sample)} rows gave shape {answer.shape}, not ({len(sample)},)"
+        )
     if task == "classification" and hasattr(model, "predict_proba"):
         shape = np.asarray(model.predict_proba(sample)).shape
         if shape != (len(sample), 2):
-            raise TrainingFailed(f"{where}: predict_proba gave shape {shape}, not ({len(sample)}, 2)")
+            raise TrainingFunctionError(f"{where}: predict_proba gave shape {shape}, not ({len(sample)}, 2)")
     return model
 
 

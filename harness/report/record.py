@@ -207,6 +207,7 @@ class DriftRecord(_Record):
     reference_rows: int
     drifted: bool
     expected: bool | None = Field(default=None, description="what the rehearsal expects of this window, if it does")
+    where: str = Field(default="", description="the condition that its rows match, if it has one")
     share_drifted: float
     share_threshold: float
     columns: list[DriftColumn]

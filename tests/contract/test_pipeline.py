@@ -20,7 +20,7 @@ import yaml
 
 from harness.clients.mlflow import MLflowClient
 from harness.components.mlflow import server_env
-from harness.errors import DataError, RehearsalError, TrainingFailed
+from harness.errors import DataError, RehearsalError, TrainingFunctionError
 from harness.lifecycle.dataset import Dataset, high_utiliser
 from harness.lifecycle.pipeline import PRELOAD
 from harness.lifecycle.spec import GateSpec, PipelineResult, TrainingSpec
@@ -285,7 +285,7 @@ def test_a_failing_function_fails_the_run_with_its_cause(
     """The error crosses three processes as it was, and MLflow shows the run as failed."""
     body, message = FAILING[case]
     spec = world.spec(dataset=claims, **users(tmp_path, body), experiment=f"failing {case}", deadline_s=1.0)
-    with pytest.raises(TrainingFailed, match=message):
+    with pytest.raises(TrainingFunctionError, match=message):
         world.train(spec)
     with MLflowClient(world.uri) as mlflow:
         found = mlflow.runs(mlflow.ensure_experiment(spec.experiment))

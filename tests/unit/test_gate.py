@@ -16,6 +16,7 @@ RANDOM = np.random.default_rng(11)
 CHANCE = RANDOM.uniform(0.02, 0.98, 3000)
 TRUTH = (RANDOM.uniform(size=3000) < CHANCE).astype(float)
 NOISY = np.clip(CHANCE + RANDOM.normal(0, 0.35, 3000), 0.01, 0.99)
+OTHER = np.clip(CHANCE + np.random.default_rng(12).normal(0, 0.35, 3000), 0.01, 0.99)
 FIRST = np.arange(3000) < 400
 ROWS = HeldOut(TRUTH, {"group=a": FIRST, "group=b": ~FIRST}, "classification")
 INPUTS = (("age", "double"), ("bmi", "double"))
@@ -122,6 +123,36 @@ def test_a_slice_with_too_few_rows_is_said_to_be_not_judged() -> None:
     assert line.passed
     assert line.observed == "not judged"
     assert line.detail == "no slice has 100 rows of both kinds"
+
+
+def test_slices_that_are_not_judged_are_named_beside_those_that_are() -> None:
+    """The reader sees which groups the verdict says nothing about."""
+    slices = {"group=a": FIRST, "group=b": np.arange(3000) < 50}
+    line = gate.slice_line(version(2), version(1), HeldOut(TRUTH, slices, "classification"), POLICY)
+    assert line.detail == "400 rows; not judged, too few rows: group=b"
+
+
+def test_a_candidate_that_few_rows_cannot_tell_from_the_champion_reads_that_it_needs_more() -> None:
+    """A refusal for want of rows is not a refusal of the model: the line says what to bring. A worse one reads none."""
+    few = HeldOut(TRUTH[:125], {}, "classification")
+    unsure = gate.comparison_line(version(2, NOISY[:125]), version(1, OTHER[:125]), few, POLICY)
+    worse = gate.comparison_line(version(2, NOISY), version(1), ROWS, POLICY)
+    assert not unsure.passed
+    assert "125 held-out rows are too few to tell: bring more" in unsure.detail
+    assert "too few" not in worse.detail
+
+
+def test_a_calibrated_model_passes_on_few_rows_and_an_overconfident_one_on_many_does_not() -> None:
+    """Bins of a dozen rows show an error of 0.08 by chance; it is not held against the model."""
+    random = np.random.default_rng(5)
+    for _ in range(50):
+        said = random.beta(1, 3, 125)
+        few = HeldOut((random.random(125) < said).astype(float), {}, "classification")
+        line = gate.calibration_line(version(2, said), few, POLICY)
+        assert line.passed, line
+        assert "by chance" in line.observed
+        noise = HeldOut(random.normal(10, 3, 125), {}, "regression")
+        assert gate.calibration_line(version(2, np.full(125, 10.0)), noise, POLICY).passed
 
 
 def test_a_slow_model_and_a_useless_one_are_refused() -> None:

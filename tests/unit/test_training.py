@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.errors import ConfigError, RehearsalError, TrainingFailed
+from harness.errors import ConfigError, RehearsalError, TrainingFunctionError
 from harness.lifecycle import model
 from harness.lifecycle.features import Features, RawColumns
 from harness.lifecycle.search import best, check_space, search
@@ -54,12 +54,12 @@ def test_an_unknown_parameter_is_refused_with_the_allowed_ones() -> None:
 
 
 FAILING: dict[str, tuple[str, type[RehearsalError], str]] = {
-    "raises": ("raise KeyError('bmi')", TrainingFailed, r"raised KeyError: 'bmi' \(.*user_raises.py:3\)"),
-    "exits": ("raise SystemExit(3)", TrainingFailed, "raised SystemExit: 3"),
-    "returns nothing": ("pass", TrainingFailed, "returned nothing"),
-    "returns a number": ("return 3", TrainingFailed, "returned int, which has no predict"),
-    "hangs": ("time.sleep(60)", TrainingFailed, "user_hangs:train did not finish within 0.3 s"),
-    "hangs in a loop": ("while True: pass", TrainingFailed, "did not finish within 0.3 s"),
+    "raises": ("raise KeyError('bmi')", TrainingFunctionError, r"raised KeyError: 'bmi' \(.*user_raises.py:3\)"),
+    "exits": ("raise SystemExit(3)", TrainingFunctionError, "raised SystemExit: 3"),
+    "returns nothing": ("pass", TrainingFunctionError, "returned nothing"),
+    "returns a number": ("return 3", TrainingFunctionError, "returned int, which has no predict"),
+    "hangs": ("time.sleep(60)", TrainingFunctionError, "user_hangs:train did not finish within 0.3 s"),
+    "hangs in a loop": ("while True: pass", TrainingFunctionError, "did not finish within 0.3 s"),
 }
 
 
@@ -99,7 +99,7 @@ def test_a_function_that_is_not_there_is_refused_with_those_that_are(tmp_path: P
         train("user_there:fit", root=tmp_path)
     with pytest.raises(ConfigError, match="no module 'user_gone'"):
         train("user_gone:train", root=tmp_path)
-    with pytest.raises(TrainingFailed, match="No module named 'nowhere_to_be_found'"):
+    with pytest.raises(TrainingFunctionError, match="No module named 'nowhere_to_be_found'"):
         train("user_broken:train", root=tmp_path)
 
 
@@ -123,7 +123,7 @@ def test_a_users_model_loads_without_the_users_repository(tmp_path: Path) -> Non
 
 def test_a_model_that_cannot_be_pickled_is_told(tmp_path: Path) -> None:
     """An open file inside of a model cannot travel."""
-    with (tmp_path / "x").open("w") as file, pytest.raises(TrainingFailed, match="cannot be pickled"):
+    with (tmp_path / "x").open("w") as file, pytest.raises(TrainingFunctionError, match="cannot be pickled"):
         model.dump(model.UserModel(file), tmp_path / "model.pkl")
 
 

@@ -1,9 +1,12 @@
-"""Writes the two data files of these examples from data sets that come with scikit-learn.
+"""Writes the two data files of these examples from a survey that comes with statsmodels.
 
     ./rehearse exec python docs/examples/bring_your_own/make_data.py [FOLDER]
 
-csv/tumours.csv: Breast Cancer Wisconsin (Diagnostic), 569 tumours, the ten mean measurements; UCI, CC BY 4.0.
-parquet/progression.parquet: diabetes progression after one year, 442 patients; Efron et al., 2004.
+Fair (1978), "A Theory of Extramarital Affairs", Redbook survey of 1974: 6,366 married women; public domain. Codes become
+the words that statsmodels.datasets.fair gives for them.
+
+csv/affairs.csv: does she report an affair? 32 % do.
+parquet/marriages.parquet: for how many years is she married?
 """
 
 from __future__ import annotations
@@ -11,19 +14,39 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sklearn.datasets import load_breast_cancer, load_diabetes
+import pandas as pd
+from statsmodels.datasets import fair
+
+OCCUPATIONS = {
+    1: "student",
+    2: "farming or semi-skilled",
+    3: "white-collar",
+    4: "teacher, nurse or technician",
+    5: "managerial",
+    6: "professional",
+}
+NAMES = {
+    "rate_marriage": "marriage_rating",
+    "yrs_married": "years_married",
+    "religious": "religiousness",
+    "educ": "years_of_education",
+    "occupation_husb": "husbands_occupation",
+}
+
+
+def survey() -> pd.DataFrame:
+    """One row a woman; `affairs` is the time spent in affairs, 0 for none."""
+    answers: pd.DataFrame = fair.load_pandas().data.rename(columns=NAMES)
+    for name in ("occupation", "husbands_occupation"):
+        answers[name] = answers[name].map(OCCUPATIONS)
+    return answers
 
 
 def main(folder: Path) -> None:
-    cancer = load_breast_cancer(as_frame=True)
-    tumours = cancer.data.filter(like="mean ").rename(columns=lambda name: name.replace(" ", "_"))
-    tumours["diagnosis"] = cancer.target.map(dict(enumerate(cancer.target_names)))
-    tumours["size"] = tumours["mean_radius"].gt(15).map({True: "large", False: "small"})
-    tumours.to_csv(folder / "csv/tumours.csv", index=False)
-
-    patients = load_diabetes(as_frame=True, scaled=False).frame.rename(columns={"target": "progression"})
-    patients["sex"] = patients["sex"].map({1.0: "one", 2.0: "two"})
-    patients.to_parquet(folder / "parquet/progression.parquet", index=False)
+    answers = survey()
+    affair = answers["affairs"].gt(0).map({True: "yes", False: "no"})
+    answers.drop(columns="affairs").assign(affair=affair).to_csv(folder / "csv/affairs.csv", index=False, float_format="%g")
+    answers.drop(columns="affairs").to_parquet(folder / "parquet/marriages.parquet", index=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether a tumour is malignant: a tree first, then boosted trees."""
+"""Whether a married woman reports an affair: a tree first, then boosted trees."""
 
 from __future__ import annotations
 

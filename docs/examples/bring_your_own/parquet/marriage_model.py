@@ -1,4 +1,4 @@
-"""How far a patient's diabetes progresses in a year: a shallow tree first, then a ridge regression."""
+"""For how many years a woman is married: a shallow tree first, then a ridge regression."""
 
 from __future__ import annotations
 
