@@ -33,11 +33,14 @@ STAGING = "staging"
 
 @dataclass(frozen=True)
 class Window:
-    """A window of traffic to compare with the reference: held-out rows, all or those that match `where`."""
+    """A window of traffic to compare with the reference: held-out rows, all or those that match `where`.
+
+    rows: None takes as many as finding a shift of DriftPolicy.detectable needs.
+    """
 
     name: str
     where: str | None = None
-    rows: int = 400
+    rows: int | None = None
     expected: bool | None = None
 
 
@@ -125,7 +128,7 @@ class Platform:
         """Run the training pipeline on a data set and register the result as a new version, alias `candidate`.
 
         `train` is your own "module:function" instead of a built-in estimator; `params` are its hyper-parameters.
-        Errors: DataError for the data, TrainingFailed with the cause for the training.
+        Errors: DataError for the data, TrainingFunctionError for your function, TrainingFailed for the pipeline.
         """
         self._trainings += 1
         spec = self.training_spec(
@@ -296,7 +299,8 @@ class Platform:
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
         """Replay windows of held-out rows through a service and compare each with the training reference.
 
-        Evidently's full page (4 MB) is kept for one window, the last that has a condition.
+        Evidently's full page (4 MB) is kept for one window, the last that has a condition. Errors: CapabilityMissing,
+        with how many rows to bring, where the held-out rows cannot give the windows; DataError for a condition.
         """
         shown = next((window for window in reversed(windows) if window.where), None)
         page = self.run.new_file("drift.html")
@@ -321,6 +325,8 @@ class Platform:
         answer = self.job("harness.lifecycle.drift:main", spec, name="drift")
         records = [DriftRecord.model_validate(record) for record in answer["drift"]]
         self.run.record.drift.extend(records)
+        for record in records:
+            record.where = drawn[record.window]["where"] or ""
         return records
 
     def query(self, promql: str) -> dict[str, float]:
