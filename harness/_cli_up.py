@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -30,12 +31,11 @@ def keep_up(reports: Path | None, *, as_json: bool, ready_fd: int = -1) -> None:
 
     folder = new_run_folder(runs_home(reports), NAME)
     with sigterm_interrupts(), Progress(sys.stderr) as progress:
-        try:
-            with Platform.up(folder, listener=progress, deadline=Deadline.after(START_TIMEOUT_S)):
-                _announce(_state_of(folder), as_json=as_json, ready_fd=ready_fd)
+        with Platform.up(folder, listener=progress, deadline=Deadline.after(START_TIMEOUT_S)):
+            _announce(_state_of(folder), as_json=as_json, ready_fd=ready_fd)
+            with contextlib.suppress(KeyboardInterrupt):  # before this line, an interruption ends with 130
                 signal.pause()
-        except KeyboardInterrupt:
-            print(f"rehearse: stopped {folder.name}", file=sys.stderr)
+        print(f"rehearse: stopped {folder.name}", file=sys.stderr)
 
 
 def detach(reports: Path | None, *, as_json: bool) -> None:
@@ -49,14 +49,18 @@ def detach(reports: Path | None, *, as_json: bool) -> None:
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writer,), start_new_session=True
         )
         os.close(writer)
-        answered, _, _ = select.select([ready], [], [], START_TIMEOUT_S)
+        try:
+            answered, _, _ = select.select([ready], [], [], START_TIMEOUT_S)
+        except KeyboardInterrupt:
+            child.terminate()  # it has a session of its own: the terminal's Ctrl-C did not reach it
+            raise
         run_id = ready.readline().strip() if answered else ""
     if not run_id:
         child.terminate()
         tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise PlatformError(f"up: the platform did not start: {tail[0]}", hint=f"The whole log: {log}")
     shutil.move(log, home / run_id / "up.log")
-    _announce(_find(run_id), as_json=as_json)
+    _announce(_find(str(home / run_id)), as_json=as_json)
 
 
 def describe_runs(*, as_json: bool) -> str:
@@ -92,7 +96,8 @@ def _stop(run: state.RunState, deadline: Deadline) -> str:
 
 def _find(name: str | None) -> state.RunState:
     runs = state.list_runs()
-    matches = [run for run in runs if name is None or run.run_id.startswith(name)]
+    exact = [run for run in runs if name in (run.run_id, run.folder)]
+    matches = exact or [run for run in runs if name is None or run.run_id.startswith(name)]
     if len(matches) == 1:
         return matches[0]
     known = ", ".join(run.run_id for run in runs) or "none"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -16,8 +14,8 @@ from typing import Any
 
 from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
+from harness.runtime.process import program_version
 
-_PROBE_TIMEOUT_S = 10
 _GIB = 1024**3
 
 Probe = Callable[[], str | None]
@@ -67,18 +65,7 @@ def program(name: str, *arguments: str) -> Probe:
 
     def probe() -> str | None:
         path = find_program(name)
-        if path is None:
-            return None
-        try:
-            done = subprocess.run(
-                [str(path), *arguments], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode != 0:
-            return None
-        version = re.search(r"\d+\.\d[\w.+-]*", done.stdout or done.stderr)
-        return version.group() if version else str(path)
+        return program_version(path, *arguments) if path else None
 
     return probe
 

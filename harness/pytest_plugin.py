@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("embedded",)
 _FAILURE = pytest.StashKey[str]()
+_FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,7 +55,10 @@ def platform(request: pytest.FixtureRequest, rehearsal_session: Session) -> Iter
     from harness.platform import Platform
     from harness.run import Run
 
-    folder = rehearsal_session.folder / re.sub(r"[^\w.-]+", "-", request.node.name)[:80]
+    slug = re.sub(r"[^\w.-]+", "-", request.node.name)[:60]
+    # Two tests may have one name, and a test may be run again: each gets a folder, and with it a registry, of its own.
+    folder = Path(tempfile.mkdtemp(prefix=f"{slug}-", dir=rehearsal_session.folder))
+    request.node.stash[_FOLDER] = folder
     run = Run(folder, title=_title(request), backend=request.config.getoption("--backend"))
     try:
         with run, Platform(rehearsal_session.backend(folder, run.events), run) as running:
@@ -69,8 +73,19 @@ def platform(request: pytest.FixtureRequest, rehearsal_session: Session) -> Iter
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A capability that a fixture misses makes the test a skip."""
+    return (yield from _skip_what_is_missing())
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """A capability that this world lacks makes the test a skip, with the reason and how to get it."""
+    """A capability that the test misses makes it a skip."""
+    return (yield from _skip_what_is_missing())
+
+
+def _skip_what_is_missing() -> Generator[None, Any, Any]:
+    """Turn a missing capability of this world into a skip, with the reason and how to get it."""
     try:
         return (yield)
     except CapabilityMissing as missing:
@@ -81,10 +96,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Remember why a test failed, so that its run's report can begin with that."""
     report = yield
-    if report.when == "call" and report.failed and call.excinfo is not None:
+    if report.when in ("setup", "call") and report.failed and call.excinfo is not None:
         item.stash[_FAILURE] = call.excinfo.exconly().splitlines()[0]
-        if "platform" in getattr(item, "fixturenames", ()):
-            report.sections.append(("rehearsal", "the run's report is under the reports folder; see its index.html"))
+        if _FOLDER in item.stash:
+            report.sections.append(("rehearsal", f"report: {item.stash[_FOLDER] / 'index.html'}"))
     return report
 
 

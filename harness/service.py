@@ -114,6 +114,7 @@ class CanaryPort:
         self._backend = backend
         self._model = model
         self._slower_than_ms = slower_than_ms
+        self._before = service.document
         self.service = f"{service.namespace}/{service.name}"
         self.baseline = service.revision
         self.canary = revision_name(model)
@@ -128,8 +129,9 @@ class CanaryPort:
         self._service.apply(self._service.document.promoted(self.canary))
 
     def roll_back(self) -> None:
-        if any(entry.predictor.name == self.canary for entry in self._service.document.spec.canary):
-            self._service.apply(self._service.document.without_canary(self.canary))
+        """Back to the document from before the rollout, also from a promotion that got stuck half-way."""
+        if self._service.document != self._before:
+            self._service.apply(self._before)
 
     def counts(self) -> list[RevisionCounts]:
         return self._service.counts(self._slower_than_ms)

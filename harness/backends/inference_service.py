@@ -45,7 +45,6 @@ class EnvVar(_Strict):
 
 class ModelFormat(_Strict):
     name: Literal["mlflow", "sklearn"]
-    version: str | None = None
 
 
 class Model(_Strict):
@@ -55,7 +54,6 @@ class Model(_Strict):
     storage_uri: str
     protocol_version: Literal["v1", "v2"] | None = None
     env: list[EnvVar] = []
-    runtime: str | None = None
 
 
 class Logger(_Strict):

@@ -5,8 +5,6 @@ The binary is Debian's package or one that was put on PATH or into the cache; no
 
 from __future__ import annotations
 
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import yaml
 from harness.components.component import Component, Ready, Restart
 from harness.errors import CapabilityMissing
 from harness.runtime.paths import find_program
+from harness.runtime.process import program_version
 
 SCRAPE_S = 1
 RETENTION = "2h"
@@ -23,8 +22,11 @@ _NAMES = ("namespace", "service", "revision")
 
 
 def missing_prometheus() -> str:
-    """Why there is no Prometheus here and how to get it; empty if there is one."""
-    return "" if find_program("prometheus") else f"there is no prometheus here: {HOW_TO_GET}"
+    """Why there is no Prometheus here and how to get it; empty if there is one that runs."""
+    binary = find_program("prometheus")
+    if binary is None:
+        return f"there is no prometheus here: {HOW_TO_GET}"
+    return "" if program_version(binary, "--version") else f"{binary} does not run: {HOW_TO_GET}"
 
 
 def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
@@ -34,7 +36,7 @@ def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
         raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET)
     return Component(
         name="prometheus",
-        version=_version(binary),
+        version=program_version(binary, "--version") or "unknown",
         argv=(
             str(binary), "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
             f"--storage.tsdb.retention.time={RETENTION}", "--web.listen-address=127.0.0.1:{port[http]}",
@@ -47,13 +49,6 @@ def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
-
-
-def _version(binary: Path) -> str:
-    """What `prometheus --version` says: "prometheus, version 2.42.0+ds (branch: ...)"."""
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False)
-    found = re.search(r"version (\S+)", said.stdout + said.stderr)
-    return found[1] if found else "unknown"
 
 
 def _config(envoy_admin: int, replicas: Path | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from harness.errors import PlatformError
 from harness.runtime.identity import Identity
 
 TAIL_BYTES = 16_384
+PROBE_TIMEOUT_S = 10
 
 
 class Child:
@@ -121,6 +123,20 @@ def launch(
         except OSError as error:
             raise PlatformError(f"{name}: cannot start {argv[0]}: {error.strerror}.") from error
     return Child(name, popen.pid, log, popen.wait)
+
+
+def program_version(program: Path, *arguments: str) -> str | None:
+    """The version that a program prints when asked, its path if that has none in it; None if it does not run."""
+    try:
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    found = re.search(r"\d+\.\d[\w.+-]*", done.stdout or done.stderr)
+    return found.group() if found else str(program)
 
 
 def tail(log: Path, lines: int = 20) -> str:
