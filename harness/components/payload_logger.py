@@ -35,7 +35,7 @@ class PayloadEvent:
     """One CloudEvent in binary mode: `kind` is "request" or "response"; both of one call have the same id."""
 
     kind: str
-    id: str
+    id: bytes
     body: bytes
     at: float
 
@@ -68,7 +68,7 @@ class PayloadLogger:
         await self.app(scope, copied_receive, copied_send)
         self._put(_event_id(scope), at, bytes(request), bytes(response))
 
-    def _put(self, event_id: str, at: float, request: bytes, response: bytes) -> None:
+    def _put(self, event_id: bytes, at: float, request: bytes, response: bytes) -> None:
         for kind, body, moment in (("request", request, at), ("response", response, time.time())):
             if self.settings.mode not in ("all", kind):
                 continue
@@ -84,17 +84,16 @@ class PayloadLogger:
                 try:
                     answer = http.post(self.settings.url, content=event.body, headers=headers(event, self.settings))
                     outcome = "sent" if answer.is_success else "failed"
-                except httpx.HTTPError:
+                except (httpx.HTTPError, httpx.InvalidURL, ValueError):
                     outcome = "failed"
                 _EVENTS.labels(outcome).inc()
 
 
-def headers(event: PayloadEvent, settings: PayloadLog) -> dict[str, str]:
+def headers(event: PayloadEvent, settings: PayloadLog) -> dict[bytes, bytes]:
     """The CloudEvent's attributes, with the names and values of KServe's agent."""
-    return {
+    attributes = {
         "content-type": "application/json",
         "ce-specversion": "1.0",
-        "ce-id": event.id,
         "ce-type": f"org.kubeflow.serving.inference.{event.kind}",
         "ce-source": f"http://{settings.service}.{settings.namespace}/",
         "ce-time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at)),
@@ -103,9 +102,10 @@ def headers(event: PayloadEvent, settings: PayloadLog) -> dict[str, str]:
         "ce-component": settings.component,
         "ce-endpoint": settings.endpoint,
     }
+    # A request's id is whatever bytes the client sent; httpx would refuse as text what is not ASCII.
+    return {name.encode(): value.encode() for name, value in attributes.items()} | {b"ce-id": event.id}
 
 
-def _event_id(scope: Scope) -> str:
-    given = dict(scope["headers"])
-    found: bytes = given.get(b"ce-id") or given.get(b"x-request-id") or uuid.uuid4().hex.encode()
-    return found.decode("latin-1")
+def _event_id(scope: Scope) -> bytes:
+    given: dict[bytes, bytes] = dict(scope["headers"])
+    return given.get(b"ce-id") or given.get(b"x-request-id") or uuid.uuid4().hex.encode()

@@ -98,7 +98,8 @@ class Load:
             raise LoadFailed(f"load {self.spec.name}: stopped before it was started")
         code = self._spawner.stop(self._child, grace_s=DRAIN_S + 5.0)
         if code != 0 or not self.files.finished.exists():
-            raise LoadFailed(f"load {self.spec.name}: Locust ended with exit code {code}.\n{self._child.tail()}")
+            ended = f"Locust ended with exit code {code}{self._cause()}"
+            raise LoadFailed(f"load {self.spec.name}: {ended}.\n{self._child.tail()}")
         sent = read_records(self.files)
         self._await_log(sent, deadline)
         self._ledger = self._account(sent)
@@ -110,6 +111,12 @@ class Load:
         if self._ledger is None:
             raise LoadFailed(f"load {self.spec.name}: its ledger is there once it has ended")
         return self._ledger
+
+    def _cause(self) -> str:
+        if not self.files.failed.exists():
+            return ""
+        told = json.loads(self.files.failed.read_text(encoding="utf-8"))
+        return f"; its schedule was ended by {told['error']}"
 
     def _argv(self) -> list[str]:
         return [

@@ -6,7 +6,9 @@ is seen by all requests that it met ("coordinated omission"). One user is one sc
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import socket
 import time
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from locust.exception import StopUser
 
 from harness.load._timer import Timer
 from harness.load.records import Failure, LoadFiles, Recorder, write_json
+
+_log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 0.5
 NAP_S = 0.25  # the longest sleep of the schedule, so that a stop is noticed
@@ -51,7 +55,13 @@ class OpenLoopUser(FastHttpUser):
 
     @task  # type: ignore[untyped-decorator]
     def arrivals(self) -> None:
-        Schedule(self.traffic(), self.host or "", self.environment).run()
+        traffic = self.traffic()
+        try:
+            Schedule(traffic, self.host or "", self.environment).run()
+        except Exception as error:  # whatever it is: Locust would run the task again, over the records of this one
+            self.environment.process_exit_code = 1
+            _tell(LoadFiles(traffic.folder), error)
+            raise StopUser from error
         raise StopUser
 
 
@@ -141,6 +151,13 @@ class Schedule:
         self.in_flight.clear()
         self.recorder.close()
         write_json(self.files.finished, {"requests": self.sequence, "duration_s": ended - self.origin})
+
+
+def _tell(files: LoadFiles, error: Exception) -> None:
+    """Leave the cause where `Load.stop` finds it, and in the log for a disk that takes no file."""
+    _log.error("the schedule ended early", exc_info=error)
+    with contextlib.suppress(OSError):
+        write_json(files.failed, {"error": f"{type(error).__name__}: {error}"})
 
 
 def _client(url: str, traffic: Traffic) -> HTTPClient:

@@ -61,6 +61,11 @@ class LoadFiles:
         """Appears when all records are written: {"requests": scheduled, "duration_s": from first to last}."""
         return self.folder / "finished.json"
 
+    @property
+    def failed(self) -> Path:
+        """Appears when the schedule met an error: {"error": its type and message}; the records end there."""
+        return self.folder / "failed.json"
+
 
 class Recorder:
     """Appends records; buffered, so call `flush` now and then."""

@@ -148,6 +148,18 @@ def test_a_generator_that_dies_is_an_error_with_its_log(gateway: Gateway) -> Non
         load.stop(Deadline.after(10))
 
 
+def test_a_full_disk_ends_the_load_and_is_named(gateway: Gateway) -> None:
+    """The records cannot be written: the schedule is not run again over them, and no ledger is made of the rest."""
+    load = gateway.load(rps=50)
+    load.files.folder.mkdir()
+    load.files.records.symlink_to("/dev/full")
+    load.start(Deadline.after(30))
+    wait(load.files.failed.exists, what="the end of the schedule", deadline=Deadline.after(10))
+    with pytest.raises(LoadFailed, match=r"exit code 1; .* OSError: .*No space left on device"):
+        load.stop(Deadline.after(10))
+    assert not load.files.finished.exists()
+
+
 def test_a_gateway_that_is_not_there_is_said_at_the_deadline(gateway: Gateway) -> None:
     """Nobody listens at the URL: requests are never sent, so the load does not count as started."""
     load = gateway.load(url=f"http://127.0.0.1:{reserve()}", rps=20)
