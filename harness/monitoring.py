@@ -1,4 +1,4 @@
-"""What a run takes from Prometheus: the series of its page, and a count to hold against the clients' own."""
+"""What a run takes from Prometheus: the series of its page, and a count to hold against other counts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from harness.backends.backend import Backend
 from harness.errors import WaitTimeout
+from harness.load.access_log import requests_to
 from harness.report.record import SeriesRecord
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
 SCRAPE_LAG_S = 10.0
+LOG_LAG_S = 2.0
 STEP_S = 1.0
 WHOLE_RUN = "2h"
 
@@ -53,6 +55,35 @@ def counted_requests(backend: Backend, namespace: str, service: str, *, at_least
     with contextlib.suppress(WaitTimeout):
         wait(enough, what="Prometheus's count", deadline=Deadline.after(SCRAPE_LAG_S), every_s=0.2)
     return counted
+
+
+def logged_requests(backend: Backend, host: str, *, at_least: int) -> int:
+    """How many requests to a host the gateway's access log has; waits for the gateway to write out `at_least` so many.
+
+    What it has after LOG_LAG_S is returned all the same.
+    """
+    logged = 0
+
+    def enough() -> bool:
+        nonlocal logged
+        logged = requests_to(backend.access_log, host)
+        return logged >= at_least
+
+    with contextlib.suppress(WaitTimeout):
+        wait(enough, what="the access log", deadline=Deadline.after(LOG_LAG_S), every_s=0.2)
+    return logged
+
+
+def disagreement(sent: int, counted: int, logged: int) -> str:
+    """What is wrong unless sent <= counted <= logged; empty if nothing is.
+
+    The clients also send what no load counts (smoke, drift), and the gateway logs what no revision answered.
+    """
+    if counted < sent:
+        return f"{sent - counted} are missing"
+    if counted > logged:
+        return f"{counted - logged} were counted that the gateway did not log"
+    return ""
 
 
 def series(backend: Backend, namespace: str, service: str, start_s: float, end_s: float) -> list[SeriesRecord]:

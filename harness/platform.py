@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from harness.backends.backend import Backend, Capability, Part
 from harness.backends.document import parse
+from harness.backends.inference_service import InferenceService
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused
@@ -214,7 +215,7 @@ class Platform:
 
     def apply(
         self,
-        document: Mapping[str, Any] | str | Path,
+        document: InferenceService | Mapping[str, Any] | str | Path,
         *,
         model: ModelVersion | None = None,
         deadline: Deadline | None = None,
@@ -223,9 +224,9 @@ class Platform:
 
         `model` is the version that the document serves; a load takes its payloads from there.
         """
-        parsed = parse(dict(document) if isinstance(document, Mapping) else document)
+        parsed = document if isinstance(document, InferenceService) else parse(document)
         self.backend.apply(parsed)
-        service = Service(self.backend, self.run, parsed.to_dict(), model=model)
+        service = Service(self.backend, self.run, parsed, model=model)
         self._clients.callback(service.client.close)
         self.backend.wait_ready(service.namespace, service.name, deadline or Deadline.after(READY_S))
         return service
@@ -259,7 +260,7 @@ class Platform:
             service=f"{service.namespace}/{service.name}",
             rows=len(drawn["rows"]),
             protocols=list(protocols),
-            mismatches=sum(difference > tolerance for difference in differences),
+            mismatches=mismatches(differences, tolerance),
             largest_difference=max(differences),
         )
         self.run.record.smoke.append(record)
@@ -273,6 +274,7 @@ class Platform:
 
         The payloads are held-out rows of `model` (default: the version that the service was deployed with).
         """
+        Errors: LoadFailed if one is unexplained, with examples; the record and the ledger are there all the same.
         self._loads += 1
         folder = self.run.folder / "loads" / f"load-{self._loads}"
         folder.mkdir(parents=True)
@@ -297,6 +299,7 @@ class Platform:
             self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
+        ledger.check()  # not in the finally: what the block raised says more
         """Replay windows of held-out rows through a service and compare each with the training reference.
 
         Evidently's full page (4 MB) is kept for one window, the last that has a condition. Errors: CapabilityMissing,
@@ -324,11 +327,11 @@ class Platform:
         }
         answer = self.job("harness.lifecycle.drift:main", spec, name="drift")
         records = [DriftRecord.model_validate(record) for record in answer["drift"]]
-        self.run.record.drift.extend(records)
         for record in records:
             record.where = drawn[record.window]["where"] or ""
         return records
 
+        self.run.record.drift.extend(records)
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""
         self.require(Capability.METRICS)
@@ -347,3 +350,8 @@ class Platform:
         for model in self.run.record.models:
             if model.name == name:
                 model.aliases = sorted(alias for alias, version in aliases.items() if version == model.version)
+
+
+def mismatches(differences: Sequence[float], tolerance: float) -> int:
+    """How many differences are beyond the tolerance; one that is not a number is."""
+    return sum(not difference <= tolerance for difference in differences)

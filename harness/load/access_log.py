@@ -48,6 +48,15 @@ class AccessLogTail:
             self.entries.setdefault(int(sequence), []).append(_entry(entry))
 
 
+def requests_to(path: Path, host: str) -> int:
+    """How many requests the log has for a host."""
+    if not path.exists():
+        return 0
+    with path.open("rb") as log:
+        whole = (line for line in log if line.endswith(b"\n") and host.encode() in line)
+        return sum(json.loads(line).get("host") == host for line in whole)
+
+
 def _entry(fields: dict[str, Any]) -> GatewayEntry:
     flags, revision, cluster = (_text(fields.get(name)) for name in ("flags", "revision", "cluster"))
     return GatewayEntry(
