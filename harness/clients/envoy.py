@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from harness.clients.http import client, expect, request
-from harness.components.gateway import ROUTES, VERSION_HEADER, VERSION_HOST
+from harness.components.gateway import DRAINING, ROUTES, VERSION_HEADER, VERSION_HOST
 
 Address = tuple[str, int]
 
@@ -50,17 +50,17 @@ class EnvoyClient:
         return self._values(f"^{name.replace('.', '[.]')}$").get(name, 0)
 
     def endpoints(self) -> dict[str, frozenset[Address]]:
-        """Each active cluster's addresses."""
-        body = expect(self._admin.get("/clusters", params={"format": "json"})).json()
+        """Each active cluster's addresses that may get requests: those that drain are left out."""
         return {
-            status["name"]: frozenset(map(_address, status.get("host_statuses", [])))
-            for status in body.get("cluster_statuses", [])
+            cluster: frozenset(_address(host) for host in hosts if not _draining(host))
+            for cluster, hosts in self._hosts().items()
         }
 
-    def active_requests(self, cluster: str) -> int:
-        """Requests that the cluster has not answered yet, those that wait for a connection included."""
-        values = self._values(f"^cluster[.]{cluster}[.]upstream_rq_(pending_)?active$")
-        return sum(values.values())
+    def active_requests(self, cluster: str, address: Address) -> int:
+        """Requests that this endpoint has not answered yet, and those of its cluster that wait for a connection."""
+        waiting = self._values(f"^cluster[.]{cluster}[.]upstream_rq_pending_active$")
+        hosts = self._hosts().get(cluster, [])
+        return sum(waiting.values()) + sum(_active(host) for host in hosts if _address(host) == address)
 
     def counts(self, prefix: str, slower_than_ms: float) -> dict[str, ClusterCounts]:
         """Counts of every cluster whose name starts with `prefix`; `slower_than_ms` is a bound of the histogram."""
@@ -79,6 +79,10 @@ class EnvoyClient:
             for cluster in sorted(clusters)
         }
 
+    def _hosts(self) -> dict[str, list[Mapping[str, Any]]]:
+        body = expect(self._admin.get("/clusters", params={"format": "json"})).json()
+        return {status["name"]: status.get("host_statuses", []) for status in body.get("cluster_statuses", [])}
+
     def _values(self, pattern: str) -> dict[str, int]:
         stats = expect(self._admin.get("/stats", params={"format": "json", "filter": pattern})).json()["stats"]
         return {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
@@ -87,6 +91,14 @@ class EnvoyClient:
 def _address(status: Mapping[str, Any]) -> Address:
     address = status["address"]["socket_address"]
     return address["address"], int(address["port_value"])
+
+
+def _draining(status: Mapping[str, Any]) -> bool:
+    return bool(status.get("health_status", {}).get("eds_health_status") == DRAINING)
+
+
+def _active(status: Mapping[str, Any]) -> int:
+    return sum(int(stat.get("value", 0)) for stat in status.get("stats", []) if stat["name"] == "rq_active")
 
 
 def _slow(stats: list[dict[str, Any]], slower_than_ms: float) -> dict[str, int]:

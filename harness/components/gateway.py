@@ -21,7 +21,7 @@ SERVED_BY = "x-served-by"
 VERSION_HOST = "version.rehearsal"  # tells the version of the routes in effect; not in the access log
 VERSION_HEADER = "x-routes-version"
 ROUTES = "ingress"
-ACCESS_LOG = "access.jsonl"
+DRAINING = "DRAINING"
 RDS, CDS, EDS = "xds/rds", "xds/cds", "xds/eds"
 
 _TYPE = "type.googleapis.com/envoy.extensions"

@@ -66,6 +66,10 @@ class World:
         told = json.loads((self.models[model] / "expected.json").read_text())
         return told["rows"], told["answers"]
 
+    def retired(self, name: str) -> list[str]:
+        """What was told of the replicas that a service gave up."""
+        return [e.message for e in self.events if e.kind == "replica.retired" and e.subject == f"production/{name}"]
+
     def pids(self, document: InferenceService) -> dict[str, int]:
         """Revision -> process of a service with one replica each."""
         status = self.controller.status(document.namespace, document.name)

@@ -18,11 +18,13 @@ from harness.backends.embedded import controller as controller_module
 from harness.backends.embedded.replicas import ReplicaStarter
 from harness.backends.embedded.revisions import desired
 from harness.backends.inference_service import InferenceService
+from harness.clients.envoy import EnvoyClient
 from harness.clients.http import client
 from harness.components.gateway import gateway
 from harness.errors import ServiceFailed
 from harness.runtime import ports
 from harness.runtime.clock import Deadline
+from harness.runtime.process import Child
 from harness.runtime.wait import wait
 from tests.contract.conftest import World
 
@@ -183,6 +185,47 @@ def test_a_replica_drains_when_it_is_told_to_end(world: World) -> None:
         world.deploy(document.promoted("v2"))
     assert all(answer.startswith("200") for answer in seen)
     assert {answer.split()[1] for answer in seen} == {"v1", "v2"}
+
+
+def test_fewer_replicas_lose_no_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under slow requests in parallel: the surplus replica leaves the routes, ends what it has, and only then stops."""
+    document = world.deploy(world.service("narrower", "moody", minReplicas=2))
+    surplus = world.controller.status("production", "narrower").replicas[-1]
+    host, _, port = surplus.address.rpartition(":")
+    codes: list[int] = []
+    left_at_stop: list[int] = []
+    done = threading.Event()
+    stop = world.supervisor.stop
+
+    def stop_and_tell(child: Child, grace_s: float = 5.0) -> int | None:
+        with EnvoyClient(world.gateway.url(), world.gateway.url("admin")) as envoy:
+            left_at_stop.append(envoy.active_requests("production/narrower/v1", (host, int(port))))
+        return stop(child, grace_s)
+
+    monkeypatch.setattr(world.supervisor, "stop", stop_and_tell)
+
+    def ask() -> None:
+        with client(world.gateway.url(), timeout_s=20) as http:
+            while not done.is_set():
+                body, headers = {"instances": [[20.0]]}, {"host": document.host}
+                codes.append(http.post("/v1/models/narrower:predict", json=body, headers=headers).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    wait(lambda: len(codes) >= 20, what="traffic flows", deadline=Deadline.after(20))
+    world.controller.apply(world.service("narrower", "moody", minReplicas=1))
+    wait(lambda: world.retired("narrower"), what="retired", deadline=Deadline.after(20))
+    enough = len(codes) + 20
+    wait(lambda: len(codes) >= enough, what="traffic goes on", deadline=Deadline.after(20))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert set(codes) == {200}
+    assert left_at_stop == [0]
+    assert [message.partition(" ")[2] for message in world.retired("narrower")] == ["drained and stopped"]
+    listed = (world.gateway.folder / "xds/eds/production_narrower_v1.json").read_text()
+    assert port not in listed
 
 
 class Receiver(ThreadingHTTPServer):

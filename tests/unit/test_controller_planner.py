@@ -183,7 +183,28 @@ def test_fewer_replicas_retires_the_newest() -> None:
     """Scaling down is routed first, too."""
     wanted = desired(document(replicas=1))
     replicas = [ready(1, wanted.predictor, A), ready(2, wanted.predictor, B)]
-    assert plan(wanted, replicas, {}, SERVING, 0.0).retire == (2,)
+    found = plan(wanted, replicas, {}, SERVING, 0.0)
+    assert found.retire == (2,)
+    assert found.routing.endpoints == {"v1": frozenset({A})}
+
+
+def test_fewer_replicas_keeps_the_one_that_serves() -> None:
+    """The older one is being started again after a death: retiring the only ready one would be an outage."""
+    wanted = desired(document(replicas=1))
+    replicas = [starting(1, wanted.predictor), ready(2, wanted.predictor, B)]
+    found = plan(wanted, replicas, {}, SERVING, 0.0)
+    assert found.retire == (1,)
+    assert found.routing.endpoints == {"v1": frozenset({B})}
+
+
+def test_a_canarys_surplus_replica_is_not_routed_while_the_predictor_cannot_serve() -> None:
+    """The canary carries the traffic, with the replicas that it is to have."""
+    wanted = desired(canary(50))
+    replicas = [ready(1, wanted.canaries[0], A), ready(2, wanted.canaries[0], B)]
+    current = Routing({"v1": frozenset({C}), "v2": frozenset({A, B})}, {"v1": 50, "v2": 50})
+    found = plan(wanted, replicas, {}, current, 0.0)
+    assert found.routing == Routing({"v2": frozenset({A})}, {"v2": 50})
+    assert found.retire == (2,)
 
 
 def test_a_deleted_service_loses_its_routes_and_all_replicas() -> None:

@@ -56,6 +56,14 @@ def test_equal_routes_have_one_version_and_different_ones_have_two() -> None:
     assert render_routes([one])[1] != render_routes([Route(HOST, {V1: 89, V2: 11})])[1]
 
 
+def test_an_endpoint_that_drains_is_listed_as_draining() -> None:
+    """Listed, because Envoy forgets the requests of what it is not told of; draining, so that it gets no more."""
+    assignment = json.loads(render_endpoints(V1, {("127.0.0.1", 1)}, {("127.0.0.1", 2)}))["resources"][0]
+    entries = assignment["endpoints"][0]["lb_endpoints"]
+    ports = [entry["endpoint"]["address"]["socket_address"]["port_value"] for entry in entries]
+    assert dict(zip(ports, (entry["health_status"] for entry in entries), strict=True)) == {1: "HEALTHY", 2: "DRAINING"}
+
+
 def test_endpoint_files_of_different_clusters_differ() -> None:
     """Labels may hold '-', so '-' must not join them."""
     clusters = [("a-b", "c", "d"), ("a", "b-c", "d"), ("a", "b", "c-d")]

@@ -85,6 +85,15 @@ class Service:
     def views(self) -> list[ReplicaView]:
         return [replica.view() for replica in self.replicas.values()]
 
+    def draining(self, retire: Iterable[int]) -> dict[str, frozenset[Address]]:
+        """Workload -> addresses of what is being retired, `retire` included."""
+        leaving = [*self.retiring.values(), *(self.replicas[number] for number in retire)]
+        found: dict[str, frozenset[Address]] = {}
+        for replica in leaving:
+            if replica.address:
+                found[replica.workload.name] = found.get(replica.workload.name, frozenset()) | {replica.address}
+        return found
+
     def routed(self, routing: Routing) -> None:
         self.routing = routing
         self.clusters |= {cluster_name(*self.key, workload) for workload in routing.endpoints}

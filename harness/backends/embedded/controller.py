@@ -18,6 +18,7 @@ from harness.backends.embedded import planner
 from harness.backends.embedded._service import LiveReplica, Service, refuse_same_host
 from harness.backends.embedded.conditions import settled, told, why_not
 from harness.backends.embedded.gateway_config import GatewayConfig
+from harness.backends.embedded.planner import Address
 from harness.backends.embedded.replicas import ReplicaStarter, cannot_load_line
 from harness.backends.embedded.revisions import Workload
 from harness.backends.embedded.routes import cluster_name
@@ -152,7 +153,7 @@ class Controller:
         for workload in plan.start:
             self._start(service, workload)
         try:
-            self._route(service, plan.routing)
+            self._route(service, plan)
         except PlatformError:
             self._wake(service, time.monotonic() + RETRY_S)
             raise
@@ -174,11 +175,12 @@ class Controller:
             self._targets = text
             replace_text(self.targets_file, text, beside=self.targets_file.parent)
 
-    def _route(self, service: Service, routing: planner.Routing) -> None:
+    def _route(self, service: Service, plan: planner.Plan) -> None:
+        routing = plan.routing
         if service.deleted:
             self._config.remove(service.last_wanted)
         else:
-            self._config.route(service.last_wanted, routing)
+            self._config.route(service.last_wanted, routing, service.draining(plan.retire))
         if dict(routing.weights) != dict(service.routing.weights):
             message = ", ".join(f"{name} {weight} %" for name, weight in routing.weights.items()) or "none"
             self._emit("service.routed", service, f"traffic: {message}", weights=dict(routing.weights))
@@ -251,27 +253,35 @@ class Controller:
         self._submit(lambda: self._drain_and_stop(service, replica))
 
     def _drain_and_stop(self, service: Service, replica: LiveReplica) -> None:
-        cluster = cluster_name(*service.key, replica.workload.name)
         try:
-            if replica.workload.name not in service.routing.weights:
-                self._drained(service, cluster)
+            if replica.address is not None:
+                self._drained(service, replica.workload.name, replica.address)
+            stopped = f"{replica.workload.name}-{replica.number} drained and stopped"
+        except WaitTimeout as error:
+            self._emit("replica.drain_timeout", service, error.message, level="warning")
+            stopped = f"{replica.workload.name}-{replica.number} stopped with requests left"
+        finally:
+            self._stop_retired(service, replica)
+        self._emit("replica.retired", service, stopped)
+
+    def _drained(self, service: Service, workload: str, address: Address) -> None:
+        cluster = cluster_name(*service.key, workload)
+        wait(
+            lambda: self._config.active_requests(cluster, address) == 0,
+            what=f"{cluster} at {address[0]}:{address[1]} drained",
+            deadline=Deadline.after(service.last_wanted.timeout_s),
+        )
+
+    def _stop_retired(self, service: Service, replica: LiveReplica) -> None:
+        try:
             if replica.child is not None:
                 self._supervisor.stop(replica.child, DRAIN_S + 5.0)
         finally:
             with self._lock:
                 service.retiring.pop(replica.number, None)
-                self._emit("replica.retired", service, f"{replica.workload.name}-{replica.number} drained and stopped")
                 self._forget_cluster(service, replica.workload.name)
-
-    def _drained(self, service: Service, cluster: str) -> None:
-        try:
-            wait(
-                lambda: self._config.active_requests(cluster) == 0,
-                what=f"{cluster} drained",
-                deadline=Deadline.after(service.last_wanted.timeout_s),
-            )
-        except WaitTimeout as error:
-            self._emit("replica.drain_timeout", service, error.message, level="warning")
+                if not service.deleted:
+                    self._pass(service)  # its address leaves the gateway's list
 
     def _forget_cluster(self, service: Service, workload: str) -> None:
         if not self._closed and not service.uses(workload):
@@ -298,6 +308,9 @@ class Controller:
         except RehearsalError as error:
             if not self._closed:
                 self._events.emit("controller.error", "controller", error.message, level="error")
+        except RuntimeError:  # httpx, of a client that `close` has closed under the job
+            if not self._closed:
+                raise
 
     def _emit(self, kind: str, service: Service, message: str, *, level: Level = "info", **data: object) -> None:
         self._events.emit(kind, "/".join(service.key), message, level=level, **data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from harness.backends.embedded.planner import Address, Routing
 from harness.backends.embedded.revisions import Desired
@@ -26,6 +27,14 @@ CONFIRM_S = 10.0
 _EVERY_S = 0.0005  # a change is in effect after 1-2 ms
 
 
+@dataclass(frozen=True)
+class Endpoints:
+    """One cluster's addresses: those that get requests, and those that only end what they have."""
+
+    serving: frozenset[Address]
+    draining: frozenset[Address] = frozenset()
+
+
 class GatewayConfig:
     """What Envoy routes; not thread-safe, its one owner is the controller."""
 
@@ -34,14 +43,20 @@ class GatewayConfig:
         self._folder = gateway.folder
         self._scratch = gateway.folder / "scratch"
         self._scratch.mkdir(exist_ok=True)
-        self._endpoints: dict[str, frozenset[Address]] = {}
+        self._endpoints: dict[str, Endpoints] = {}
         self._routes: dict[str, Route] = {}
         self.client = EnvoyClient(gateway.url("http"), gateway.url("admin"))
 
-    def route(self, wanted: Desired, routing: Routing) -> None:
-        """Put one service's endpoints and weights into effect; endpoints first: no weight may meet an empty cluster."""
+    def route(self, wanted: Desired, routing: Routing, draining: Mapping[str, frozenset[Address]]) -> None:
+        """Put one service's endpoints and weights into effect; endpoints first: no weight may meet an empty cluster.
+
+        `draining`: workload -> addresses that are taken out of service; Envoy drops what it is not told of at once, and
+        with it the count of the requests that are still there.
+        """
         clusters = {
-            cluster_name(wanted.namespace, wanted.name, workload): addresses
+            cluster_name(wanted.namespace, wanted.name, workload): Endpoints(
+                addresses, draining.get(workload, frozenset()) - addresses
+            )
             for workload, addresses in routing.endpoints.items()
         }
         self._set_endpoints(clusters)
@@ -57,8 +72,8 @@ class GatewayConfig:
         if self._endpoints.pop(cluster, None) is not None:
             self._write(f"{CDS}/cds.json", render_clusters(self._endpoints, str(self._folder)))
 
-    def active_requests(self, cluster: str) -> int:
-        return self.client.active_requests(cluster)
+    def active_requests(self, cluster: str, address: Address) -> int:
+        return self.client.active_requests(cluster, address)
 
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> dict[str, ClusterCounts]:
         """Revision -> its cumulative counts; a transformer is no revision."""
@@ -70,16 +85,17 @@ class GatewayConfig:
     def close(self) -> None:
         self.client.close()
 
-    def _set_endpoints(self, clusters: Mapping[str, frozenset[Address]]) -> None:
+    def _set_endpoints(self, clusters: Mapping[str, Endpoints]) -> None:
         changed = {name: found for name, found in clusters.items() if self._endpoints.get(name) != found}
         if not changed:
             return
-        for name, addresses in changed.items():
-            self._write(f"{EDS}/{endpoint_file(name)}", render_endpoints(name, addresses))
+        for name, found in changed.items():
+            self._write(f"{EDS}/{endpoint_file(name)}", render_endpoints(name, found.serving, found.draining))
         if not changed.keys() <= self._endpoints.keys():
             self._write(f"{CDS}/cds.json", render_clusters({**self._endpoints, **changed}, str(self._folder)))
         self._endpoints.update(changed)
-        self._confirm(lambda: changed.items() <= self.client.endpoints().items(), f"endpoints of {', '.join(changed)}")
+        serving = {name: found.serving for name, found in changed.items()}
+        self._confirm(lambda: serving.items() <= self.client.endpoints().items(), f"endpoints of {', '.join(changed)}")
 
     def _set_routes(self, routes: dict[str, Route], wanted: Desired | None) -> None:
         if routes == self._routes:

@@ -71,8 +71,10 @@ def plan(
     if wanted is None:
         return Plan((), Routing(), tuple(replica.id for replica in replicas))
     start, wake_at = _starts(wanted, replicas, failures, now)
-    routing = _routing(wanted, replicas, failures, current)
-    return Plan(start, routing, _retire(wanted, replicas, routing), wake_at)
+    surplus = frozenset(number for workload in wanted.workloads for number in _surplus(workload, replicas))
+    kept = [replica for replica in replicas if replica.id not in surplus]
+    routing = _routing(wanted, kept, failures, current)
+    return Plan(start, routing, (*_outdated(wanted, kept, routing), *sorted(surplus)), wake_at)
 
 
 def after_death(
@@ -160,19 +162,22 @@ def _carried(
     return weights, {name: alive[name] for name in weights}
 
 
-def _retire(wanted: Desired, replicas: Sequence[ReplicaView], routing: Routing) -> tuple[int, ...]:
+def _outdated(wanted: Desired, replicas: Sequence[ReplicaView], routing: Routing) -> list[int]:
+    """Replicas of content that is not wanted any more, once nothing is routed to them."""
     used = {address for found in routing.endpoints.values() for address in found}
-    digests = {workload.name: workload for workload in wanted.workloads}
-    retire = []
-    for replica in replicas:
-        workload = digests.get(replica.workload)
-        current = workload is not None and workload.digest == replica.digest
-        if not current and not (replica.state == "ready" and replica.address in used):
-            retire.append(replica.id)
-    for workload in wanted.workloads:
-        same = [replica.id for replica in replicas if (replica.workload, replica.digest) == workload.key]
-        retire += sorted(same)[workload.replicas :]
-    return tuple(retire)
+    keys = {workload.key for workload in wanted.workloads}
+    return [
+        replica.id
+        for replica in replicas
+        if (replica.workload, replica.digest) not in keys and not (replica.state == "ready" and replica.address in used)
+    ]
+
+
+def _surplus(workload: Workload, replicas: Sequence[ReplicaView]) -> list[int]:
+    """Replicas of this content beyond the wanted number; what serves is kept first, then what is older."""
+    same = [replica for replica in replicas if (replica.workload, replica.digest) == workload.key]
+    ranked = sorted(same, key=lambda replica: (replica.state != "ready", replica.id))
+    return [replica.id for replica in ranked[workload.replicas :]]
 
 
 def _ready(replicas: Sequence[ReplicaView], workload: str, digest: str | None = None) -> frozenset[Address]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.components.gateway import EDS, ROUTES, SERVED_BY, VERSION_HEADER, VERSION_HOST, file_source
+from harness.components.gateway import DRAINING, EDS, ROUTES, SERVED_BY, VERSION_HEADER, VERSION_HOST, file_source
 
 _TYPE = "type.googleapis.com/envoy"
 TRANSFORMER = "_transformer"  # no DNS-1123 label, so no revision can have this name
@@ -54,18 +54,26 @@ def render_clusters(clusters: Iterable[str], folder: str) -> str:
     return json.dumps({"resources": resources}, indent=1)
 
 
-def render_endpoints(cluster: str, addresses: Iterable[tuple[str, int]]) -> str:
-    """The EDS file's text of one cluster."""
-    endpoints = [
-        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
-        for host, port in sorted(addresses)
-    ]
+def render_endpoints(
+    cluster: str, addresses: Iterable[tuple[str, int]], draining: Iterable[tuple[str, int]] = ()
+) -> str:
+    """The EDS file's text of one cluster; a draining endpoint gets no request, and ends those that it has."""
+    endpoints = [_endpoint(address, "HEALTHY") for address in sorted(addresses)]
+    endpoints += [_endpoint(address, DRAINING) for address in sorted(draining)]
     assignment = {
         "@type": f"{_TYPE}.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster,
         "endpoints": [{"lb_endpoints": endpoints}],
     }
     return json.dumps({"resources": [assignment]}, indent=1)
+
+
+def _endpoint(address: tuple[str, int], health: str) -> dict[str, Any]:
+    host, port = address
+    return {
+        "endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}},
+        "health_status": health,
+    }
 
 
 def _virtual_host(route: Route) -> dict[str, Any]:
@@ -129,6 +137,8 @@ def _cluster(name: str, folder: str) -> dict[str, Any]:
         "eds_cluster_config": {"eds_config": file_source(f"{folder}/{EDS}/{endpoint_file(name)}")},
         "connect_timeout": "1s",
         "lb_policy": "ROUND_ROBIN",
+        # However many endpoints drain: Envoy would otherwise take "few are healthy" as a reason to use all of them.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [limits]},
         "typed_extension_protocol_options": _http_options(),
     }
