@@ -44,8 +44,13 @@ class Columns:
         """Whether every column is a number, so that rows can be one float64 array."""
         return all(column.kind in FLOATS | INTEGERS for column in self.columns)
 
+    @property
+    def plain(self) -> bool:
+        """Whether JSON's values are the model's: numbers, texts and booleans, nothing to be parsed such as a time."""
+        return all(column.kind in FLOATS | INTEGERS | {"string", "boolean"} for column in self.columns)
+
     def from_instances(self, instances: Any) -> np.ndarray | pd.DataFrame:
-        """V1 instances, each a list in column order or a mapping by name: [n, k] float64 or a DataFrame."""
+        """V1 instances, each a list in column order or a mapping by name: [n, k] float64 or objects, or a DataFrame."""
         if not isinstance(instances, list) or not instances:
             raise BadRequest('"instances": expected a list of at least one row')
         rows = [self._row(row, index) for index, row in enumerate(instances)]
@@ -91,7 +96,7 @@ class Columns:
         for row, values in enumerate(rows):
             for column, value in zip(self.columns, values, strict=True):
                 _check_value(column, value, row)
-        return self.frame(rows)
+        return self.objects(rows) if self.plain else self.frame(rows)
 
     def _matrix(self, rows: list[list[Any]]) -> np.ndarray | None:
         """The rows as float64 if they hold nothing but fitting numbers; None sends them to the careful path."""
@@ -113,6 +118,12 @@ class Columns:
         """The rows as a DataFrame with the signature's types."""
         frame = pd.DataFrame(list(rows), columns=self.names)
         return frame.astype({column.name: _dtype(column) for column in self.columns})
+
+    def objects(self, rows: Sequence[Sequence[Any]] | np.ndarray) -> np.ndarray:
+        """The rows as they are, in an array [n, k]: a DataFrame of 30 columns of two types costs milliseconds a row."""
+        table = np.empty((len(rows), len(self.columns)), dtype=object)
+        table[:] = rows
+        return table
 
     def _listed(self) -> str:
         return f"{len(self.columns)} values ({', '.join(self.names)})"

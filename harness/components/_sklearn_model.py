@@ -5,6 +5,7 @@ Heavy on purpose (mlflow, sklearn): imported by model servers and their nursery,
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import sklearn
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from harness.components._columns import BadRequest, Column, Columns
+from harness.components._columns import FLOATS, BadRequest, Column, Columns
 
 Input = np.ndarray | pd.DataFrame
 
@@ -39,10 +40,11 @@ class ServedModel:
     columns: Columns
     estimator: Any
     on_arrays: bool
+    gaps_on_arrays: bool
 
     def answer(self, data: Input) -> np.ndarray:
         """[n] float64 answers; BadRequest if the estimator refuses the values."""
-        if self.on_arrays and isinstance(data, np.ndarray) and bool(np.isfinite(data).all()):
+        if isinstance(data, np.ndarray) and self._takes(data):
             return _score(self.estimator)(data)
         frame = self.columns.frame(data) if isinstance(data, np.ndarray) else data
         try:
@@ -51,6 +53,11 @@ class ServedModel:
                 return _score(self.estimator)(frame)
         except ValueError as error:
             raise BadRequest(f"the model refuses these values: {str(error).splitlines()[0]}") from error
+
+    def _takes(self, data: np.ndarray) -> bool:
+        if not self.on_arrays or _infinite(data):
+            return False
+        return self.gaps_on_arrays or not bool(pd.isna(data).any())
 
 
 def load(storage_uri: str, download_to: Path) -> ServedModel:
@@ -65,7 +72,8 @@ def load(storage_uri: str, download_to: Path) -> ServedModel:
     except Exception as error:  # unpickling runs anybody's code: whatever it raises, this model cannot be served
         reason = str(error).strip().splitlines() or [""]
         raise CannotLoad(f"model {storage_uri} cannot be loaded: {type(error).__name__}: {reason[0]}") from error
-    return ServedModel(columns, estimator, _works_on_arrays(folder, meta, columns, estimator))
+    on_arrays = _works_on_arrays(folder, meta, columns, estimator)
+    return ServedModel(columns, estimator, on_arrays, on_arrays and _gaps_work(folder, meta, columns, estimator))
 
 
 def tune_for_single_rows() -> None:
@@ -120,14 +128,43 @@ def _score(estimator: Any) -> Callable[[Input], np.ndarray]:
     return lambda data: np.asarray(estimator.predict(data), dtype=np.float64).reshape(-1)
 
 
+def _infinite(data: np.ndarray) -> bool:
+    """Whether a number is infinite."""
+    if data.dtype == object:
+        return any(isinstance(value, float) and math.isinf(value) for value in data.flat)
+    return bool(np.isinf(data).any())
+
+
+def _gaps_work(folder: Path, meta: Model, columns: Columns, estimator: Any) -> bool:
+    """Whether rows with a missing value are answered as arrays as they are as a DataFrame, tried column by column."""
+    may_miss = [at for at, column in enumerate(columns.columns) if column.kind in FLOATS | {"string"}]
+    try:
+        row = meta.load_input_example(str(folder))[columns.names].to_numpy(dtype=object)[0]
+        table = columns.objects([row] * len(may_miss))
+        table[range(len(may_miss)), may_miss] = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answers = _score(estimator)(table)
+            with sklearn.config_context(assume_finite=False):
+                framed = _score(estimator)(columns.frame(table))
+        return bool(np.array_equal(answers, framed)) and bool(np.isfinite(answers).all())
+    except Exception:  # an estimator may refuse a missing value with any error: a DataFrame then says which
+        return False
+
+
+def _matrix(frame: pd.DataFrame, columns: Columns) -> np.ndarray:
+    """The rows as a request would bring them."""
+    return frame.to_numpy(dtype=np.float64) if columns.numeric else columns.objects(frame.to_numpy(dtype=object))
+
+
 def _works_on_arrays(folder: Path, meta: Model, columns: Columns, estimator: Any) -> bool:
     """Whether plain arrays give the very answers that a DataFrame gives, tried on the model's own input example."""
-    if not columns.numeric:
+    if not columns.plain:
         return False
     try:
         frame = meta.load_input_example(str(folder))
         frame = frame[columns.names] if isinstance(frame, pd.DataFrame) else None
-        if frame is None or not np.isfinite(matrix := frame.to_numpy(dtype=np.float64)).all():
+        if frame is None or pd.isna(matrix := _matrix(frame, columns)).any() or _infinite(matrix):
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -39,6 +39,9 @@ RAND_COLUMNS = {
 HELD_OUT = 0.25
 """The share of the rows that no version is fitted on."""
 
+MAX_BROKEN = 0.2
+"""More broken rows than this share mean that the data, not a few rows, is wrong."""
+
 MIN_ROWS = 50
 MIN_CLASS_ROWS = 10
 _SUFFIXES = (".csv", ".parquet")
@@ -197,9 +200,9 @@ def _file(path: Path) -> pd.DataFrame:
             frame = pd.read_parquet(path)
     except pd.errors.EmptyDataError:
         raise DataError(f"data file {path}: the file is empty") from None
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError:
         raise DataError(
-            f"data file {path}: not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start})",
+            f"data file {path}: not UTF-8 ({_first_bad_byte(path.read_bytes())})",
             hint="convert it, for example with iconv -f latin1 -t utf-8.",
         ) from None
     except OSError as error:
@@ -210,6 +213,16 @@ def _file(path: Path) -> pd.DataFrame:
         raise DataError(f"data file {path}: the file has no rows")
     frame.columns = [str(name) for name in frame.columns]
     return frame
+
+
+def _first_bad_byte(content: bytes) -> str:
+    """Where the file stops being UTF-8; pandas counts from the start of a field."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"byte 0x{content[error.start]:02x} in line {line}"
+    return "as pandas reads it"
 
 
 def _check_columns(frame: pd.DataFrame, dataset: Dataset) -> None:
@@ -243,9 +256,11 @@ def _encoded(target: pd.Series, dataset: Dataset) -> pd.Series:
     import pandas as pd
 
     if dataset.task == "regression":
+        _check_numbers(target, dataset, "the task is regression")
         return target
     if dataset.threshold is not None:
         numbers = pd.to_numeric(target, errors="coerce")
+        _check_numbers(target, dataset, "it has a threshold")
         return (numbers >= dataset.threshold).astype("float64").where(numbers.notna())
     labels = sorted(target.dropna().unique(), key=str)
     where = f"{dataset.source}: target {dataset.target!r}"
@@ -262,3 +277,16 @@ def _encoded(target: pd.Series, dataset: Dataset) -> pd.Series:
     if len(labels) == 1:
         raise DataError(f"{where} has one class only: every row is {labels[0]}", hint=_CLASS_HINT)
     return target.isin(positive).astype("float64").where(target.notna())
+
+
+def _check_numbers(target: pd.Series, dataset: Dataset, why: str) -> None:
+    """Raises DataError for a target of text; a few broken values are left to validation."""
+    import pandas as pd
+
+    known = target.dropna()
+    broken = known[pd.to_numeric(known, errors="coerce").isna()]
+    if len(broken) > MAX_BROKEN * len(known):
+        raise DataError(
+            f"{dataset.source}: target {dataset.target!r} is text ({broken.iloc[0]!s:.40}), but {why}",
+            hint="choose a column of numbers, or --task classification without a threshold.",
+        )

@@ -96,8 +96,8 @@ class GatePolicy:
     margin: how much worse than the champion the candidate may be, in AUC or as a share of the RMSE: the lower end of
       the paired bootstrap interval of the difference must stay above -margin.
     min_metric: the least AUC (or R2), whatever the champion's.
-    max_calibration_error: expected calibration error, for regression the mean residual in sd of the target; either beyond
-      what a perfectly calibrated model shows on as many rows by chance.
+    max_calibration_error: expected calibration error, for regression the mean residual in sd of the target; either
+      beyond what a perfectly calibrated model shows on as many rows by chance.
     slice_margin: how much any slice may lose, in AUC or as a share of the RMSE; min_slice_rows: smaller is not judged.
     max_latency_ms: the p95 of predicting a single row in process.
     """

@@ -72,7 +72,7 @@ def fit(
     deadline_s: float,
     source_root: str | None = None,
 ) -> Any:
-    """A fitted object with `predict`; raises TrainingFunctionError if the user's function raises, hangs or returns none."""
+    """A fitted object with `predict`; raises TrainingFunctionError if the user's function fails."""
     if estimator in ESTIMATORS:
         return _fitted(build(estimator, task, params, seed), features.to_numpy(), target)
     function = load_entry_point(estimator, source_root)
@@ -113,7 +113,9 @@ def load_entry_point(entry_point: str, source_root: str | None) -> Callable[...,
             looked = source_root or "the installed packages"
             raise ConfigError(f"{where}: no module {module_name!r} in {looked}") from error
         raise TrainingFunctionError(f"{where}: importing {module_name} failed: {error}") from error
-    except Exception as error:
+    except TrainingFunctionError:
+        raise
+    except (Exception, SystemExit) as error:
         raise TrainingFunctionError(
             f"{where}: importing {module_name} raised {type(error).__name__}: {error} ({_where(error)})"
         ) from error
@@ -126,7 +128,7 @@ def load_entry_point(entry_point: str, source_root: str | None) -> Callable[...,
 
 @contextmanager
 def deadline(seconds: float, what: str) -> Iterator[None]:
-    """Raises TrainingFunctionError in the body after `seconds`; a body that does not even return to Python ends the process.
+    """Raises TrainingFunctionError in the body after `seconds`; a body that never returns to Python ends the process.
 
     Only in the main thread, where signals arrive; elsewhere it does nothing.
     """

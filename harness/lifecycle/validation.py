@@ -6,13 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
-from harness.lifecycle.dataset import Dataset, Kind, check_target, feature_columns
+from harness.lifecycle.dataset import MAX_BROKEN, Dataset, Kind, check_target, feature_columns
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_QUARANTINED = 0.2
-"""More broken rows than this share mean that the data, not a few rows, is wrong."""
 
 NUMBER_SHARE = 0.9
 """A text column whose known values are numbers to this share is a number column with broken rows."""
@@ -42,10 +39,10 @@ def validate(frame: pd.DataFrame, dataset: Dataset) -> tuple[pd.DataFrame, pd.Da
     reasons = _reasons(frame, dataset, kinds)
     bad = reasons.notna()
     report = ValidationReport(len(frame), int(bad.sum()), _counted(reasons[bad]), kinds)
-    if report.quarantined > MAX_QUARANTINED * len(frame):
+    if report.quarantined > MAX_BROKEN * len(frame):
         worst = max(report.reasons, key=lambda reason: report.reasons[reason])
         raise DataError(
-            f"{dataset.source}: {report.quarantined} of {len(frame)} rows are broken, more than {MAX_QUARANTINED:.0%}; "
+            f"{dataset.source}: {report.quarantined} of {len(frame)} rows are broken, more than {MAX_BROKEN:.0%}; "
             f"most often: {worst}",
             hint="mend the file, or declare the column's kind and range as they are.",
         )
@@ -73,7 +70,7 @@ def _kind(column: pd.Series, dataset: Dataset, declared: Kind | None) -> Kind:
     if pd.api.types.is_datetime64_any_dtype(column) or known.map(lambda value: isinstance(value, (list, dict))).any():
         raise DataError(f"{where} is of type {column.dtype}; a feature is a number or text", hint=hint)
     share = float(pd.to_numeric(known, errors="coerce").notna().mean()) if len(known) else 0.0
-    if declared == "number" and share < 1 - MAX_QUARANTINED:
+    if declared == "number" and share < 1 - MAX_BROKEN:
         raise DataError(f"{where}: broken schema: declared number, {1 - share:.0%} of its values are not", hint=hint)
     if declared:
         return declared

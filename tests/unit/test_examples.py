@@ -24,12 +24,12 @@ def test_an_example_is_a_valid_configuration(name: str, task: str) -> None:
 
 
 def test_the_data_is_what_the_script_writes(tmp_path: Path) -> None:
-    """The files hold nothing but data sets that ship with scikit-learn."""
+    """The files hold nothing but a survey that ships with statsmodels."""
     for name in ("csv", "parquet"):
         (tmp_path / name).mkdir()
     subprocess.run([sys.executable, str(EXAMPLES / "make_data.py"), str(tmp_path)], check=True, timeout=120)
-    assert (tmp_path / "csv/tumours.csv").read_bytes() == (EXAMPLES / "csv/tumours.csv").read_bytes()
+    assert (tmp_path / "csv/affairs.csv").read_bytes() == (EXAMPLES / "csv/affairs.csv").read_bytes()
     import pandas as pd
 
-    written, kept = (pd.read_parquet(folder / "parquet/progression.parquet") for folder in (tmp_path, EXAMPLES))
+    written, kept = (pd.read_parquet(folder / "parquet/marriages.parquet") for folder in (tmp_path, EXAMPLES))
     pd.testing.assert_frame_equal(written, kept)
