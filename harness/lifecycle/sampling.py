@@ -28,8 +28,8 @@ def main(spec_json: str, result_path: str) -> None:
     Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows": int | None, "where"?: pandas
     query}], "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
     Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as
-    long as what it draws from. Without `rows` it is a window as large as a drift check needs, and CapabilityMissing where
-    the held-out rows cannot give it. The condition "automatic" stands for harness.lifecycle.windows.automatic_condition.
+    long as what it draws from. Without `rows` it is a window as large as a drift check needs, and CapabilityMissing
+    where the held-out rows cannot give it. "automatic" stands for harness.lifecycle.windows.automatic_condition.
     """
     answer(result_path, lambda: _draw_all(json.loads(spec_json)))
 
