@@ -272,9 +272,9 @@ class Platform:
     ) -> Iterator[Load]:
         """Offer `rps` requests a second to a service while the block lasts; at its end every request is accounted for.
 
+        Errors: LoadFailed if one is unexplained, with examples; the record and the ledger are there all the same.
         The payloads are held-out rows of `model` (default: the version that the service was deployed with).
         """
-        Errors: LoadFailed if one is unexplained, with examples; the record and the ledger are there all the same.
         self._loads += 1
         folder = self.run.folder / "loads" / f"load-{self._loads}"
         folder.mkdir(parents=True)
@@ -297,9 +297,9 @@ class Platform:
         finally:
             ledger = load.stop(Deadline.after(READY_S))
             self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
+        ledger.check()  # not in the finally: what the block raised says more
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
-        ledger.check()  # not in the finally: what the block raised says more
         """Replay windows of held-out rows through a service and compare each with the training reference.
 
         Evidently's full page (4 MB) is kept for one window, the last that has a condition. Errors: CapabilityMissing,
@@ -329,9 +329,9 @@ class Platform:
         records = [DriftRecord.model_validate(record) for record in answer["drift"]]
         for record in records:
             record.where = drawn[record.window]["where"] or ""
+        self.run.record.drift.extend(records)
         return records
 
-        self.run.record.drift.extend(records)
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""
         self.require(Capability.METRICS)
