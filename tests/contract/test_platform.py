@@ -6,6 +6,7 @@ A capability that a backend lacks is a skip with its reason.
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from harness.model_version import ModelVersion
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 from harness.service import Service, inference_service
+
+
+MANIFEST = Path(__file__).parents[2] / "manifests/inferenceservice/minimal.yaml"
 
 
 @pytest.fixture
@@ -116,6 +120,11 @@ def test_a_canary_that_cannot_load_leaves_the_baseline_serving(
     with pytest.raises(ServiceFailed, match="99"):
         service.apply(service.document.with_canary("v99", f"models:/{model.name}/99", 50))
     assert service.client.ask(asked).revision == service.revision
+
+
+def test_a_manifest_is_served_as_it_stands(platform: Platform, model: ModelVersion) -> None:
+    service = platform.apply(MANIFEST, model=model)
+    assert platform.smoke(service, model, rows=20).mismatches == 0
 
 
 def test_a_field_that_is_not_honoured_is_refused_by_name(platform: Platform, model: ModelVersion) -> None:
