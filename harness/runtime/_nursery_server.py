@@ -1,4 +1,4 @@
-"""The nursery's own process: `python -m harness.runtime._nursery_server LISTENER_FD MODULE…`.
+"""The nursery's own process: `python -P -m harness.runtime._nursery_server LISTENER_FD MODULE…`.
 
 Single-threaded on purpose: a fork copies only the forking thread, so a lock held by another would stay locked for ever
 in the child. What is imported here must start no thread; a warning names the count if something did.
@@ -20,6 +20,7 @@ import socket
 import struct
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -34,6 +35,7 @@ class Server:
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener
+        self.pid = os.getpid()
         self.clients: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
         self.wake_read, self.wake_write = os.pipe()
@@ -58,24 +60,35 @@ class Server:
         except (OSError, ValueError, EOFError):
             connection.close()
             return
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no process or no memory left: that costs this child, and not those that run
+            self._refuse(connection, fds, f"{request['name']}: cannot fork: {error.strerror}")
+            return
         if pid == 0:
-            self._become_child(request, fds)
-        for fd in fds:
-            os.close(fd)
+            self._become_child(request, fds, connection)
+        _close(fds)
         self.clients[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ, lambda: self._client_gone(pid))
         _tell(connection, {"pid": pid})
 
-    def _become_child(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+    def _refuse(self, connection: socket.socket, fds: list[int], reason: str) -> None:
+        print(reason, file=sys.stderr, flush=True)
+        _close(fds)
+        _tell(connection, {"error": reason})
+        connection.close()
+
+    def _become_child(self, request: dict[str, Any], fds: list[int], own: socket.socket) -> NoReturn:
         os.setsid()
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self.pid:  # the nursery died before the line above: nobody would tell this child
+            os._exit(1)
         signal.set_wakeup_fd(-1)
         for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
         self.selector.close()
         self.listener.close()
-        for connection in self.clients.values():
+        for connection in (own, *self.clients.values()):
             connection.close()
         os.close(self.wake_read)
         os.close(self.wake_write)
@@ -168,19 +181,31 @@ def _log(path: str) -> int:
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     head, fds, _, _ = socket.recv_fds(connection, _LENGTH.size, 3)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    (left,) = _LENGTH.unpack(head)
+    try:
+        if len(head) < _LENGTH.size:
+            raise EOFError
+        return json.loads(_receive_all(connection, *_LENGTH.unpack(head))), fds
+    except (OSError, ValueError, EOFError):
+        _close(fds)
+        raise
+
+
+def _receive_all(connection: socket.socket, length: int) -> bytes:
     body = bytearray()
-    while len(body) < left:
-        part = connection.recv(left - len(body))
+    while len(body) < length:
+        part = connection.recv(length - len(body))
         if not part:
             raise EOFError
         body += part
-    return json.loads(body), fds
+    return bytes(body)
 
 
-def _tell(connection: socket.socket, answer: dict[str, int]) -> None:
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _tell(connection: socket.socket, answer: Mapping[str, int | str]) -> None:
     with contextlib.suppress(OSError):  # the client went away; its child is killed when the selector notices
         connection.sendall(json.dumps(answer).encode() + b"\n")
 
@@ -206,6 +231,8 @@ def _ignore(_signum: int, _frame: FrameType | None) -> None:
 
 def main(listener_fd: int, preload: list[str]) -> None:
     listener = socket.socket(fileno=listener_fd)
+    # For classes of the user's pickles; last, so that no file there hides a module of ours.
+    sys.path.append(str(Path.cwd()))
     gc.disable()  # imports make many objects and no garbage: collecting costs a third of their time
     for module in preload:
         importlib.import_module(module)

@@ -26,7 +26,12 @@ def main(nursery: str, argv: list[str]) -> int:
         socket.send_fds(connection, [struct.pack("!I", len(body))], [0, 1, 2])
         connection.sendall(body)
         answers = [json.loads(line) for line in connection.makefile()]
-    return answers[-1].get("exit", 1) if answers else 1
+    if not answers:
+        answers = [{"error": f"{argv[1]}: the nursery has ended"}]
+    if "error" in answers[-1]:
+        print(answers[-1]["error"], file=sys.stderr)
+    code: int = answers[-1].get("exit", 1)
+    return code
 
 
 if __name__ == "__main__":

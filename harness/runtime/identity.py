@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-_STATE, _START_TIME = 0, 19  # fields of /proc/<pid>/stat, counted after the command's closing parenthesis
+_STATE, _SESSION, _START_TIME = 0, 3, 19  # fields of /proc/<pid>/stat, counted after the command's closing parenthesis
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,25 @@ class Identity:
                 os.kill(self.pid, signum)
             return True
         return False
+
+    def kill_session(self) -> None:
+        """Kill what is left of the session that this process led and has left behind.
+
+        The kernel gives no pid out again while a session has it; so the members are ours unless a process that has
+        the pid now is not the one that we knew.
+        """
+        leader = _stat(self.pid)
+        if leader and int(leader[_START_TIME]) != self.start:
+            return
+        for pid in _members(self.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _members(session: int) -> list[int]:
+    """The processes of a session."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return [pid for pid in pids if (fields := _stat(pid)) and int(fields[_SESSION]) == session]
 
 
 def _stat(pid: int) -> list[str]:

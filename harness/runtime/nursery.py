@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ProcessExited, WaitTimeout
+from harness.errors import PlatformError, ProcessExited, WaitTimeout
 from harness.runtime.clock import Deadline
+from harness.runtime.identity import Identity
 from harness.runtime.process import Child, launch
 
 KILLED = -9
@@ -24,7 +25,7 @@ _LENGTH = struct.Struct("!I")
 
 
 class Nursery:
-    """A fork server with `preload` imported; `ready_s` is not waited for: the first fork waits for the imports."""
+    """A fork server with `preload` imported. Nobody waits for its imports but the first fork."""
 
     def __init__(self, name: str, preload: Sequence[str], *, log: Path, env: Mapping[str, str], folder: Path) -> None:
         self.name = name
@@ -33,7 +34,8 @@ class Nursery:
         listener.bind(_short(self.socket_path))
         listener.listen(64)
         with listener:
-            argv = [sys.executable, "-m", "harness.runtime._nursery_server", str(listener.fileno()), *preload]
+            # -P: neither a harness/ nor a random.py of the current folder may stand in for the real one.
+            argv = [sys.executable, "-P", "-m", "harness.runtime._nursery_server", str(listener.fileno()), *preload]
             self.child = launch(name, argv, log=log, env=env, pass_fds=(listener.fileno(),))
 
     def fork(
@@ -70,8 +72,12 @@ class Nursery:
         if answer is None:
             connection.close()
             raise ProcessExited(f"{name}: {self.name} has ended.\n{self.child.tail()}")
+        if "error" in answer:
+            connection.close()
+            raise PlatformError(f"{answer['error']}.", hint="end other programs, or run with fewer replicas.")
         connection.settimeout(None)
-        return Child(name, answer["pid"], log, lambda: _exit_code(connection), ours=False)
+        process = Identity.of(answer["pid"])
+        return Child(name, process.pid, log, lambda: _exit_code(connection, process), ours=False)
 
     def warm_python(self, folder: Path) -> Path:
         """An executable in `folder` that acts as `python -m MODULE ARG…`, but forks from this nursery."""
@@ -102,14 +108,17 @@ def receive_line(connection: socket.socket) -> dict[str, Any] | None:
     return answer
 
 
-def _exit_code(connection: socket.socket) -> int:
-    """The exit code that the nursery tells; a nursery that died has taken its children with it."""
+def _exit_code(connection: socket.socket, process: Identity) -> int:
+    """The exit code that the nursery tells; one that died has taken its children with it, and we what they started."""
     with connection:
         try:
             answer = receive_line(connection)
         except OSError:
             answer = None
-    return int(answer["exit"]) if answer else KILLED
+    if answer:
+        return int(answer["exit"])
+    process.kill_session()
+    return KILLED
 
 
 def _short(path: Path) -> str:

@@ -15,6 +15,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.errors import PlatformError
 from harness.runtime.identity import Identity
@@ -107,8 +108,7 @@ def launch(
     pass_fds: Sequence[int] = (),
 ) -> Child:
     """Start `argv` in a process group of its own with its output in `log`; `env` is the whole environment."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with open_log(name, log) as output:
         try:
             popen = subprocess.Popen(
                 list(argv),
@@ -137,6 +137,14 @@ def program_version(program: Path, *arguments: str) -> str | None:
         return None
     found = re.search(r"\d+\.\d[\w.+-]*", done.stdout or done.stderr)
     return found.group() if found else str(program)
+
+
+def open_log(name: str, log: Path) -> BinaryIO:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError as error:
+        raise PlatformError(f"{name}: cannot write {log}: {error.strerror}.") from error
 
 
 def tail(log: Path, lines: int = 20) -> str:

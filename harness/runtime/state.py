@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,6 +13,8 @@ from typing import Any
 
 from harness.runtime.identity import Identity
 from harness.runtime.paths import state_home
+
+SCRATCH = "rehearsal-"  # how the name of every scratch folder begins
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class ChildState:
 
 @dataclass(frozen=True)
 class RunState:
-    """One running platform: its owner, its children and the addresses that `rehearse status` prints."""
+    """One running platform: its owner, its children, the addresses for `rehearse status`, its scratch folder."""
 
     run_id: str
     folder: str
@@ -33,6 +35,7 @@ class RunState:
     started_at: float = field(default_factory=time.time)
     children: tuple[ChildState, ...] = ()
     addresses: dict[str, str] = field(default_factory=dict)
+    scratch: str = ""
 
     def living(self) -> list[ChildState]:
         return [child for child in self.children if child.process.alive()]
@@ -40,6 +43,11 @@ class RunState:
     def kill_children(self) -> list[str]:
         """Kill the process groups of the children that still are who they were; returns their names."""
         return [child.name for child in reversed(self.children) if child.process.kill_group()]
+
+    def remove_scratch(self) -> None:
+        """Remove the folder of sockets and temporary files; nothing that does not have its name."""
+        if Path(self.scratch).name.startswith(SCRATCH):
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def write(path: Path, state: RunState) -> None:
@@ -69,6 +77,7 @@ def gc() -> list[str]:
     for path, state in _state_files():
         if not state.owner.alive():
             killed += [f"{state.run_id}: {name}" for name in state.kill_children()]
+            state.remove_scratch()
             path.unlink(missing_ok=True)
     return killed
 
@@ -79,13 +88,10 @@ def state_path(run_id: str) -> Path:
 
 
 def _state_files() -> Iterator[tuple[Path, RunState]]:
+    """The states that can be read. Others stay: they may be another version's, and say whom it has started."""
     for path in sorted(state_home().glob("*.json")):
-        state = read(path)
-        if state is not None:
+        if state := read(path):
             yield path, state
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 def _from_json(data: dict[str, Any]) -> RunState:
@@ -96,4 +102,5 @@ def _from_json(data: dict[str, Any]) -> RunState:
         started_at=data["started_at"],
         children=tuple(ChildState(child["name"], Identity(**child["process"])) for child in data["children"]),
         addresses=data["addresses"],
+        scratch=data.get("scratch", ""),
     )

@@ -15,13 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness.errors import PlatformError
 from harness.runtime import state
 from harness.runtime._watcher import Watcher
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.nursery import Nursery
-from harness.runtime.process import Child, launch
+from harness.runtime.process import Child, launch, open_log
 
 START_S = 60.0
 NO_PROXY = "127.0.0.1,localhost"
@@ -40,18 +41,21 @@ class Supervisor:
         self._children: list[Child] = []
         self._nurseries: list[Nursery] = []
         self._lock = threading.RLock()
-        self._sockets = tempfile.TemporaryDirectory(prefix="rehearsal-")
-        self._state = state.RunState(run_id or folder.name, str(folder), Identity.of(os.getpid()))
+        self._sockets = tempfile.TemporaryDirectory(prefix=state.SCRATCH, ignore_cleanup_errors=True)
+        run = run_id or folder.name
+        self._state = state.RunState(run, str(folder), Identity.of(os.getpid()), scratch=self._sockets.name)
         self._state_path = state.state_path(f"{self._state.run_id}-{os.urandom(3).hex()}")
         self._watcher = Watcher(self._died)
-        self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._callbacks: dict[Child, Callable[[int], None]] = {}
+        self._dead: set[Child] = set()
+        self._closed = False
         self._warden: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         for killed in state.gc():
             self.events.emit("process.collected", killed, "killed: its run had died", level="warning")
         self._save()
-        self._warden = _start_warden(self._state_path)
+        self._warden = _start_warden(self._state_path, self.log_path("warden"))
         self._watcher.start()
         return self
 
@@ -76,7 +80,8 @@ class Supervisor:
 
     def nursery(self, name: str, preload: Sequence[str], *, env: Mapping[str, str] | None = None) -> Nursery:
         """Start a fork server that imports `preload`; it is ready when its first fork answers."""
-        environment = {**base_env(), **(env or {})}
+        # What its forks write into TMPDIR goes with this run, even if nobody is left to clean up.
+        environment = {**base_env(), "TMPDIR": self._sockets.name, **(env or {})}
         with self._lock:
             nursery = Nursery(name, preload, log=self.log_path(name), env=environment, folder=Path(self._sockets.name))
             self._nurseries.append(nursery)
@@ -106,13 +111,16 @@ class Supervisor:
         with self._lock:
             self._children = [other for other in self._children if other is not child]
             self._watcher.forget(child)
-            self._callbacks.pop(child.pid, None)
+            self._callbacks.pop(child, None)
+            self._dead.discard(child)
             self._save()
         return code
 
     def on_death(self, child: Child, callback: Callable[[int], None]) -> None:
-        """Call `callback(exit code)` from the watcher's thread when the child ends without having been asked to."""
-        self._callbacks[child.pid] = callback
+        """Call `callback(exit code)` from the watcher's thread when the child ends, or has ended, by itself."""
+        with self._lock:
+            self._callbacks[child] = callback
+        self._watcher.watch(child)
 
     def set_address(self, name: str, url: str) -> None:
         """Publish an address in the state file, for `rehearse status`."""
@@ -131,6 +139,7 @@ class Supervisor:
         """Stop every child, forked ones before their nursery, and remove the state file; safe to call twice."""
         self._watcher.stop()
         with self._lock:
+            self._closed = True
             children, self._children = self._children[::-1], []
         nurseries = {nursery.child for nursery in self._nurseries}
         for batch in ([c for c in children if c not in nurseries], [c for c in children if c in nurseries]):
@@ -144,6 +153,9 @@ class Supervisor:
         self._sockets.cleanup()
 
     def _adopt(self, child: Child, task: bool = False) -> Child:
+        if self._closed:
+            child.stop()
+            raise PlatformError(f"{child.name}: the run has ended")
         self._children.append(child)
         self._save()
         if not task:
@@ -151,17 +163,24 @@ class Supervisor:
         return child
 
     def _save(self) -> None:
+        if self._closed:  # the state file is gone, and must not come back
+            return
         children = tuple(state.ChildState(child.name, child.identity) for child in self._children)
         self._state = replace(self._state, children=children)
         with contextlib.suppress(OSError):  # a full disk must not stop a rehearsal; the nursery and warden still act
             state.write(self._state_path, self._state)
 
     def _died(self, child: Child, code: int) -> None:
-        self.events.emit(
-            "process.died", child.name, f"{child.name} ended by itself with exit code {code}", level="warning",
-            code=code, pid=child.pid,
-        )  # fmt: skip
-        if callback := self._callbacks.pop(child.pid, None):
+        with self._lock:
+            known = child in self._dead
+            self._dead.add(child)
+            callback = self._callbacks.pop(child, None)
+        if not known:
+            self.events.emit(
+                "process.died", child.name, f"{child.name} ended by itself with exit code {code}", level="warning",
+                code=code, pid=child.pid,
+            )  # fmt: skip
+        if callback is not None:
             callback(code)
 
 
@@ -174,15 +193,16 @@ def base_env() -> dict[str, str]:
     return env
 
 
-def _start_warden(path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness.runtime.warden", str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=base_env(),
-        start_new_session=True,
-    )
+def _start_warden(path: Path, log: Path) -> subprocess.Popen[bytes]:
+    with open_log("warden", log) as output:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "harness.runtime.warden", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=base_env(),
+            start_new_session=True,
+        )
 
 
 def _end_warden(warden: subprocess.Popen[bytes]) -> None:

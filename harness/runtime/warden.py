@@ -1,7 +1,7 @@
 """The warden: a tiny process that outlives a supervisor killed by -9 just long enough to kill its children.
 
-Run as `python -m harness.runtime.warden STATE_FILE` with a pipe from the supervisor on standard input. The pipe closes
-when the supervisor dies, however it dies; a state file that is then still there names children without a parent.
+Run as `python -P -m harness.runtime.warden STATE_FILE` with a pipe from the supervisor on standard input. The pipe
+closes when the supervisor dies, however it dies; a state file that is then still there names children without a parent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ def main(path: Path) -> None:
         pass
     if left := state.read(path):
         left.kill_children()
+        left.remove_scratch()
         path.unlink(missing_ok=True)
 
 

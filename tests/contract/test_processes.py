@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from harness.errors import PlatformError
 from harness.runtime import state
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -33,7 +36,9 @@ children = [supervisor.spawn("spawned", ["sleep", "60"]), supervisor.fork("forke
 if sys.argv[2:] == ["without a warden"]:
     supervisor._warden.kill()
     supervisor._warden.wait()
-(folder / "pids").write_text(" ".join(str(child.pid) for child in [*children, nursery.child]))
+beside = folder / "pids.new"
+beside.write_text(" ".join(str(child.pid) for child in [*children, nursery.child]))
+beside.rename(folder / "pids")
 os.kill(os.getpid(), 9)
 """
 
@@ -47,9 +52,26 @@ while True:
 """
 
 
+NO_FORK_AT_FIRST = """
+import os
+fork = os.fork
+def refuse():
+    os.fork = fork
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = refuse
+"""
+
+
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REHEARSAL_STATE", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files with a short path: sockets lie there."""
+    with tempfile.TemporaryDirectory(prefix="scratch-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -142,19 +164,23 @@ def test_a_warm_python_runs_a_module_with_arguments_streams_and_exit_code(
     assert "Expecting" in bad.stderr
 
 
-def test_a_parent_killed_by_9_leaves_no_children(tmp_path: Path) -> None:
-    children = _killed_parent(tmp_path)
+def test_a_parent_killed_by_9_leaves_no_children(tmp_path: Path, scratch: Path) -> None:
+    children = _killed_parent(tmp_path, scratch)
     wait(lambda: not any(child.alive() for child in children), what="the children's end", deadline=Deadline.after(10))
     wait(lambda: not list(state_home().glob("*.json")), what="the state file's end", deadline=Deadline.after(10))
+    assert not list(scratch.iterdir())
 
 
-def test_orphans_of_a_parent_and_warden_killed_by_9_are_collected_at_the_next_start(tmp_path: Path) -> None:
-    spawned, *_ = _killed_parent(tmp_path, "without a warden")
+def test_orphans_of_a_parent_and_warden_killed_by_9_are_collected_at_the_next_start(
+    tmp_path: Path, scratch: Path
+) -> None:
+    spawned, *_ = _killed_parent(tmp_path, scratch, "without a warden")
     assert spawned.alive()
     events = EventLog(tmp_path / "next.jsonl")
     with Supervisor(tmp_path, events):
-        assert not spawned.alive()
+        wait(lambda: not spawned.alive(), what="the orphan's end", deadline=Deadline.after(10))
     events.close()
+    assert not list(scratch.iterdir())
     assert "spawned" in (tmp_path / "next.jsonl").read_text()
 
 
@@ -171,10 +197,97 @@ def test_gc_never_kills_a_process_that_only_has_the_pid_of_a_dead_child() -> Non
         bystander.wait()
 
 
-def _killed_parent(folder: Path, *args: str) -> list[Identity]:
+def test_kill_session_never_touches_a_process_that_only_has_the_pid() -> None:
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        Identity(bystander.pid, start=1).kill_session()
+        with pytest.raises(subprocess.TimeoutExpired):
+            bystander.wait(0.2)
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_what_a_forked_child_started_ends_with_the_nursery(
+    supervisor: Supervisor, nursery: Nursery, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "grandchild"
+    command = ["sh", "-c", f"echo $$ > {pid_file}; exec sleep 60"]
+    child = supervisor.fork("worker", "subprocess:run", command, nursery=nursery)
+    grandchild = Identity.of(int(_content(pid_file)))
+    nursery.child.kill()
+    assert child.wait(10) == -signal.SIGKILL
+    wait(lambda: not grandchild.alive(), what="the grandchild's end", deadline=Deadline.after(10))
+
+
+def test_a_death_is_told_to_who_asks_after_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    told: list[int] = []
+    child = supervisor.spawn("short", ["sh", "-c", "exit 3"])
+    log = tmp_path / "events.jsonl"
+    wait(lambda: "process.died" in log.read_text(), what="death noticed", deadline=Deadline.after(10))
+    supervisor.on_death(child, told.append)
+    wait(lambda: told, what="callback", deadline=Deadline.after(10))
+    assert told == [3]
+    assert log.read_text().count("process.died") == 1
+
+
+def test_a_child_that_is_started_after_the_end_is_stopped_and_refused(supervisor: Supervisor) -> None:
+    supervisor.close()
+    with pytest.raises(PlatformError, match="late: the run has ended"):
+        supervisor.spawn("late", ["sleep", "60"])
+    assert "sleep" not in [process.name() for process in psutil.Process().children()]
+    assert not list(state_home().glob("*.json"))
+
+
+def test_a_state_file_that_cannot_be_read_is_left_where_it_is() -> None:
+    """Another version's file says whom it started; only that version may remove it."""
+    other = state_home() / "other.1.json"
+    other.write_text('{"version": 2, "run": {"id": "other"}}')
+    assert state.list_runs() == []
+    assert state.gc() == []
+    assert other.exists()
+
+
+def test_a_log_that_cannot_be_written_is_a_platform_error(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.log_path("x").with_suffix(".log").mkdir()
+    with pytest.raises(PlatformError, match=r"x: cannot write .*/x\.log: Is a directory"):
+        supervisor.spawn("x", ["true"])
+
+
+def test_a_fork_that_the_kernel_refuses_costs_that_child_alone(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "no_fork_at_first.py").write_text(NO_FORK_AT_FIRST)
+    path = os.pathsep.join([base_env()["PYTHONPATH"], str(tmp_path)])
+    nursery = supervisor.nursery("nursery", ["no_fork_at_first"], env={"PYTHONPATH": path})
+    with pytest.raises(PlatformError, match="first: cannot fork: Resource temporarily unavailable"):
+        supervisor.fork("first", "time:sleep", 60, nursery=nursery)
+    assert supervisor.fork("second", "json:dumps", 1, nursery=nursery, task=True).wait(10) == 0
+
+
+def test_files_of_the_current_folder_hide_no_module_of_ours(tmp_path: Path, scratch: Path) -> None:
+    """A project may have a folder harness/ and a random.py; nursery and warden work there all the same."""
+    (tmp_path / "harness").mkdir()
+    for name in ("harness/__init__.py", "random.py", "json.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong module')")
+    children = _killed_parent(tmp_path, scratch, cwd=tmp_path)
+    wait(lambda: not any(child.alive() for child in children), what="the children's end", deadline=Deadline.after(10))
+
+
+def test_a_module_of_the_current_folder_is_found_by_a_fork(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes of a user's model are unpickled by their module's name."""
+    (tmp_path / "of_the_user.py").write_text("def work():\n    print('worked')\n")
+    monkeypatch.chdir(tmp_path)
+    nursery = supervisor.nursery("nursery", ["json"])
+    child = supervisor.fork("worker", "of_the_user:work", nursery=nursery, task=True)
+    assert child.wait(10) == 0
+    assert child.tail() == "worked"
+
+
+def _killed_parent(folder: Path, scratch: Path, *args: str, cwd: Path | None = None) -> list[Identity]:
     """Runs a parent that starts a spawned child, a forked one and a nursery, and kills itself by -9."""
-    env = {**base_env(), "REHEARSAL_STATE": str(folder / "state")}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder), *args], env=env)
+    env = {**base_env(), "REHEARSAL_STATE": str(folder / "state"), "TMPDIR": str(scratch)}
+    parent = subprocess.Popen([sys.executable, "-P", "-c", PARENT, str(folder), *args], env=env, cwd=cwd)
     children = [Identity.of(int(pid)) for pid in _content(folder / "pids").split()]
     assert parent.wait(10) == -signal.SIGKILL
     return children
