@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness._cli_progress import Progress
 from harness.config import load_settings
 from harness.runtime.paths import new_run_folder, runs_home
+from harness.runtime.redact import redact_text
 
 if TYPE_CHECKING:
     from harness.report.record import RunRecord
@@ -38,7 +39,9 @@ def rehearse_release(config: Path | None, flags: Mapping[str, Any], *, as_json: 
         return 130
     print(verdict_lines(record, folder), file=screen)
     if as_json:
-        print(record.model_dump_json())
+        from harness.report.store import record_text
+
+        print(record_text(record))
     return exit_code(record)
 
 
@@ -54,7 +57,7 @@ def verdict_lines(record: RunRecord, folder: Path) -> str:
     if record.hint:
         lines.append(f"hint     {record.hint}")
     lines.append(f"report   {_page(folder)}")
-    return "\n".join(lines)
+    return redact_text("\n".join(lines))
 
 
 def _page(folder: Path) -> Path:

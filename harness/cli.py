@@ -217,7 +217,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"rehearse: {message}", file=sys.stderr)
+    from harness.runtime.redact import redact_text
+
+    print(f"rehearse: {redact_text(message)}", file=sys.stderr)
     return code
 
 

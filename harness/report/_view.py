@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from harness.report import _format as fmt
@@ -193,8 +195,10 @@ def keys(record: RunRecord) -> dict[str, int]:
 
 
 def trials_chart(run: PipelineRun, name: str) -> str:
-    points = [(float(trial.number), trial.value) for trial in run.trials]
-    best = [(x, max(value for _, value in points[: index + 1])) for index, (x, _) in enumerate(points)]
+    points = [(float(trial.number), trial.value) for trial in run.trials if math.isfinite(trial.value)]
+    lower = any(trial.best and trial.value < max((value for _, value in points), default=0.0) for trial in run.trials)
+    running = accumulate((value for _, value in points), min if lower else max)
+    best = [(x, value) for (x, _), value in zip(points, running, strict=True)]
     return chart(
         [Line("trial", points, 0, "dots"), Line("best so far", best, 1, "steps")],
         name=name, title="Value by trial", x=Axis("trial", from_zero=False), y=Axis("value", from_zero=False),

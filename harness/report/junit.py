@@ -8,8 +8,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.report.record import RunRecord, Status, Step
-from harness.report.redact import redact_text
 from harness.report.store import write_text
+from harness.runtime.redact import redact_text
 
 # Characters that XML 1.0 cannot hold at all, such as a terminal's colour codes in a log's tail.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

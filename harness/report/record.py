@@ -1,15 +1,18 @@
 """The run record: everything the report shows, as one versioned schema that is written to run.json.
 
 Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseconds (`_ms`); times are Unix seconds
-(`_at`).
+(`_at`). JSON has no NaN: where one is possible (`Number`) run.json has null, which is read as NaN.
 """
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
 class _Record(BaseModel):
@@ -48,12 +51,13 @@ class PipelineTask(_Record):
 
 
 class Trial(_Record):
-    """One hyper-parameter trial, a nested MLflow run."""
+    """One hyper-parameter trial, a nested MLflow run; `best` is the one whose parameters were taken."""
 
     number: int
     params: dict[str, Any]
-    value: float
+    value: Number
     run_id: str
+    best: bool = False
 
 
 class PipelineRun(_Record):
@@ -77,7 +81,7 @@ class ModelVersionRecord(_Record):
     aliases: list[str] = []
     estimator: str
     params: dict[str, Any]
-    metrics: dict[str, float]
+    metrics: dict[str, Number]
     features: list[str] = []
     code_version: str
     data_fingerprint: str
@@ -109,7 +113,7 @@ class SmokeRecord(_Record):
     rows: int
     protocols: list[str]
     mismatches: int
-    largest_difference: float
+    largest_difference: Number
 
 
 class RevisionCounts(_Record):
@@ -194,13 +198,13 @@ class LoadRecord(_Record):
 class DriftColumn(_Record):
     column: str
     method: str
-    score: float
+    score: Number
     threshold: float
     drifted: bool
 
 
 class DriftRecord(_Record):
-    """One window compared with the training reference."""
+    """One window compared with the held-out reference: held-out rows that the control window did not draw."""
 
     window: str
     rows: int
@@ -238,7 +242,7 @@ class SeriesRecord(_Record):
     name: str
     query: str
     unit: str
-    points: dict[str, list[tuple[float, float]]] = Field(description="label -> [(Unix seconds, value)]")
+    points: dict[str, list[tuple[float, Number]]] = Field(description="label -> [(Unix seconds, value)]")
 
 
 class RunRecord(_Record):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.report import _format, _view
 from harness.report.record import RunRecord
-from harness.report.redact import redact
-from harness.report.store import load_record, write_record, write_text
+from harness.report.store import load_record, record_text, write_record, write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,7 +30,7 @@ def render(record: RunRecord, folder: Path) -> Path:
 
 def page(record: RunRecord) -> str:
     """The page as text; it loads nothing from anywhere, and no secret is on it."""
-    clean = RunRecord.model_validate(redact(record.model_dump(mode="json")))
+    clean = RunRecord.model_validate_json(record_text(record))
     text = _environment().get_template("page.html").render(run=clean, keys=_view.keys(clean))
     return re.sub(r"\n\s*\n+", "\n", text)
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import UsageError
 from harness.report.record import RunRecord
-from harness.report.redact import redact
+from harness.runtime.redact import redact
 
 SCHEMA_VERSION = 1
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
-    """Write folder/run.json with secrets masked; returns its path."""
-    text = json.dumps(redact(record.model_dump(mode="json")), indent=1, ensure_ascii=False, allow_nan=True)
-    return write_text(folder / "run.json", text + "\n")
+    """Write folder/run.json; returns its path."""
+    return write_text(folder / "run.json", record_text(record) + "\n")
+
+
+def record_text(record: RunRecord) -> str:
+    """What run.json says: secrets masked, null for the numbers that JSON lacks."""
+    data = _finite(redact(record.model_dump(mode="json")))
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def write_text(target: Path, text: str) -> Path:
@@ -47,6 +54,17 @@ def load_record(path: Path) -> RunRecord:
             f"{file} cannot be read as JSON: {error}.", hint="The file is damaged; run the rehearsal again."
         ) from error
     return _validated(data, file)
+
+
+def _finite(value: Any) -> Any:
+    """A copy of JSON-like data with None for NaN and the infinities."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
 
 
 def _validated(data: object, file: Path) -> RunRecord:

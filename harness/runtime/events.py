@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.runtime.redact import redact, redact_text
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -29,7 +31,10 @@ Listener = Callable[[Event], None]
 
 
 class EventLog:
-    """Appends events to `path` (JSON Lines) as they happen; thread-safe; a full disk is kept in `write_error`."""
+    """Appends events to `path` (JSON Lines) as they happen; thread-safe; a full disk is kept in `write_error`.
+
+    What it writes and what its listeners get has no secret in it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +47,7 @@ class EventLog:
         self._listeners.append(listener)
 
     def emit(self, kind: str, subject: str, message: str, *, level: Level = "info", **data: Any) -> None:
-        event = Event(time.time(), kind, subject, message, level, data)
+        event = Event(time.time(), kind, redact_text(subject), redact_text(message), level, redact(data))
         with self._lock:
             self._append(event)
         for listener in self._listeners:
@@ -57,7 +62,11 @@ class EventLog:
 
     def _append(self, event: Event) -> None:
         try:
-            self._file.write(json.dumps(event.__dict__, default=str) + "\n")
+            self._file.write(json.dumps(event.__dict__, default=_as_text) + "\n")
             self._file.flush()
         except (OSError, ValueError) as error:
             self.write_error = error if isinstance(error, OSError) else OSError(str(error))
+
+
+def _as_text(value: object) -> str:
+    return redact_text(str(value))

@@ -31,6 +31,7 @@ from harness.report.record import (
 )
 
 START = 1_795_456_800.0
+BEST_TRIAL = 3
 FEATURES = ["lncoins", "idp", "lpi", "fmde", "physlm", "disea", "hlthg", "hlthf", "hlthp"]
 Decision = Literal["promote", "roll back", "not enough evidence"]
 ROC = (
@@ -182,6 +183,7 @@ def pipeline(version: int, estimator: str, trials: bool) -> PipelineRun:
                 params={"max_depth": chance.randint(2, 5), "learning_rate": 10 ** chance.uniform(-2, -0.5)},
                 value=0.69 + 0.025 * chance.random(),
                 run_id=f"{chance.getrandbits(128):032x}",
+                best=number == BEST_TRIAL,
             )
             for number in range(8)
         ]

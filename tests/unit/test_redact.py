@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.report.redact import MASK, redact, redact_text
+from harness.runtime.redact import MASK, redact, redact_text
 
 SECRET = "s3cr3t-V4lue"
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import UsageError
-from harness.report.record import RunRecord, Status
+from harness.report import _view
+from harness.report.record import RunRecord, Status, Trial
 from harness.report.render import load_record, page, relative, render, write_record
 from tests.unit import sample_record
 
@@ -214,14 +217,44 @@ def test_no_secret_reaches_run_json_or_the_page(tmp_path: Path) -> None:
     assert record.environment["MLFLOW_TRACKING_PASSWORD"] == "hunter2"
 
 
-def test_values_that_json_lacks_are_kept(tmp_path: Path) -> None:
+def test_what_is_not_a_number_is_null_in_run_json_and_a_dash_on_the_page(tmp_path: Path) -> None:
+    """A metric of a slice, a served answer, a point of a series, a parameter; every JSON reader takes the file."""
     record = sample_record.passed()
-    record.rollouts[0].steps[0].guards[0].evidence_bad = float("inf")
+    record.models[0].metrics = {"auc": 0.7, "auc_slice": math.nan}
+    record.models[0].params["limit"] = math.inf
+    record.smoke[0].largest_difference = math.nan
+    record.pipelines[1].trials[0].value = math.nan
+    record.drift[0].columns[0].score = math.nan
+    record.series[0].points = {"v1": [(sample_record.START, 1.0), (sample_record.START + 1, math.nan)]}
 
-    write_record(record, tmp_path)
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
 
-    assert load_record(tmp_path).rollouts[0].steps[0].guards[0].evidence_bad == float("inf")
-    assert "∞" in page(load_record(tmp_path))
+    path = write_record(record, tmp_path)
+    written = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+    assert written["models"][0]["metrics"] == {"auc": 0.7, "auc_slice": None}
+    assert written["models"][0]["params"]["limit"] is None
+    assert math.isnan(load_record(tmp_path).models[0].metrics["auc_slice"])
+    assert page(load_record(tmp_path)) == page(record)
+    assert "nan" not in Page(page(record)).text.lower().split()
+
+
+@pytest.mark.parametrize(("best", "drawn"), [(0, [5.0, 5.0, 5.0, 5.0]), (2, [5.0, 3.0, 2.0, 2.0])])
+def test_the_best_trial_is_the_one_that_was_taken(
+    best: int, drawn: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The highest AUC or the lowest RMSE: the table marks it, and the line of the best so far ends at it."""
+    record = sample_record.passed()
+    run = record.pipelines[1]
+    values = [5.0, 3.0, 2.0, 4.0]
+    run.trials = [Trial(number=n, params={}, value=v, run_id="", best=n == best) for n, v in enumerate(values)]
+    with monkeypatch.context() as patched:
+        patched.setattr(_view, "chart", lambda lines, **_: lines)
+        lines: Any = _view.trials_chart(run, "trials")
+
+    assert [value for _, value in lines[1].points] == drawn
+    assert re.findall(r"best: \d", Page(page(record)).text) == [f"best: {best}"]
 
 
 def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:
