@@ -34,7 +34,7 @@ STAGING = "staging"
 
 @dataclass(frozen=True)
 class Window:
-    """A window of traffic to compare with the reference: held-out rows, all or those that match `where`.
+    """A window of traffic to compare with the held-out reference: held-out rows, all or those that match `where`.
 
     rows: None takes as many as finding a shift of DriftPolicy.detectable needs.
     """
@@ -300,7 +300,7 @@ class Platform:
         ledger.check()  # not in the finally: what the block raised says more
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
-        """Replay windows of held-out rows through a service and compare each with the training reference.
+        """Replay windows of held-out rows through a service and compare each with the held-out reference.
 
         Evidently's full page (4 MB) is kept for one window, the last that has a condition. Errors: CapabilityMissing,
         with how many rows to bring, where the held-out rows cannot give the windows; DataError for a condition.

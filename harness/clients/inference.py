@@ -64,16 +64,6 @@ class InferenceClient:
         headers = response.headers
         return Answer(predictions, headers.get("x-served-by", ""), headers.get("x-request-id", ""))
 
-    def ready(self, protocol: Protocol = "v1") -> bool:
-        """Whether the model says that it is ready; a refused connection raises httpx.TransportError, for `wait`."""
-        path = f"/v1/models/{self.model}" if protocol == "v1" else f"/v2/models/{self.model}/ready"
-        response = self._http.get(path)
-        if response.status_code != 200:
-            return False
-        said = _json(response)
-        # KServe writes V1 readiness as the string "True".
-        return isinstance(said, dict) and str(said.get("ready", True)).lower() == "true"
-
     def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return request(self._http, "POST", path, json=body)
 

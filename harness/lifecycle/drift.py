@@ -1,4 +1,4 @@
-"""Drift: compare a window of traffic with the training reference, by Evidently, at a stated false-alarm rate.
+"""Drift: compare a window of traffic with the held-out reference, by Evidently, at a stated false-alarm rate.
 
 The rule. Each column gives one p-value that is valid when window and reference are exchangeable (the same population):
 numbers by the two-sample Kolmogorov-Smirnov test; categories, and numbers with few distinct values, by Fisher's exact

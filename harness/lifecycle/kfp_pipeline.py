@@ -22,7 +22,7 @@ def ingest(dataset: str, source_digest: str, code: str, rows: dsl.Output[dsl.Dat
     """Read the source into Parquet."""
     from harness.lifecycle import steps
 
-    rows.metadata.update(steps.ingest(dataset, rows.path))
+    rows.metadata.update(steps.ingest(dataset, source_digest, rows.path))
 
 
 @component
@@ -100,27 +100,17 @@ def train(
 def evaluate(
     dataset: str,
     tracking: str,
-    train_rows: dsl.Input[dsl.Dataset],
     heldout: dsl.Input[dsl.Dataset],
     best: dsl.Input[dsl.Artifact],
     model: dsl.Input[dsl.Model],
     report: dsl.Output[dsl.Artifact],
-    reference: dsl.Output[dsl.Dataset],
     scored: dsl.Output[dsl.Dataset],
 ) -> None:
     """Judge the model on held-out rows."""
     from harness.lifecycle import steps
 
     report.metadata["detail"] = steps.evaluate(
-        dataset,
-        tracking,
-        train_rows.path,
-        heldout.path,
-        best.path,
-        model.path,
-        report.path,
-        reference.path,
-        scored.path,
+        dataset, tracking, heldout.path, best.path, model.path, report.path, scored.path
     )
 
 
@@ -168,14 +158,7 @@ def training_pipeline(
     best = found.outputs["best"]
     fitted = train(dataset=dataset, training=training, tracking=tracking, best=best, **fitting)
     model, heldout = fitted.outputs["model"], split.outputs["heldout"]
-    judged = evaluate(
-        dataset=dataset,
-        tracking=tracking,
-        train_rows=split.outputs["train_rows"],
-        heldout=heldout,
-        best=best,
-        model=model,
-    )
+    judged = evaluate(dataset=dataset, tracking=tracking, heldout=heldout, best=best, model=model)
     registered = register(
         dataset=dataset,
         training=training,

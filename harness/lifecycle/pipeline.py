@@ -59,7 +59,12 @@ PRELOAD = (
 _CODE = {
     "ingest": ("harness.lifecycle.steps", "harness.lifecycle.dataset"),
     "validate": ("harness.lifecycle.steps", "harness.lifecycle.dataset", "harness.lifecycle.validation"),
-    "features": ("harness.lifecycle.steps", "harness.lifecycle.dataset", "harness.lifecycle.features"),
+    "features": (
+        "harness.lifecycle.steps",
+        "harness.lifecycle.dataset",
+        "harness.lifecycle.features",
+        "harness.lifecycle.model",
+    ),
 }
 _DATA_PACKAGES = ("numpy", "pandas", "pandera", "pyarrow", "scikit-learn", "cloudpickle")
 
@@ -161,7 +166,6 @@ def _error(told: dict[str, str], where: str = "") -> RehearsalError:
 def _result(spec: TrainingSpec, folder: Path, watch: Watch, took_s: float) -> PipelineResult:
     kept = {
         "heldout": shutil.copy(watch.path("evaluate", "scored"), folder / "heldout.parquet"),
-        "reference": shutil.copy(watch.path("evaluate", "reference"), folder / "reference.parquet"),
         "quarantine": shutil.copy(watch.path("validate", "quarantined"), folder / "quarantine.parquet"),
     }
     validation, best, report, made = (

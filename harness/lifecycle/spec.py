@@ -74,7 +74,6 @@ class PipelineResult(BaseModel):
     """What a finished pipeline leaves; paths are absolute.
 
     heldout: Parquet with features, target, slices and `offline_prediction` (the probability of class 1, or the value).
-    reference: Parquet with training rows in the same columns, for drift.
     quarantine: Parquet with the broken rows, and `quarantine_reason`.
     """
 
@@ -85,7 +84,6 @@ class PipelineResult(BaseModel):
     features: list[str]
     target: str
     heldout: str
-    reference: str
     quarantine: str
 
 

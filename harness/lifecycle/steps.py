@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ConfigError, RehearsalError, TrainingFailed
+from harness.errors import ConfigError, DataError, RehearsalError, TrainingFailed
 from harness.lifecycle.dataset import Dataset, fingerprint
 from harness.lifecycle.spec import ESTIMATORS
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ERRORS = "REHEARSAL_STEP_ERRORS"
 """Environment variable: the folder where a failing step leaves <step>.json for the process that runs the pipeline."""
 
-REFERENCE_ROWS = 5000
 EXAMPLE_ROWS = 3
 
 
@@ -45,13 +44,18 @@ def describe(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error) or type(error).__name__, "hint": ""}
 
 
-def ingest(dataset: str, rows: str) -> dict[str, str]:
-    """Reads the source into Parquet; gives the data's fingerprint."""
-    from harness.lifecycle.dataset import load
+def ingest(dataset: str, digest: str, rows: str) -> dict[str, str]:
+    """Reads the source into Parquet; gives the data's fingerprint. DataError if the source has another `digest`."""
+    from harness.lifecycle.dataset import load, source_digest
 
     with reported("ingest"):
         wanted = Dataset.from_json(dataset)
         frame = load(wanted)
+        # The digest is the cache's key: under it must be what it is the digest of.
+        if source_digest(wanted) != digest:
+            raise DataError(
+                f"data file {wanted.source}: it was changed meanwhile", hint="run again once it is written."
+            )
         _text_where_mixed(frame).to_parquet(rows)
         detail = f"{len(frame):,} rows, {frame.shape[1]} columns of {Path(wanted.source).name}"
         return {"detail": detail, "fingerprint": fingerprint(frame)}
@@ -108,8 +112,15 @@ def search(
             params = {**default_params(todo["estimator"]), **todo["params"], **chosen}
             recorded = {**params, "estimator": todo["estimator"], "seed": todo["seed"], "trials": len(trials)}
             mlflow.log_params(to, run_id, {**recorded, "data_fingerprint": data_fingerprint})
+        winner = best_of(trials).number if trials else None
         records = [
-            {"number": each.number, "params": each.params, "value": abs(each.value), "run_id": trial_id}
+            {
+                "number": each.number,
+                "params": each.params,
+                "value": abs(each.value),
+                "run_id": trial_id,
+                "best": each.number == winner,
+            }
             for each, trial_id in zip(trials, ids, strict=True)
         ]
         _write(best, {"params": params, "trials": records, "run_id": run_id})
@@ -148,17 +159,7 @@ def train(dataset: str, training: str, tracking: str, rows: str, transformer: st
         return f"{todo['estimator']} on {len(frame):,} rows in {took:.2f} s"
 
 
-def evaluate(
-    dataset: str,
-    tracking: str,
-    rows: str,
-    heldout: str,
-    best: str,
-    model: str,
-    report: str,
-    reference: str,
-    scored: str,
-) -> str:
+def evaluate(dataset: str, tracking: str, heldout: str, best: str, model: str, report: str, scored: str) -> str:
     """Judges the model on held-out rows, logs metrics and plots, keeps the scored rows."""
     import pandas as pd
 
@@ -171,9 +172,6 @@ def evaluate(
         with mlflow.failing(to, run_id):
             whole = served.load(model)
             unseen = _scored(whole, pd.read_parquet(heldout), wanted)
-            known = pd.read_parquet(rows)
-            known = known.sample(min(REFERENCE_ROWS, len(known)), random_state=0)
-            _scored(whole, known, wanted).to_parquet(reference, index=False)
             unseen.to_parquet(scored, index=False)
             truth, said = unseen[wanted.target].to_numpy(float), unseen["offline_prediction"].to_numpy()
             found = evaluation.metrics(truth, said, wanted.task)

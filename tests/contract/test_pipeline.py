@@ -18,12 +18,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from harness.clients import http
 from harness.clients.mlflow import MLflowClient
 from harness.components.mlflow import server_env
 from harness.errors import DataError, RehearsalError, TrainingFunctionError
 from harness.lifecycle.dataset import Dataset, high_utiliser
 from harness.lifecycle.pipeline import PRELOAD
 from harness.lifecycle.spec import GateSpec, PipelineResult, TrainingSpec
+from harness.lifecycle.tracking import client
 from harness.report.record import GateRecord, Status
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -95,8 +97,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         server = supervisor.spawn("mlflow", [*argv, *store], env=server_env())
         nursery = supervisor.nursery("nursery", PRELOAD, env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
         uri = f"http://127.0.0.1:{port}"
-        with MLflowClient(uri) as client:
-            wait(client.healthy, what="mlflow", deadline=Deadline.after(60), child=server)
+        with http.client(uri) as asking:
+            wait(lambda: asking.get("/health").is_success, what="mlflow", deadline=Deadline.after(60), child=server)
         # Migrating an empty database takes MLflow many seconds; the test of another server starts from this one.
         shutil.copy(folder / "m.db", folder / "empty.db")
         yield World(folder, uri, nursery, str(nursery.warm_python(short)))
@@ -122,12 +124,12 @@ def test_a_pipeline_registers_a_version_with_everything_that_an_audit_asks_for(
     with MLflowClient(world.uri) as mlflow:
         version = mlflow.version("high-utiliser", baseline.model.version)
         run = mlflow.run(baseline.model.run_id)
-        plots = mlflow.artifacts(run.run_id, "plots")
     assert run.status == "FINISHED"
     assert run.params["max_depth"] == "2"
     assert run.metrics["auc"] == baseline.model.metrics["auc"]
     assert run.tags["code_version"] == version.tags["code_version"] == "abc123"
     assert run.tags["data_fingerprint"] == version.tags["data_fingerprint"] == baseline.run.data_fingerprint
+    plots = [each.path for each in client(world.uri).list_artifacts(run.run_id, "plots")]
     assert plots == ["plots/calibration.svg", "plots/roc.svg"]
 
 
@@ -203,14 +205,15 @@ def test_two_pipelines_at_once_share_the_cache(world: World, tmp_path: Path) -> 
 
 def test_every_trial_of_the_search_is_a_nested_run(world: World, candidate: PipelineResult) -> None:
     """Three trials, each with its parameters and its metric, below the training's run."""
-    with MLflowClient(world.uri) as mlflow:
-        parent = mlflow.run(candidate.model.run_id)
-        nested = mlflow.nested_runs(parent.run_id, parent.experiment_id)
-    assert {run.run_id for run in nested} == {trial.run_id for trial in candidate.run.trials}
+    mlflow, parent = client(world.uri), candidate.model.run_id
+    experiment = mlflow.get_run(parent).info.experiment_id
+    nested = mlflow.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert {run.info.run_id for run in nested} == {trial.run_id for trial in candidate.run.trials}
     assert len(nested) == 3
-    best = max(candidate.run.trials, key=lambda trial: trial.value)
+    (best,) = [trial for trial in candidate.run.trials if trial.best]
+    assert best.value == max(trial.value for trial in candidate.run.trials)
     assert all(str(candidate.model.params[name]) == str(value) for name, value in best.params.items())
-    assert {run.status for run in nested} == {"FINISHED"}
+    assert {run.info.status for run in nested} == {"FINISHED"}
 
 
 def test_the_gate_lets_the_better_model_through_and_refuses_the_worse(
@@ -271,6 +274,18 @@ def test_a_users_file_and_function_go_the_whole_way(world: World, claims: Datase
     assert GateRecord.model_validate(world.job("harness.lifecycle.gate:main", spec.to_json())).lines
 
 
+def test_the_best_trial_of_a_regression_has_the_smallest_error(world: World, claims: Dataset, tmp_path: Path) -> None:
+    """RMSE: its parameters, and no other's, are what the model was fitted with."""
+    spec = world.spec(
+        dataset=claims, run_folder=str(tmp_path), model_name="ridge", estimator="logistic-regression", trials=4
+    )
+    result = world.train(spec)
+    (best,) = [trial for trial in result.run.trials if trial.best]
+    assert best.value == min(trial.value for trial in result.run.trials)
+    assert best.value < max(trial.value for trial in result.run.trials)
+    assert result.model.params["alpha"] == best.params["alpha"]
+
+
 FAILING = {
     "raises": ("raise KeyError('bmi')", r"raised KeyError: 'bmi' \(.*mine_.*\.py:3\)"),
     "returns nothing": ("pass", "returned nothing"),
@@ -287,10 +302,10 @@ def test_a_failing_function_fails_the_run_with_its_cause(
     spec = world.spec(dataset=claims, **users(tmp_path, body), experiment=f"failing {case}", deadline_s=1.0)
     with pytest.raises(TrainingFunctionError, match=message):
         world.train(spec)
-    with MLflowClient(world.uri) as mlflow:
-        found = mlflow.runs(mlflow.ensure_experiment(spec.experiment))
-        assert [run.status for run in found] == ["FAILED"]
-        assert mlflow.versions(spec.model_name) == []
+    mlflow = client(world.uri)
+    experiment = mlflow.get_experiment_by_name(spec.experiment)
+    assert [run.info.status for run in mlflow.search_runs([experiment.experiment_id])] == ["FAILED"]
+    assert list(mlflow.search_model_versions(f"name='{spec.model_name}'")) == []
 
 
 def test_bad_data_fails_with_the_users_error_and_leaves_no_run(world: World, claims: Dataset, tmp_path: Path) -> None:
@@ -299,8 +314,7 @@ def test_bad_data_fails_with_the_users_error_and_leaves_no_run(world: World, cla
     with pytest.raises(DataError, match="'price' is not a column; columns: age, plan, cost") as caught:
         world.train(spec)
     assert isinstance(caught.value, RehearsalError)
-    with MLflowClient(world.uri) as mlflow:
-        assert mlflow.experiment("bad data") is None
+    assert client(world.uri).get_experiment_by_name("bad data") is None
 
 
 def test_progress_is_told_task_by_task(world: World, baseline: PipelineResult) -> None:

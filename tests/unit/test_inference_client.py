@@ -100,20 +100,3 @@ def test_no_answer_is_an_error_without_a_status() -> None:
     with model(handler) as service, pytest.raises(RequestFailed, match="ConnectError: refused") as caught:
         service.predict([[1]])
     assert caught.value.status is None
-
-
-@pytest.mark.parametrize(
-    ("handler", "ready"),
-    [
-        (answering(name="m", ready="True"), True),
-        (answering(name="m", ready=True), True),
-        (answering(name="m", ready="False"), False),
-        (answering(503, error="not ready"), False),
-        (lambda request: httpx.Response(200, text="hello"), False),
-    ],
-)
-def test_ready_is_what_the_model_says(handler: Handler, ready: bool) -> None:
-    """In both of KServe's spellings; a status other than 200 is not ready."""
-    with model(handler) as service:
-        assert service.ready() is ready
-        assert service.ready("v2") is ready

@@ -25,27 +25,6 @@ def answers(status: int, body: dict[str, Any]) -> Handler:
     return lambda request: httpx.Response(status, json=body)
 
 
-def test_versions_are_read_over_all_pages_in_order() -> None:
-    """MLflow pages and sorts newest first; numbers are strings there."""
-    pages = {
-        None: {
-            "model_versions": [{"name": "m", "version": "10", "tags": [{"key": "a", "value": "b"}]}],
-            "next_page_token": "t",
-        },
-        "t": {"model_versions": [{"name": "m", "version": "2"}]},
-    }
-    asked: list[str] = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.params["filter"])
-        return httpx.Response(200, json=pages[request.url.params.get("page_token")])
-
-    found = client(handler).versions("it's")
-    assert [each.version for each in found] == [2, 10]
-    assert found[1].tags == {"a": "b"}
-    assert set(asked) == {"name='it''s'"}
-
-
 def test_an_alias_is_moved_by_one_request() -> None:
     """No moment without a champion."""
     asked: list[tuple[str, str, dict[str, Any]]] = []
@@ -59,43 +38,22 @@ def test_an_alias_is_moved_by_one_request() -> None:
     assert asked == [("POST", path, {"name": "m", "alias": "champion", "version": "3"})]
 
 
-def test_an_alias_that_is_not_set_is_none_and_a_missing_model_is_an_error() -> None:
-    """The two are told apart."""
-    assert client(answers(200, {"registered_model": {"name": "m"}})).alias("m", "champion") is None
+def test_aliases_are_versions_by_name_and_a_missing_model_is_an_error() -> None:
+    """Numbers are strings in MLflow; a model without aliases is not one that is not there."""
+    told = {"registered_model": {"name": "m", "aliases": [{"alias": "champion", "version": "3"}]}}
+    assert client(answers(200, told)).aliases("m") == {"champion": 3}
+    assert client(answers(200, {"registered_model": {"name": "m"}})).aliases("m") == {}
     with pytest.raises(RequestFailed, match=r"registered-models/get\?name=m answered 404: .*not found") as caught:
-        client(answers(404, {"message": "m not found"})).alias("m", "champion")
+        client(answers(404, {"message": "m not found"})).aliases("m")
     assert caught.value.status == 404
 
 
-def test_only_not_found_means_that_there_is_no_experiment() -> None:
-    """A server error must not look like a free name."""
-    assert client(answers(404, {})).experiment("e") is None
-    with pytest.raises(RequestFailed, match="answered 500"):
-        client(answers(500, {})).experiment("e")
-
-
-def test_losing_the_race_for_an_experiment_is_no_error() -> None:
-    """Another process made it between our look and our making."""
-    made: list[str] = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        if request.url.path.endswith("create"):
-            made.append("other")
-            return httpx.Response(400, json={"error_code": "RESOURCE_ALREADY_EXISTS"})
-        return (
-            httpx.Response(200, json={"experiment": {"experiment_id": "7"}}) if made else httpx.Response(404, json={})
-        )
-
-    assert client(handler).ensure_experiment("e") == "7"
-
-
-def test_a_server_that_is_gone_is_not_healthy_and_fails_requests_by_name() -> None:
+def test_a_server_that_is_gone_fails_requests_by_name() -> None:
     """The address and the cause are in the message; no status, because there was no answer."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused")
 
-    assert not client(handler).healthy()
     with pytest.raises(RequestFailed, match=r"GET http://mlflow/.*runs/get: ConnectError: ") as caught:
         client(handler).run("r")
     assert caught.value.status is None

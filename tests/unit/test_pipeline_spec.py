@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError
-from harness.lifecycle import pipeline
-from harness.lifecycle.dataset import Dataset, high_utiliser
+from harness.errors import ConfigError, DataError
+from harness.lifecycle import pipeline, steps
+from harness.lifecycle.dataset import Dataset, high_utiliser, source_digest
 from harness.lifecycle.spec import GatePolicy, GateSpec, TrainingSpec
 
+LIFECYCLE = "harness.lifecycle"
 SPEC = TrainingSpec(high_utiliser(), "model", "http://127.0.0.1:1", "experiment", "/run/a", params={"max_depth": 3})
 
 
@@ -93,3 +97,29 @@ def test_asking_for_a_pipeline_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("step", "function"), [("ingest", steps.ingest), ("validate", steps.validate), ("features", steps.engineer)]
+)
+def test_a_cached_steps_key_holds_every_module_that_it_imports(step: str, function: Callable[..., Any]) -> None:
+    """A changed library must miss the cache."""
+    imports = [node for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.ImportFrom)]
+    whole = {f"{LIFECYCLE}.{each.name}" for node in imports if node.module == LIFECYCLE for each in node.names}
+    parts = {str(node.module) for node in imports if str(node.module).startswith(f"{LIFECYCLE}.")}
+    assert whole | parts
+    assert whole | parts <= set(pipeline._CODE[step])
+
+
+def test_a_file_that_changed_after_its_digest_was_taken_is_refused(tmp_path: Path) -> None:
+    """Else the new rows would be cached under the old rows' key."""
+    source = tmp_path / "rows.csv"
+    rows = [f"{number},{number % 2}" for number in range(100)]
+    source.write_text("\n".join(["age,ill", *rows]))
+    dataset = Dataset("rows", str(source), "ill")
+    digest = source_digest(dataset)
+    steps.ingest(dataset.to_json(), digest, str(tmp_path / "before.parquet"))
+    source.write_text("\n".join(["age,ill", *rows, "100,1"]))
+    with pytest.raises(DataError, match=r"rows\.csv: it was changed meanwhile"):
+        steps.ingest(dataset.to_json(), digest, str(tmp_path / "after.parquet"))
+    assert not (tmp_path / "after.parquet").exists()
