@@ -60,7 +60,9 @@ class Section(BaseModel):
 class RunSettings(Section):
     """What the run is called, and where it happens."""
 
-    name: Name = Field("rehearsal", description="name of the run, its folder, its model and its service")
+    name: Name = Field(
+        "rehearsal", description="name of the run and its folder; with a data file also its model and its service"
+    )
     backend: Annotated[Literal["embedded"], Expected("embedded")] = Field(
         "embedded", description="where the platform runs: as processes on this machine"
     )
@@ -68,7 +70,7 @@ class RunSettings(Section):
         None, description="folder of the run folders; REHEARSAL_RUNS or ./reports if unset"
     )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1), Expected("a whole number from 0 to 2147483647")] = Field(
-        0, description="seed of the split, the search and the load"
+        7, description="seed of the split, the search and the load"
     )
 
 
@@ -125,8 +127,13 @@ class GateSettings(Section):
     min_metric: Annotated[float, Field(ge=-1, le=1), Expected("a number from -1 to 1")] = Field(
         0.55, description="the least AUC (regression: R2) on its own"
     )
-    max_calibration_error: Share = Field(0.05, description="largest expected calibration error, beyond what so few rows show by chance")
-    slice_margin: Margin = Field(0.10, description="how far below the overall metric the worst slice may be")
+    max_calibration_error: Share = Field(
+        0.05, description="largest expected calibration error, beyond what so few rows show by chance"
+    )
+    slice_margin: Margin = Field(
+        0.10,
+        description="how much the worst slice may lose against the champion (without one: against the overall metric)",
+    )
     max_latency_ms: Positive = Field(10.0, description="largest p95 of predicting a single row, in milliseconds")
 
 

@@ -48,7 +48,7 @@ class Window:
 class Platform:
     """One platform of one run; a context manager that stops what it started and writes the run's record."""
 
-    def __init__(self, backend: Backend, run: Run, *, seed: int = 0) -> None:
+    def __init__(self, backend: Backend, run: Run, *, seed: int = 7) -> None:
         self.backend = backend
         self.run = run
         self.seed = seed
@@ -145,6 +145,7 @@ class Platform:
 
     def training_spec(self, dataset: Dataset, **choices: Any) -> TrainingSpec:
         """The spec of a training on this platform; `choices` are fields of TrainingSpec."""
+        choices = {"seed": self.seed, **choices}
         return TrainingSpec(
             dataset=dataset,
             model_name=dataset.name,
