@@ -45,7 +45,8 @@ class Progress(AbstractContextManager["Progress"]):
             if room == "step":
                 self._step(verb, event.subject, event.data, event.message)
             elif event.level in ("warning", "error"):
-                self._line(event.level, event.message, style=_STYLES["skipped"])
+                first, *_ = event.message.splitlines() or [""]  # a log's tail, if there is one, is in events.jsonl
+                self._line(event.level, first, style=_STYLES["skipped"])
 
     def _step(self, verb: str, subject: str, data: dict[str, Any], message: str) -> None:
         name = str(data.get("name", subject))

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from harness._cli_progress import Progress
 from harness.config import load_settings
+from harness.runtime.interrupts import sigterm_interrupts
 from harness.runtime.paths import new_run_folder, runs_home
 from harness.runtime.redact import redact_text
+from harness.runtime.space import require
 
 if TYPE_CHECKING:
+    from harness.config import Settings
     from harness.report.record import RunRecord
 
 
 def rehearse_release(config: Path | None, flags: Mapping[str, Any], *, as_json: bool) -> int:
     """Runs the main job; returns 0 if all passed, 1 if not, 130 if interrupted."""
-    settings = load_settings(config, flags)
+    with sigterm_interrupts():
+        return _rehearse(load_settings(config, flags), sys.stderr if as_json else sys.stdout, as_json=as_json)
+
+
+def _rehearse(settings: Settings, screen: TextIO, *, as_json: bool) -> int:
+    home = runs_home(settings.run.reports)
+    require(home)
     if not settings.uses_default_data or settings.train.model_fields_set:
         from harness import preflight
         from harness.plan import Plan
 
         preflight.check(Plan.of(settings))
-    folder = new_run_folder(runs_home(settings.run.reports), settings.run.name)
+    folder = new_run_folder(home, settings.run.name)
     from harness.rehearsal import rehearse
 
-    screen = sys.stderr if as_json else sys.stdout
     try:
-        with sigterm_interrupts(), Progress(screen) as progress:
+        with Progress(screen) as progress:
             record = rehearse(settings, run_folder=folder, listener=progress)
     except KeyboardInterrupt:
         print(f"rehearse: interrupted; what was done is in {_page(folder)}", file=sys.stderr)
@@ -63,17 +68,3 @@ def verdict_lines(record: RunRecord, folder: Path) -> str:
 def _page(folder: Path) -> Path:
     page = folder / "index.html"
     return page if page.is_file() else folder
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Within it, SIGTERM does what Ctrl-C does: the report is still written and the children are gone."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness._cli_run import sigterm_interrupts
 from harness.errors import PlatformError, UsageError
 from harness.runtime import state
 from harness.runtime.clock import Deadline
+from harness.runtime.interrupts import sigterm_interrupts
 from harness.runtime.paths import new_run_folder, runs_home, state_home
 
 NAME = "platform"

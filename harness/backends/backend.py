@@ -118,6 +118,10 @@ class Backend(Protocol):
         """What was started, how long each took until ready, and where its log is."""
         ...
 
+    def cause_first(self, error: Exception) -> Exception:
+        """The error with what brought it about in front, such as a process that died; else the error itself."""
+        ...
+
     def close(self) -> None:
         """Stop everything that this backend started."""
         ...

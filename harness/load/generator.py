@@ -17,7 +17,7 @@ from harness.load.access_log import AccessLogTail
 from harness.load.ledger import Ledger, Sent, columns, join
 from harness.load.records import NEVER_SENT, RECORD, Failure, LoadFiles, write_json
 from harness.runtime.clock import Deadline
-from harness.runtime.process import Child
+from harness.runtime.process import Child, ending
 from harness.runtime.wait import wait
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -98,7 +98,7 @@ class Load:
             raise LoadFailed(f"load {self.spec.name}: stopped before it was started")
         code = self._spawner.stop(self._child, grace_s=DRAIN_S + 5.0)
         if code != 0 or not self.files.finished.exists():
-            ended = f"Locust ended with exit code {code}{self._cause()}"
+            ended = f"Locust {ending(code)}{self._cause()}"
             raise LoadFailed(f"load {self.spec.name}: {ended}.\n{self._child.tail()}")
         sent = read_records(self.files)
         self._await_log(sent, deadline)

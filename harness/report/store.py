@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from harness.errors import UsageError
 from harness.report.record import RunRecord
-from harness.runtime.redact import redact
+from harness.runtime.redact import redact, redact_text
 
 SCHEMA_VERSION = 1
 
@@ -38,6 +39,15 @@ def write_text(target: Path, text: str) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return target
+
+
+def redact_logs(folder: Path) -> None:
+    """Mask the secrets that the run's programs, the user's own code among them, have printed or answered."""
+    for file in [*folder.glob("logs/*.log"), *folder.glob("jobs/*")]:
+        with contextlib.suppress(OSError):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if (clean := redact_text(text)) != text:
+                write_text(file, clean)
 
 
 def load_record(path: Path) -> RunRecord:

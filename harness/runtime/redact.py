@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
+SHORTEST = 6
+"""A value with fewer characters is masked by its name only: it would be found in ordinary words."""
 
 _SECRET_WORD = (
     r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key"
@@ -14,6 +18,7 @@ _SECRET_WORD = (
 )
 _NAME = rf"[\w.-]*{_SECRET_WORD}[\w.-]*"
 _SECRET_NAME = re.compile(rf"^(?:{_NAME}|auth|key)$", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@", re.IGNORECASE)
 # Words that count or describe secrets ("max_tokens", "token_count") hold numbers; only text is masked by its name.
 _TEXT_RULES = (
     # user:password@host in a URL
@@ -39,10 +44,28 @@ _TEXT_RULES = (
 
 
 def redact_text(text: str) -> str:
-    """The text with the values of passwords, tokens, keys and URL credentials replaced by ***."""
+    """The text with the values of passwords, tokens, keys and URL credentials replaced by ***.
+
+    Whatever form it has, the value of one of this process's environment variables with a secret's name is masked too.
+    """
+    for value in environment_secrets():
+        text = text.replace(value, MASK)
     for pattern, replacement in _TEXT_RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+@functools.cache
+def environment_secrets() -> tuple[str, ...]:
+    """The secrets that the programs of a run are given by their environment, longest first."""
+    return secrets_of(os.environ)
+
+
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Values of variables with a secret's name ("HF_TOKEN"), and passwords in URLs; no paths, nothing that is short."""
+    named = {value for name, value in environment.items() if _is_secret(name) and not value.startswith(("/", "~"))}
+    in_urls = {found[1] for value in environment.values() for found in _URL_PASSWORD.finditer(value)}
+    return tuple(sorted((value for value in named | in_urls if len(value) >= SHORTEST), key=len, reverse=True))
 
 
 def redact(value: Any) -> Any:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,10 +23,26 @@ from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.nursery import Nursery
-from harness.runtime.process import Child, launch, open_log
+from harness.runtime.process import Child, ending, launch, open_log
 
 START_S = 60.0
 NO_PROXY = "127.0.0.1,localhost"
+
+
+@dataclass(frozen=True)
+class Death:
+    """A child that ended without having been asked to; `at` in Unix seconds, `code` negative for a signal."""
+
+    name: str
+    code: int
+    at: float
+    log: Path
+    tail: str
+    nursery: bool = False
+
+    @property
+    def words(self) -> str:
+        return f"{self.name} {ending(self.code)}"
 
 
 class Supervisor:
@@ -50,6 +67,7 @@ class Supervisor:
         self._dead: set[Child] = set()
         self._closed = False
         self._warden: subprocess.Popen[bytes] | None = None
+        self.deaths: list[Death] = []
 
     def __enter__(self) -> Self:
         for killed in state.gc():
@@ -128,6 +146,11 @@ class Supervisor:
             self._state = replace(self._state, addresses={**self._state.addresses, name: url})
             self._save()
 
+    @property
+    def closed(self) -> bool:
+        """Whether everything is being stopped, or was; nothing can be started any more."""
+        return self._closed
+
     def children(self) -> list[Child]:
         with self._lock:
             return list(self._children)
@@ -176,12 +199,15 @@ class Supervisor:
             self._dead.add(child)
             callback = self._callbacks.pop(child, None)
         if not known:
-            self.events.emit(
-                "process.died", child.name, f"{child.name} ended by itself with exit code {code}", level="warning",
-                code=code, pid=child.pid,
-            )  # fmt: skip
+            self._note_death(child, code)
         if callback is not None:
             callback(code)
+
+    def _note_death(self, child: Child, code: int) -> None:
+        nursery = child in {nursery.child for nursery in self._nurseries}
+        death = Death(child.name, code, time.time(), child.log, child.tail(5), nursery)
+        self.deaths.append(death)
+        self.events.emit("process.died", child.name, death.words, level="warning", code=code, pid=child.pid)
 
 
 def base_env() -> dict[str, str]:

@@ -9,6 +9,7 @@ import httpx
 
 from harness.errors import PlatformError, ProcessExited, WaitTimeout
 from harness.runtime.clock import Deadline
+from harness.runtime.process import ending
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def wait(
         if fail is not None and (reason := fail()):
             raise PlatformError(f"{what}: {reason}")
         if child is not None and (code := child.poll()) is not None:
-            raise ProcessExited(f"{what}: {child.name} ended with exit code {code}.\n{child.tail()}")
+            raise ProcessExited(f"{what}: {child.name} {ending(code)}.\n{child.tail()}")
         if deadline.passed():
             log = f"\n{child.tail()}" if child is not None else ""
             raise WaitTimeout(f"{what}: not within the deadline; last seen: {last}{log}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.runtime.redact import MASK, redact, redact_text
+from harness.runtime.redact import MASK, redact, redact_text, secrets_of
 
 SECRET = "s3cr3t-V4lue"
 
@@ -85,3 +85,22 @@ def test_masking_twice_changes_nothing() -> None:
     once = redact_text(f"password={SECRET} http://u:{SECRET}@h/ Bearer {SECRET}")
 
     assert redact_text(once) == once
+
+
+def test_the_environments_secrets_are_known_by_name_and_from_urls() -> None:
+    """Paths, users and short values are none: they would be found in ordinary words."""
+    environment = {
+        "HF_TOKEN": "abcdef123",
+        "PWD": "/work/main",
+        "DEBUG_TOKEN": "on",
+        "HTTPS_PROXY": "http://me:hunter22@proxy:3128",
+        "USER": "somebody",
+    }
+    assert secrets_of(environment) == ("abcdef123", "hunter22")
+
+
+def test_a_secret_of_the_environment_is_masked_whatever_stands_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's code prints it without its name."""
+    monkeypatch.setattr("harness.runtime.redact.environment_secrets", lambda: ("abcdef123",))
+    assert redact_text("connected with abcdef123!") == "connected with ***!"
+    assert redact({"message": ["abcdef123"]}) == {"message": ["***"]}

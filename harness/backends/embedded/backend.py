@@ -14,6 +14,7 @@ from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
 from harness.backends.status import Status
+from harness.causes import cause_first
 from harness.clients.promql import PromQL
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
@@ -23,6 +24,8 @@ from harness.report.record import ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.job import ProgressReader, read_answer
+from harness.runtime.process import ending
+from harness.runtime.space import full
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
@@ -58,9 +61,12 @@ class EmbeddedBackend:
             Part.DRIFT: self._start_drift,
         }
         chosen = list(dict.fromkeys(parts))
-        with ThreadPoolExecutor(len(chosen)) as pool:
+        pool = ThreadPoolExecutor(len(chosen))
+        try:
             for done in [pool.submit(starters[part], deadline) for part in chosen]:
                 done.result()
+        finally:
+            pool.shutdown(wait=False)  # after a Ctrl-C or a failure the others end as soon as the supervisor closes
 
     @property
     def tracking_uri(self) -> str:
@@ -87,13 +93,14 @@ class EmbeddedBackend:
         child = self.supervisor.fork(name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True)
         reader = ProgressReader(result, progress or (lambda line: None))
         try:
-            wait(lambda: reader.read_until(child.poll() is not None), what=name, deadline=deadline)
+            ended = lambda: reader.read_until(child.poll() is not None)  # noqa: E731
+            wait(ended, what=name, deadline=deadline, fail=self._broken)
         except WaitTimeout as error:
             raise StepFailed(f"{name}: still running at its deadline.\n{child.tail()}") from error
         finally:
             self.supervisor.stop(child)
         if not result.exists():
-            raise StepFailed(f"{name}: ended with exit code {child.poll()} without an answer.\n{child.tail()}")
+            raise StepFailed(f"{name}: {ending(child.poll())} before it had answered.\n{child.tail()}")
         return read_answer(result)
 
     def step_python(self) -> str | None:
@@ -133,6 +140,13 @@ class EmbeddedBackend:
             )
             for running in self._running.values()
         ]
+
+    def cause_first(self, error: Exception) -> Exception:
+        return cause_first(error, self.supervisor.deaths + self.warmth.deaths, full(self.folder))
+
+    def _broken(self) -> str:
+        """What will not come back, so that nothing needs to be waited for."""
+        return full(self.folder) or next((each.failed for each in self._running.values() if each.failed), "")
 
     def close(self) -> None:
         try:

@@ -17,7 +17,7 @@ from harness.runtime import ports as free_ports
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.nursery import Nursery
-from harness.runtime.process import Child
+from harness.runtime.process import Child, ending
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
@@ -36,6 +36,7 @@ class Running:
     child: Child
     ready_s: float
     restarts: int = field(default=0)
+    failed: str = ""
 
     def url(self, port: str = "http") -> str:
         return f"http://{free_ports.LOOPBACK}:{self.ports[port]}"
@@ -111,7 +112,7 @@ class Starter:
     def _restart(self, running: Running, code: int, warm: bool) -> None:
         component = running.component
         if running.restarts >= component.restart.at_most:
-            message = f"ended with exit code {code}; its recipe allows no further restart"
+            running.failed = message = f"{component.name} {ending(code)}; its recipe allows no further restart"
             self.events.emit("component.failed", component.name, message, level="error", code=code)
             return
         running.restarts += 1
@@ -119,10 +120,13 @@ class Starter:
             deadline = Deadline.after(RESTART_S)
             running.child = self._launch(component, running.folder, running.ports, warm, deadline)
         except RehearsalError as error:
+            if self.supervisor.closed:
+                return
             self.events.emit("component.restart_failed", component.name, error.message, level="warning", code=code)
             self._restart(running, code, warm)
             return
-        message = f"ended with exit code {code}; started again ({running.restarts} of {component.restart.at_most})"
+        count = f"{running.restarts} of {component.restart.at_most}"
+        message = f"{component.name} {ending(code)}; started again ({count})"
         self.events.emit("component.restarted", component.name, message, level="warning", code=code)
         self._watch(running, warm)
 

@@ -7,7 +7,7 @@ import threading
 from harness.components import mlflow, model_server
 from harness.lifecycle import drift, pipeline
 from harness.runtime.nursery import Nursery
-from harness.runtime.supervisor import Supervisor
+from harness.runtime.supervisor import Death, Supervisor
 
 DRIFT_JOBS = "harness.lifecycle.drift:"
 PRELOAD = (
@@ -32,6 +32,11 @@ class Warmth:
         self._supervisor = supervisor
         self._nurseries: dict[str, Nursery] = {}
         self._lock = threading.Lock()
+
+    @property
+    def deaths(self) -> list[Death]:
+        """The nurseries that died; the platforms of a session share them, and not the supervisor that saw it."""
+        return [death for death in self._supervisor.deaths if death.nursery]
 
     def nursery(self) -> Nursery:
         """The nursery of training, tracking and serving."""
