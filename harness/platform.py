@@ -204,7 +204,9 @@ class Platform:
     def promote(self, candidate: ModelVersion, alias: str, *, gate: GateRecord | None = None) -> None:
         """Move an alias (`staging`, `champion`) to a version; raises GateRefused if `gate` did not pass."""
         if gate is not None and not gate.passed:
-            failed = "; ".join(f"{x.name}: {x.observed}, required {x.required}" for x in gate.lines if not x.passed)
+            failed = "; ".join(
+                f"{x.name}: {x.observed}, required {x.required}" for x in gate.lines if x.passed is False
+            )
             raise GateRefused(f"{candidate.name} v{candidate.version} may not become {alias}: {failed}.")
         self.registry.set_alias(candidate.name, alias, candidate.version)
         self._note_aliases(candidate.name)

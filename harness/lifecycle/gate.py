@@ -57,7 +57,7 @@ class HeldOut:
 
 
 def judge(model: str, candidate: Judged, champion: Judged | None, rows: HeldOut, policy: GatePolicy) -> GateRecord:
-    """Every line of the gate; it passes only if each line does."""
+    """Every line of the gate; it passes if no line fails. A line without anything to judge by is not judged."""
     lines = [
         schema_line(candidate, champion),
         floor_line(candidate, rows, policy),
@@ -70,7 +70,7 @@ def judge(model: str, candidate: Judged, champion: Judged | None, rows: HeldOut,
         model=model,
         candidate=candidate.version,
         champion=champion.version if champion else None,
-        passed=all(line.passed for line in lines),
+        passed=all(line.passed is not False for line in lines),
         lines=lines,
     )
 
@@ -79,7 +79,7 @@ def schema_line(candidate: Judged, champion: Judged | None) -> GateLine:
     """A champion's client must be able to call the candidate: the same columns, types, order and output."""
     name, own = "schema and signature", f"{len(candidate.inputs)} inputs, output {candidate.output}"
     if champion is None:
-        return GateLine(name=name, passed=True, observed=own, required=NO_CHAMPION)
+        return GateLine(name=name, passed=None, observed=own, required=NO_CHAMPION)
     required = f"{len(champion.inputs)} inputs, output {champion.output}, as version {champion.version}"
     differences = _differences(candidate, champion)
     return GateLine(name=name, passed=not differences, observed=own, required=required, detail="; ".join(differences))
@@ -102,7 +102,7 @@ def comparison_line(candidate: Judged, champion: Judged | None, rows: HeldOut, p
     """Not worse than the champion by more than the margin, by the lower end of a paired bootstrap interval."""
     name = "not worse than the champion"
     if champion is None:
-        return GateLine(name=name, passed=True, observed=NO_CHAMPION, required=f"above {-policy.margin:g}")
+        return GateLine(name=name, passed=None, observed=NO_CHAMPION, required=f"above {-policy.margin:g}")
     if champion.predicted is None:
         reason = f"version {champion.version} cannot answer the candidate's held-out rows"
         return GateLine(name=name, passed=False, observed="not comparable", required="the same rows", detail=reason)
@@ -157,7 +157,7 @@ def slice_line(candidate: Judged, champion: Judged | None, rows: HeldOut, policy
     required = f"at least {-policy.slice_margin:+g} against {against}"
     if not changes:
         few = "no slice is declared" if not rows.slices else f"no slice has {policy.min_slice_rows} rows of both kinds"
-        return GateLine(name="worst slice", passed=True, observed="not judged", required=required, detail=few)
+        return GateLine(name="worst slice", passed=None, observed="not judged", required=required, detail=few)
     worst = min(changes, key=lambda label: changes[label])
     left_out = [label for label in rows.slices if label not in changes]
     return GateLine(

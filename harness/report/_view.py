@@ -62,7 +62,7 @@ def findings(record: RunRecord) -> Iterator[Finding]:
             yield from _rollout_findings(rollout)
     for gate in record.gates:
         for line in gate.lines:
-            if not line.passed:
+            if line.passed is False:
                 yield Finding(f"Gate, {line.name}: observed {line.observed}, required {line.required}.", "gate")
     for load in record.loads:
         if load.unexplained:
@@ -123,9 +123,8 @@ def facts(record: RunRecord) -> list[Fact]:
 
 def _gate(record: RunRecord) -> Iterator[Fact]:
     for gate in record.gates[-1:]:
-        passed = sum(line.passed for line in gate.lines)
         versus = f"version {gate.candidate}" + (f" against {gate.champion}" if gate.champion is not None else "")
-        yield Fact("Gate", f"{passed} of {len(gate.lines)}", versus, "good" if gate.passed else "bad")
+        yield Fact("Gate", gate.summary, versus, "good" if gate.passed else "bad")
 
 
 def _rollout(record: RunRecord) -> Iterator[Fact]:
@@ -229,21 +228,21 @@ def weight_chart(rollout: RolloutRecord, name: str, key: int) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """One step's share of canary requests against the weight, with its exact interval; shares in [0, 1]."""
+    """One step's share of canary requests against the weight; the exact interval is drawn, `passed` is the record's.
+
+    Shares are in [0, 1]; `passed` is None if the record does not judge this step.
+    """
 
     percent: int
     hits: int
     total: int
     low: float
     high: float
+    passed: bool | None
 
     @property
     def observed(self) -> float:
         return self.hits / self.total
-
-    @property
-    def holds(self) -> bool:
-        return self.low <= self.percent / 100 <= self.high
 
     @property
     def drawn(self) -> str:
@@ -256,7 +255,8 @@ def split_of(rollout: RolloutRecord, step: RolloutStep) -> Split | None:
     hits = sum(counts.requests for counts in step.counts if counts.revision == rollout.canary)
     if not total or step.percent == 100:
         return None
-    return Split(step.percent, hits, total, *exact_interval(hits, total, CONFIDENCE))
+    judged = {round(100 * found["configured"]): found["passed"] for found in rollout.split.get("steps", [])}
+    return Split(step.percent, hits, total, *exact_interval(hits, total, CONFIDENCE), judged.get(step.percent))
 
 
 def load_charts(load: LoadRecord, name: str, known: dict[str, int]) -> list[str]:

@@ -92,7 +92,7 @@ class GateLine(_Record):
     """One line of the promotion gate, with the numbers it rests on."""
 
     name: str
-    passed: bool
+    passed: bool | None = Field(description="None if there was nothing to judge by")
     observed: str
     required: str
     detail: str = ""
@@ -102,8 +102,15 @@ class GateRecord(_Record):
     model: str
     candidate: int
     champion: int | None
-    passed: bool
+    passed: bool = Field(description="no line failed")
     lines: list[GateLine]
+
+    @property
+    def summary(self) -> str:
+        """How many of the lines that were judged passed, and how many were not judged."""
+        judged = [line.passed for line in self.lines if line.passed is not None]
+        left_out = len(self.lines) - len(judged)
+        return f"{sum(judged)} of {len(judged)} passed" + (f", {left_out} not judged" if left_out else "")
 
 
 class SmokeRecord(_Record):
@@ -121,8 +128,9 @@ class RevisionCounts(_Record):
 
     revision: str
     requests: int
-    failed: int
+    failed: int = Field(description="4xx, 5xx, connection failures and timeouts")
     slow: int
+    timed: int = Field(default=0, description="requests whose latency is known; `slow` are among these")
 
 
 class GuardVerdict(_Record):

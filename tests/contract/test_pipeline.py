@@ -231,7 +231,7 @@ def test_the_gate_lets_the_better_model_through_and_refuses_the_worse(
     assert gate(candidate, baseline).passed
     refused = gate(baseline, candidate)
     assert not refused.passed
-    assert "not worse than the champion" in {line.name for line in refused.lines if not line.passed}
+    assert "not worse than the champion" in {line.name for line in refused.lines if line.passed is False}
 
 
 @pytest.fixture

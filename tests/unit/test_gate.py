@@ -30,16 +30,23 @@ def version(number: int, predicted: Any = CHANCE, **changes: Any) -> Judged:
 
 def failing(candidate: Judged, champion: Judged | None, rows: HeldOut = ROWS, policy: GatePolicy = POLICY) -> list[str]:
     record = gate.judge("model", candidate, champion, rows, policy)
-    assert record.passed == all(line.passed for line in record.lines)
-    return [line.name for line in record.lines if not line.passed]
+    failed = [line.name for line in record.lines if line.passed is False]
+    assert record.passed == (not failed)
+    return failed
 
 
 def test_a_better_model_passes_and_the_first_one_needs_no_champion() -> None:
-    """Without a champion the comparing lines say so and pass."""
+    """Without a champion the comparing lines say so and are not judged; what was not judged did not pass."""
     assert failing(version(2), version(1, NOISY)) == []
     record = gate.judge("model", version(1), None, ROWS, POLICY)
     assert record.passed
     assert record.champion is None
+    assert [line.name for line in record.lines if line.passed is None] == [
+        "schema and signature",
+        "not worse than the champion",
+    ]
+    assert record.summary == "4 of 4 passed, 2 not judged"
+    assert gate.judge("model", version(2), version(1, NOISY), ROWS, POLICY).summary == "6 of 6 passed"
     assert [line.observed for line in record.lines if line.name == "not worse than the champion"] == ["no champion yet"]
 
 
@@ -47,7 +54,7 @@ def test_a_worse_model_is_refused_with_the_interval() -> None:
     """The interval of the difference lies below zero, and the line shows it."""
     record = gate.judge("model", version(2, NOISY), version(1), ROWS, POLICY)
     line = next(line for line in record.lines if line.name == "not worse than the champion")
-    assert not line.passed
+    assert line.passed is False
     assert not record.passed
     assert line.observed.startswith("AUC difference [-")
     assert line.required == "lower end above -0.01"
@@ -67,7 +74,7 @@ def test_too_few_rows_to_tell_is_a_refusal() -> None:
     differences = gate.paired_bootstrap(few.truth, other, CHANCE[:80], "classification", POLICY)
     assert np.quantile(differences, 0.025) < -POLICY.margin < np.quantile(differences, 0.975)
     line = gate.comparison_line(version(2, other), version(1, CHANCE[:80]), few, POLICY)
-    assert not line.passed
+    assert line.passed is False
 
 
 def test_the_margin_is_what_decides_between_a_little_and_much_worse() -> None:
@@ -91,7 +98,7 @@ def test_the_margin_is_what_decides_between_a_little_and_much_worse() -> None:
 def test_another_signature_is_refused_by_column(changes: dict[str, Any], detail: str) -> None:
     """A client of the champion could not call such a candidate."""
     line = gate.schema_line(version(2, **changes), version(1))
-    assert not line.passed
+    assert line.passed is False
     assert line.detail == detail
 
 
@@ -110,7 +117,7 @@ def test_a_model_that_is_bad_for_one_group_is_refused_by_that_slice() -> None:
     """Good on average is not enough; the slice is named with its rows."""
     unfair = np.where(FIRST, RANDOM.uniform(0.02, 0.98, 3000), CHANCE)
     line = gate.slice_line(version(2, unfair), version(1), ROWS, POLICY)
-    assert not line.passed
+    assert line.passed is False
     assert line.observed.startswith("group=a: auc 0.")
     assert line.detail == "400 rows"
     assert not gate.slice_line(version(2, unfair), None, ROWS, POLICY).passed
@@ -120,7 +127,7 @@ def test_a_slice_with_too_few_rows_is_said_to_be_not_judged() -> None:
     """No verdict from a handful of rows, and no silence either."""
     few = HeldOut(TRUTH, {"group=a": np.arange(3000) < 50}, "classification")
     line = gate.slice_line(version(2), None, few, POLICY)
-    assert line.passed
+    assert line.passed is None
     assert line.observed == "not judged"
     assert line.detail == "no slice has 100 rows of both kinds"
 

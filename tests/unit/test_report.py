@@ -168,13 +168,30 @@ def test_the_ledger_adds_up_on_the_page_and_a_hole_in_it_shows() -> None:
     assert "adds up to sent, none unexplained" not in Page(page(holed)).text
 
 
-def test_the_split_shows_its_exact_interval_and_a_wrong_one_shows() -> None:
-    wrong = sample_record.passed()
-    wrong.rollouts[0].steps[0].percent = 20
+def test_the_split_shows_its_exact_interval_and_the_verdict_of_the_rollout() -> None:
+    """The page does not judge again: 198 of 1,988 fits 10 % or does not as the record says, if it does."""
+    wrong, silent, odd = sample_record.passed(), sample_record.passed(), sample_record.passed()
+    wrong.rollouts[0].split["steps"][0]["passed"] = False
+    silent.rollouts[0].split = {}
+    odd.rollouts[0].steps[0].counts[1].requests = 260
 
     assert "7.88 % to 12.3 %" in Page(page(sample_record.passed())).text.replace("\u202f", " ")
-    assert "does not fit" not in Page(page(sample_record.passed())).text
+    for record in (sample_record.passed(), silent, odd):
+        assert "does not fit" not in Page(page(record)).text
     assert "does not fit" in Page(page(wrong)).text
+    assert Page(page(silent)).text.count("not judged") == 2
+
+
+def test_a_gate_line_that_was_not_judged_is_neither_passed_nor_failed() -> None:
+    record = sample_record.passed()
+    record.gates[0].lines[1].passed = None
+    record.status, record.decided_by = Status.FAILED, ""
+
+    text = Page(page(record)).text
+
+    assert text.count("5 of 5 passed, 1 not judged") == 2
+    assert "– not judged" in text
+    assert "Gate, ROC AUC against champion" not in text
 
 
 def test_text_from_a_record_cannot_become_markup() -> None:
