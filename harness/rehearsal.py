@@ -17,7 +17,7 @@ from harness.model_version import ModelVersion
 from harness.monitoring import counted_requests, disagreement, logged_requests, series
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform, Window
-from harness.report.record import DriftRecord, GateRecord, RunRecord, Step
+from harness.report.record import DriftRecord, GateRecord, RolloutRecord, RunRecord, Step
 from harness.run import Run
 from harness.runtime.events import Listener
 from harness.service import Rollout, Service
@@ -120,6 +120,7 @@ class Rehearsal:
                 )
             if rollout.outcome is not Outcome.PROMOTED:
                 raise StepFailed(f"canary {rollout.outcome}: {rollout.reason}")
+            _check_splits(rollout.record)
             self._account_for_every_request(traffic.ledger, step)
             self.platform.promote(candidate, CHAMPION)
             step.detail = f"promoted after {rollout.record.duration_s:.1f} s; {step.detail}"
@@ -178,8 +179,17 @@ class Rehearsal:
 
 
 def _gate_words(record: GateRecord) -> str:
-    passed = sum(line.passed for line in record.lines)
-    return f"v{record.candidate} against v{record.champion}: {passed} of {len(record.lines)} lines passed"
+    return f"v{record.candidate} against v{record.champion}: {record.summary}"
+
+
+def _check_splits(rollout: RolloutRecord) -> None:
+    for split in rollout.split["steps"]:
+        if not split["passed"]:
+            raise StepFailed(
+                f"canary: at {split['percent']} % the split was wrong: {split['observed']:.2%} of {split['requests']} "
+                f"requests reached {rollout.canary}, {split['configured']:.0%} is configured "
+                f"(p-value {split['p_value']:.1e})."
+            )
 
 
 def _drift_words(record: DriftRecord) -> str:

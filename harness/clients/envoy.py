@@ -14,11 +14,16 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True)
 class ClusterCounts:
-    """One cluster's requests since Envoy started it: completed, answered 5xx (by whomever), slower than a bound."""
+    """One cluster's requests since Envoy started it: completed, answered 4xx or 5xx (by whomever), slower than a bound.
+
+    Latencies come from a histogram that is behind the other counters by up to the gateway's flush interval, and has
+    only the requests that an upstream answered: `timed` is their number.
+    """
 
     requests: int
     failed: int
     slow: int
+    timed: int
 
 
 class EnvoyClient:
@@ -64,19 +69,21 @@ class EnvoyClient:
 
     def counts(self, prefix: str, slower_than_ms: float) -> dict[str, ClusterCounts]:
         """Counts of every cluster whose name starts with `prefix`; `slower_than_ms` is a bound of the histogram."""
-        wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|5xx|time)$"
+        wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|4xx|5xx|time)$"
         params = {"format": "json", "histogram_buckets": "cumulative", "filter": wanted}
         stats = request(self._admin, "GET", "/stats", params=params).json()["stats"]
         values = {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
-        slow = _slow(stats, slower_than_ms)
+        latencies = _latencies(stats, slower_than_ms)
         clusters = {name.split(".")[1] for name in values}
         return {
             cluster: ClusterCounts(
                 requests=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
-                failed=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
-                slow=slow.get(f"cluster.{cluster}.upstream_rq_time", 0),
+                failed=sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in ("4xx", "5xx")),
+                slow=slow,
+                timed=timed,
             )
             for cluster in sorted(clusters)
+            for timed, slow in [latencies.get(f"cluster.{cluster}.upstream_rq_time", (0, 0))]
         }
 
     def _hosts(self) -> dict[str, list[Mapping[str, Any]]]:
@@ -101,13 +108,13 @@ def _active(status: Mapping[str, Any]) -> int:
     return sum(int(stat.get("value", 0)) for stat in status.get("stats", []) if stat["name"] == "rq_active")
 
 
-def _slow(stats: list[dict[str, Any]], slower_than_ms: float) -> dict[str, int]:
-    """Histogram name -> observations above the bound."""
+def _latencies(stats: list[dict[str, Any]], slower_than_ms: float) -> dict[str, tuple[int, int]]:
+    """Histogram name -> observations, and those of them above the bound."""
     histograms = [found for stat in stats for found in stat.get("histograms", [])]
     return {found["name"]: _above(found["buckets"], slower_than_ms) for found in histograms}
 
 
-def _above(buckets: list[dict[str, float]], bound: float) -> int:
+def _above(buckets: list[dict[str, float]], bound: float) -> tuple[int, int]:
     total = max((bucket["cumulative"] for bucket in buckets), default=0)
     below = max((b["cumulative"] for b in buckets if b["upper_bound"] <= bound), default=0)
-    return int(total - below)
+    return int(total), int(total - below)

@@ -86,7 +86,7 @@ def rules() -> dict[str, Any]:
     """Recording rules, one name in every world. Rates over 5 s; latencies in milliseconds; shares in [0, 1]."""
     by = "sum by (namespace, service, revision)"
     known = '{revision!=""}'
-    failed = '{revision!="",envoy_response_code_class="5"}'
+    failed = '{revision!="",envoy_response_code_class=~"[45]"}'
     answered = f"{by} (rate(envoy_cluster_upstream_rq_completed{known}[5s]))"
     buckets = f"sum by (namespace, service, revision, le) (rate(envoy_cluster_upstream_rq_time_bucket{known}[5s]))"
     records = {

@@ -32,7 +32,8 @@ class ServingPort(Protocol):
     """A service with a baseline that serves and a canary to be; each call returns when it is in effect.
 
     The calls raise PlatformError (ServiceFailed, WaitTimeout) when the platform cannot do it. `counts` are totals that
-    only grow, with requests, failed and slow read at one moment; revisions without traffic may be missing.
+    only grow, all read at one moment; `slow` are among the `timed` requests, which may be behind `requests`. Revisions
+    without traffic may be missing.
     """
 
     service: str
@@ -147,7 +148,7 @@ class _Driver:
 
 
 def _counts(found: RevisionCounts | None) -> Counts:
-    return Counts(found.requests, found.failed, found.slow) if found else Counts()
+    return Counts(found.requests, found.failed, found.slow, found.timed) if found else Counts()
 
 
 def _record(state: State, serving: ServingPort, now: float, unix_now: float) -> RolloutRecord:

@@ -12,7 +12,12 @@ too (Robbins 1970, "Statistical methods related to the law of the iterated logar
 **Two proportions and a margin.** The null "the canary's p is at most the baseline's plus a margin" is composite. The
 mixture likelihood of both arms (Beta(1/2, 1/2) each; Krichevsky and Trofimov 1981) over the largest likelihood that
 the null allows is at most that mixture over the true likelihood, a martingale: universal inference (Wasserman, Ramdas
-and Balakrishnan 2020). It needs only that a request's arm is chosen without knowing its outcome.
+and Balakrishnan 2020). It needs that a request's arm is chosen without knowing its outcome, and that neither p changes
+while the split does: pooled over two splits, equal arms whose p moved look different (Simpson's paradox). So it holds
+within one step of a rollout, and the mean over the steps' e-values is the evidence of the whole.
+
+**A split.** The mixture likelihood of an arm's requests over their likelihood at the configured weight is a martingale
+under that weight, so it may end whenever the rollout likes: a step's end depends on the canary's count.
 """
 
 from __future__ import annotations
@@ -69,9 +74,9 @@ def requests_needed(bound: float, beta: float = 1e-3, *, requests: int = 0, bad:
     return enough
 
 
-def binomial_p_value(n: int, k: int, p: float) -> float:
-    """Exact two-sided p-value of k of n for p in (0, 1): the smaller tail doubled (Clopper and Pearson 1934)."""
-    return min(1.0, 2 * min(_lower_tail(n, k, p), _lower_tail(n, n - k, 1 - p)))
+def evidence_other(requests: int, hits: int, p: float) -> float:
+    """The e-value against "the proportion is exactly p", for p in (0, 1), with the Beta(1/2, 1/2) mixture."""
+    return _bounded(_log_krichevsky_trofimov(requests, hits) - _log_likelihood(requests, hits, p))
 
 
 def _mixture(requests: int, bad: int, bound: float, bets: Iterable[tuple[float, float]]) -> float:
@@ -121,16 +126,3 @@ def _maximum(concave: Callable[[float], float], low: float, high: float) -> floa
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (left, high) if concave(left) < concave(right) else (low, right)
     return max(best, concave((low + high) / 2))
-
-
-def _lower_tail(n: int, k: int, p: float) -> float:
-    """P(X <= k) for X ~ Binomial(n, p), summed downwards from k; 1 above the mean, where the other tail is smaller."""
-    if k >= n * p:
-        return 1.0
-    term = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
-    total = 0.0
-    while k >= 0 and term > total * 1e-17:
-        total += term
-        term *= k / (n - k + 1) * (1 - p) / p
-        k -= 1
-    return total

@@ -4,7 +4,8 @@ Actions are data; harness.lifecycle.driver carries them out on a service and a c
 
 Exposure rule: the next weight w exposes a share w of the users, who meet w * p bad answers because of the canary. So
 to move to w the evidence must show p < bound / w, and the final promotion p < bound. Evidence adds up over the steps:
-early steps are short, and the final bound is not softened. Each step also needs fresh canary requests of its own.
+early steps are short. The final promotion also needs the evidence of the last step alone: a good past does not promote
+a canary that breaks at full weight. Each step also needs fresh canary requests of its own.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from harness.errors import ConfigError
 from harness.lifecycle.slo import SLO, is_number
-from harness.lifecycle.verdict import STANDARD, ZERO, Counts, Standard, Verdict, check_split, judge
+from harness.lifecycle.verdict import STANDARD, ZERO, Counts, Pair, Standard, Verdict, check_split, judge
 from harness.report.record import RevisionCounts, RolloutStep
 
 
@@ -121,7 +123,7 @@ class State:
     step_started_at: float = 0.0
     canary: Counter = field(default_factory=Counter)
     baseline: Counter = field(default_factory=Counter)
-    marks: tuple[tuple[Counts, Counts], ...] = ()  # canary and baseline totals when each step opened
+    marks: tuple[Pair, ...] = ()  # canary and baseline totals when each step opened
     steps: tuple[RolloutStep, ...] = ()
     splits: tuple[dict[str, Any], ...] = ()
     outcome: Outcome | None = None
@@ -133,16 +135,21 @@ class State:
         return self.policy.steps[self.index]
 
     @property
+    def pairs(self) -> list[Pair]:
+        """The canary's and the baseline's counts of each step so far, from its opening to the next one's."""
+        marks = (*self.marks, (self.canary.total, self.baseline.total))
+        return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(marks)]
+
+    @property
     def verdict(self) -> Verdict:
         """The verdict on the counts so far, for moving on from the step that is open."""
-        start, policy = self.marks[0], self.policy
+        policy = self.policy
         last = self.index + 1 == len(policy.steps)
         return judge(
-            self.canary.total - start[0],
-            self.baseline.total - start[1],
+            self.pairs,
             policy.slo,
             exposure=1.0 if last else policy.steps[self.index + 1] / 100,
-            since=[self.canary.total - mark[0] for mark in self.marks[1:]],
+            final=last,
             windows=len(policy.steps),
             standard=policy.standard,
         )
@@ -232,8 +239,7 @@ def _end(
 
 
 def _close_step(state: State, decision: str, reason: str, verdict: Verdict, now: float) -> State:
-    canary = state.canary.total - state.marks[-1][0]
-    baseline = state.baseline.total - state.marks[-1][1]
+    canary, baseline = state.pairs[-1]
     closed = RolloutStep(
         percent=state.percent,
         started_at=state.step_started_at,
@@ -255,7 +261,9 @@ def _split(percent: int, canary: Counts, baseline: Counts) -> tuple[dict[str, An
 
 
 def _revision(name: str, counts: Counts) -> RevisionCounts:
-    return RevisionCounts(revision=name, requests=counts.requests, failed=counts.failed, slow=counts.slow)
+    return RevisionCounts(
+        revision=name, requests=counts.requests, failed=counts.failed, slow=counts.slow, timed=counts.timed
+    )
 
 
 def _checked_steps(steps: Sequence[int]) -> tuple[int, ...]:

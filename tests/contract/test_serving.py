@@ -116,20 +116,29 @@ def test_a_canary_gets_its_share_and_the_gateway_counts_the_same(world: World) -
 
 
 def test_failed_and_slow_requests_are_counted_apart(world: World) -> None:
-    """30 errors and 2 answers above 50 ms among 39; a request that the client got wrong is no failure.
+    """31 errors and 2 answers above 50 ms among 39; a refused request is a failure too: it may be the model that errs.
 
-    Each error is the model's own 500: none of them costs the next request its connection.
+    30 errors are the model's own 500: none of them costs the next request its connection.
     """
     document = world.deploy(world.service("moody", "moody"))
     ages = [*range(-30, 0), 20, 30, 1, 2, 3, 4, 5, 6, "old"]
     codes = [world.post(document, {"instances": [[age]]}).status_code for age in ages]
     assert codes == [500] * 30 + [200] * 8 + [400]
     counts = wait(
-        lambda: [c for c in world.controller.counts("production", "moody", 50) if c.slow == 2],
-        what="2 slow requests in the histogram",
+        lambda: [c for c in world.controller.counts("production", "moody", 50) if c.timed == 39],
+        what="39 requests in the histogram",
         deadline=Deadline.after(5),
     )
-    assert [(c.revision, c.requests, c.failed, c.slow) for c in counts] == [("v1", 39, 30, 2)]
+    assert [(c.revision, c.requests, c.failed, c.slow) for c in counts] == [("v1", 39, 31, 2)]
+
+
+def test_a_request_that_the_gateway_itself_refuses_is_no_revisions_failure(world: World) -> None:
+    """413 for a body that no replica ever saw: a client's mistake cannot condemn a canary."""
+    document = world.deploy(world.service("unseen", "shallow"))
+    assert world.post(document, {"instances": [ROW] * 300_000}).status_code == 413
+    assert world.post(document, {"instances": [ROW]}).status_code == 200
+    (counts,) = world.controller.counts("production", "unseen", 50)
+    assert (counts.requests, counts.failed) == (1, 0)
 
 
 def test_a_weight_is_in_effect_when_apply_returns(world: World) -> None:

@@ -66,20 +66,22 @@ def test_two_runs_that_make_the_template_store_at_once_both_get_a_whole_one(worl
 
 @pytest.mark.skipif(bool(missing_prometheus()), reason=missing_prometheus() or "here")
 def test_prometheus_counts_what_the_gateway_counts(world: World) -> None:
-    """Requests and failures by namespace, service and revision; a transformer is no revision."""
+    """Requests and failures (here: 400) by namespace, service and revision; a transformer is no revision."""
     document = world.deploy(world.service("measured", "shallow"))
     running = world.starter.start(prometheus(world.gateway.ports["admin"]), Deadline.after(20))
     for _ in range(30):
         world.post(document, {"instances": [ROW]})
+    for _ in range(4):
+        world.post(document, {"instances": [ROW[:2]]})
     labels = '{namespace="production", revision="v1", service="measured"}'
     with PromQL(running.url()) as promql:
         counted = wait(
-            lambda: promql.query('rehearsal:requests:total{service="measured"} >= 30'),
-            what="30 requests in Prometheus",
+            lambda: promql.query('rehearsal:requests:total{service="measured"} >= 34'),
+            what="34 requests in Prometheus",
             deadline=Deadline.after(20),
         )
-        assert counted == {labels: 30.0}
-        assert promql.query('rehearsal:failed:total{service="measured"}') == {labels: 0.0}
+        assert counted == {labels: 34.0}
+        assert promql.query('rehearsal:failed:total{service="measured"}') == {labels: 4.0}
     world.supervisor.stop(running.child)
 
 

@@ -119,10 +119,10 @@ class Controller:
         )
 
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
-        """Each revision's requests since it was first routed: completed, failed (5xx, whoever said so), slow."""
+        """Each revision's requests since it was first routed: completed, failed (4xx, 5xx), slow, timed."""
         found = self._config.counts(namespace, name, slower_than_ms)
         return [
-            RevisionCounts(revision=revision, requests=c.requests, failed=c.failed, slow=min(c.slow, c.requests))
+            RevisionCounts(revision=revision, requests=c.requests, failed=c.failed, slow=c.slow, timed=c.timed)
             for revision, c in sorted(found.items())
         ]
 
