@@ -212,7 +212,8 @@ def _file(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise DataError(f"data file {path}: the file has no rows")
     frame.columns = [str(name) for name in frame.columns]
-    return frame
+    # Rows are told apart by their index from here on, and Parquet keeps one that may have doubles.
+    return frame.reset_index(drop=True)
 
 
 def _first_bad_byte(content: bytes) -> str:

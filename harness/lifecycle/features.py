@@ -41,7 +41,7 @@ class Features(BaseEstimator):
         self.texts_ = [at for at, kind in enumerate(kinds.values()) if kind == "text"]
         matrix, texts = self._split(rows)
         missing = np.isnan(matrix)
-        self.medians_ = np.array([np.median(column[~np.isnan(column)]) for column in matrix.T])
+        self.medians_ = np.array([_median(column[~np.isnan(column)]) for column in matrix.T])
         filled = np.where(missing, self.medians_, matrix)
         self.means_ = filled.mean(axis=0)
         deviations = filled.std(axis=0)
@@ -143,6 +143,11 @@ def split(
     classes = frame[target] if stratify else None
     train, held_out = train_test_split(frame, test_size=share, random_state=seed, stratify=classes)
     return train.reset_index(drop=True), held_out.reset_index(drop=True)
+
+
+def _median(known: npt.NDArray[np.float64]) -> float:
+    """0 for a column that is known only in the held-out rows: what is missing everywhere says nothing."""
+    return float(np.median(known)) if known.size else 0.0
 
 
 def _frequent(column: npt.NDArray[np.object_]) -> list[str]:

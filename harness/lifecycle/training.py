@@ -8,12 +8,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ConfigError, TrainingFunctionError
+from harness.errors import ConfigError, TrainingFailed, TrainingFunctionError
 from harness.lifecycle.spec import ESTIMATORS
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def fit(
 ) -> Any:
     """A fitted object with `predict`; raises TrainingFunctionError if the user's function fails."""
     if estimator in ESTIMATORS:
-        return _fitted(build(estimator, task, params, seed), features.to_numpy(), target)
+        defaults = default_params(estimator)
+        own = [name for name, value in params.items() if name not in defaults or value != defaults[name]]
+        return _fitted(build(estimator, task, params, seed), features.to_numpy(), target, own)
     function = load_entry_point(estimator, source_root)
     with deadline(deadline_s, f"training function {estimator}"):
         try:
@@ -89,15 +91,21 @@ def fit(
     return _checked(model, estimator, features, task)
 
 
-def _fitted(model: Any, features: Any, target: pd.Series) -> Any:
-    """One thread: a second gains nothing at this size, and on a busy machine OpenMP threads spin while they wait."""
+def _fitted(model: Any, features: Any, target: pd.Series, own: Sequence[str]) -> Any:
+    """The fitted model; ConfigError blames the params that are the user's `own`, TrainingFailed the data.
+
+    One thread: a second gains nothing at this size, and on a busy machine OpenMP threads spin while they wait.
+    """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         try:
             return model.fit(features, target.to_numpy())
         except ValueError as error:
-            raise ConfigError(f"params of {type(model).__name__}: {str(error).splitlines()[0]}") from error
+            kind, reason = type(model).__name__, str(error).splitlines()[0]
+            if own:
+                raise ConfigError(f"params of {kind} ({', '.join(own)}): {reason}") from error
+            raise TrainingFailed(f"{kind} cannot be fitted to these rows: {reason}") from error
 
 
 def load_entry_point(entry_point: str, source_root: str | None) -> Callable[..., Any]:

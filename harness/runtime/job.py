@@ -13,7 +13,6 @@ from typing import Any
 
 from harness import errors
 from harness.errors import RehearsalError
-from harness.runtime.redact import redact_text
 
 
 def answer(result_path: str, body: Callable[[], dict[str, Any]]) -> None:
@@ -21,8 +20,7 @@ def answer(result_path: str, body: Callable[[], dict[str, Any]]) -> None:
     try:
         result = body()
     except RehearsalError as error:
-        told = {"type": type(error).__name__, "message": redact_text(error.message), "hint": redact_text(error.hint)}
-        result = {"error": told}
+        result = {"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}}
     target = Path(result_path)
     beside = target.with_name(f".{target.name}.tmp")
     beside.write_text(json.dumps(result), encoding="utf-8")

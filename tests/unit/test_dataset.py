@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.lifecycle.dataset import Dataset, fingerprint, high_utiliser, load, source_digest
+from harness.lifecycle.validation import validate
 
 
 def table(rows: int = 100, **columns: Any) -> pd.DataFrame:
@@ -135,3 +136,15 @@ def test_the_digest_of_a_missing_file_is_the_users_error(tmp_path: Path) -> None
     """The cache key is taken before the file is read."""
     with pytest.raises(DataError, match="No such file"):
         source_digest(dataset(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("index", [["row"] * 100, [f"r{at}" for at in range(100)], [7] * 100])
+def test_the_index_of_a_parquet_file_quarantines_no_good_row(index: list[Any], tmp_path: Path) -> None:
+    """Doubles or text in the index, as a filtered or joined frame has: only the broken row is taken out."""
+    frame = table()
+    frame.loc[3, "left"] = np.nan
+    frame.set_axis(index).to_parquet(tmp_path / "a.parquet")
+    wanted = dataset(tmp_path / "a.parquet")
+    usable, broken, report = validate(load(wanted), wanted)
+    assert (len(usable), len(broken), report.reasons) == (99, 1, {"left: missing": 1})
+    assert usable["age"].tolist() == frame["age"].drop(3).tolist()

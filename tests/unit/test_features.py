@@ -31,6 +31,15 @@ def test_numbers_are_standardised_gaps_filled_and_text_is_one_hot() -> None:
     assert made[3, 3:].tolist() == [0.0, 0.0]
 
 
+def test_a_column_that_is_empty_in_the_training_rows_is_a_constant() -> None:
+    """Its values are all in the held-out rows: nothing can be learned from it, and nothing fails at it."""
+    empty = FRAME.assign(bmi=np.nan)
+    fitted = Features(kinds=KINDS).fit(empty)
+    made = np.asarray(fitted.transform(empty), dtype=float)
+    assert np.isfinite(made).all()
+    assert np.isfinite(np.asarray(fitted.transform(FRAME), dtype=float)).all()
+
+
 def test_rows_without_names_give_the_same_numbers_as_a_frame() -> None:
     """A server may hand over lists in signature order, or a frame whose columns are in another order."""
     fitted = Features(kinds=KINDS).fit(FRAME)

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.errors import ConfigError, RehearsalError, TrainingFunctionError
+from harness.errors import ConfigError, RehearsalError, TrainingFailed, TrainingFunctionError
 from harness.lifecycle import model
 from harness.lifecycle.features import Features, RawColumns
 from harness.lifecycle.search import best, check_space, search
-from harness.lifecycle.training import default_space, fit
+from harness.lifecycle.training import default_params, default_space, fit
 
 FEATURES = pd.DataFrame({"age": np.linspace(-2, 2, 200), "noise": np.tile([0.1, -0.1], 100)})
 TARGET = pd.Series((FEATURES["age"] > 0).astype(int))
@@ -51,6 +51,16 @@ def test_an_unknown_parameter_is_refused_with_the_allowed_ones() -> None:
         train("decision-tree", max_dept=3)
     with pytest.raises(ConfigError, match="max_depth"):
         train("decision-tree", max_depth="deep")
+
+
+def test_only_the_users_own_parameters_are_blamed_for_a_fit_that_fails() -> None:
+    """Rows that no tree takes: with the default parameters they are at fault, and no parameter is."""
+    features = FEATURES.assign(age=np.inf)
+    given: dict[str, Any] = {"seed": 7, "deadline_s": 30}
+    with pytest.raises(TrainingFailed, match="Classifier cannot be fitted to these rows: Input X contains inf"):
+        fit("decision-tree", "classification", default_params("decision-tree"), features, TARGET, **given)
+    with pytest.raises(ConfigError, match=r"params of DecisionTreeClassifier \(max_depth\): .*'max_depth'"):
+        fit("decision-tree", "classification", {"max_depth": -1}, FEATURES, TARGET, **given)
 
 
 FAILING: dict[str, tuple[str, type[RehearsalError], str]] = {
