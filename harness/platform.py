@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.backends.backend import Backend, Capability, Part
+from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
 from harness.clients.inference import Protocol
@@ -110,11 +110,11 @@ class Platform:
 
     def available(self, *parts: Part) -> list[Part]:
         """Those of the parts that can be had here; for each other one an event says why not."""
-        missing = {capability.value: reason for capability, reason in self.backend.missing().items()}
+        missing = self.backend.missing()
         for part in parts:
-            if part.value in missing:
-                self.run.events.emit("capability.missing", part.value, missing[part.value], level="warning")
-        return [part for part in parts if part.value not in missing]
+            if reason := missing.get(CAPABILITY_OF[part]):
+                self.run.events.emit("capability.missing", part.value, reason, level="warning")
+        return [part for part in parts if CAPABILITY_OF[part] not in missing]
 
     @property
     def registry(self) -> MLflowClient:

@@ -5,16 +5,17 @@ The user's module is imported there, so that it can neither hang nor end this pr
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from harness.errors import TrainingFunctionError
 from harness.lifecycle.preflight import PreflightSpec
 from harness.plan import Plan
+from harness.runtime.events import EventLog
 from harness.runtime.job import read_answer
-from harness.runtime.process import launch
+from harness.runtime.supervisor import Supervisor
 
 GRACE_S = 10.0
 """Beyond the user's deadline: reading the data file, and the interpreter's start."""
@@ -30,13 +31,11 @@ def check(plan: Plan) -> None:
         source_root=plan.source_root,
     )
     with tempfile.TemporaryDirectory(prefix="rehearsal-preflight-") as scratch:
-        result, log = Path(scratch, "result.json"), Path(scratch, "preflight.log")
-        argv = [sys.executable, "-m", "harness.lifecycle.preflight", spec.to_json(), str(result)]
-        child = launch("preflight", argv, log=log, env=_environment())
-        try:
+        result, events = Path(scratch, "result.json"), EventLog(Path(scratch, "events.jsonl"))
+        argv = [sys.executable, "-P", "-m", "harness.lifecycle.preflight", spec.to_json(), str(result)]
+        with closing(events), Supervisor(Path(scratch), events, run_id="preflight") as supervisor:
+            child = supervisor.spawn("preflight", argv, task=True)
             code = child.wait(plan.deadline_s + GRACE_S)
-        finally:
-            child.stop()
         if not result.is_file():
             raise TrainingFunctionError(_without_answer(plan, code, child.tail(1)))
         read_answer(result)
@@ -45,11 +44,3 @@ def check(plan: Plan) -> None:
 def _without_answer(plan: Plan, code: int | None, last_words: str) -> str:
     how = f"did not end within {plan.deadline_s:g} s" if code is None else f"ended the process with exit code {code}"
     return f"importing {plan.baseline.estimator.partition(':')[0]} {how}; last output: {last_words or 'none'}"
-
-
-def _environment() -> dict[str, str]:
-    import harness
-
-    root = str(Path(harness.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path}

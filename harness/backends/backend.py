@@ -38,6 +38,14 @@ class Capability(StrEnum):
     DRIFT = "drift"
 
 
+CAPABILITY_OF = {
+    Part.TRACKING: Capability.TRACKING,
+    Part.SERVING: Capability.SERVING,
+    Part.METRICS: Capability.METRICS,
+    Part.DRIFT: Capability.DRIFT,
+}
+"""What a part must be had for."""
+
 Progress = Callable[[dict[str, Any]], None]
 
 

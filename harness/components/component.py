@@ -13,11 +13,10 @@ _PLACEHOLDER = re.compile(r"\{(?:port\[(?P<port>\w+)\]|(?P<folder>folder))\}")
 
 @dataclass(frozen=True)
 class Ready:
-    """How to tell that a component serves: HTTP 200 from `path` on the port named `port`, or a `line` in its log."""
+    """How to tell that a component serves: HTTP 200 from `path` on the port named `port`."""
 
-    port: str = ""
-    path: str = ""
-    line: str = ""
+    port: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class Component:
     warm: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     restart: Restart = NEVER
-    depends_on: tuple[str, ...] = ()
 
 
 def fill(template: Any, *, folder: Path, ports: Mapping[str, int]) -> Any:

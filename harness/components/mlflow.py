@@ -37,7 +37,7 @@ def mlflow() -> Component:
         name="mlflow",
         version=version(),
         argv=(
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "{port[http]}",
+            sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "{port[http]}",
             "--backend-store-uri", store, "--artifacts-destination", artifacts, "--serve-artifacts",
             "--workers", "1",
         ),

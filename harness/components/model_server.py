@@ -63,7 +63,8 @@ def _give_up(message: str, retry: bool) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """`python -m harness.components.model_server CONFIG.json`: the cold way, without a nursery."""
+    """`python -P -m harness.components.model_server CONFIG.json`: the cold way, without a nursery."""
+    sys.path.append(str(Path.cwd()))  # as in a nursery: for classes of the user's pickles
     path = Path(argv[0])
     config = json.loads(path.read_text(encoding="utf-8"))
     (serve_transformer if "predictor_host" in config else serve)(config)

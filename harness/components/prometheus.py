@@ -12,12 +12,12 @@ import yaml
 
 from harness.components.component import Component, Ready, Restart
 from harness.errors import CapabilityMissing
+from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
 from harness.runtime.process import program_version
 
 SCRAPE_S = 1
 RETENTION = "2h"
-HOW_TO_GET = "apt-get install prometheus, or put a prometheus binary (2.42 or newer) on PATH"
 _NAMES = ("namespace", "service", "revision")
 
 
@@ -25,15 +25,15 @@ def missing_prometheus() -> str:
     """Why there is no Prometheus here and how to get it; empty if there is one that runs."""
     binary = find_program("prometheus")
     if binary is None:
-        return f"there is no prometheus here: {HOW_TO_GET}"
-    return "" if program_version(binary, "--version") else f"{binary} does not run: {HOW_TO_GET}"
+        return f"there is no prometheus here: {HOW_TO_GET_PROMETHEUS}"
+    return "" if program_version(binary, "--version") else f"{binary} does not run: {HOW_TO_GET_PROMETHEUS}"
 
 
 def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
     """The recipe: port "http". Scrapes Envoy's admin port, and the replicas that the file `replicas` lists."""
     binary = find_program("prometheus")
     if binary is None:
-        raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET)
+        raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET_PROMETHEUS)
     return Component(
         name="prometheus",
         version=program_version(binary, "--version") or "unknown",

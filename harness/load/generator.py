@@ -120,7 +120,7 @@ class Load:
 
     def _argv(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
+            *(sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
             *("--users", "1", "--spawn-rate", "1", "--host", self.spec.url),
             *("--run-time", f"{math.ceil(self.spec.max_s)}s", "--stop-timeout", f"{DRAIN_S + 2:g}"),
             *("--exit-code-on-error", "0"),

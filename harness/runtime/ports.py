@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import psutil
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -16,3 +18,17 @@ def reserve() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this process, or one that it has started, listens on the port; an answer alone may be a stranger's."""
+    listening = {
+        each.pid
+        for each in psutil.net_connections(kind="tcp")
+        if each.status == psutil.CONN_LISTEN and tuple(each.laddr)[1:] == (port,)
+    }
+    try:
+        started = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return False
+    return not listening.isdisjoint({pid, *(process.pid for process in started)})

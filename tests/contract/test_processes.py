@@ -284,6 +284,22 @@ def test_a_module_of_the_current_folder_is_found_by_a_fork(
     assert child.tail() == "worked"
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_check_of_the_users_module_ends_with_its_command(tmp_path: Path, scratch: Path, signum: int) -> None:
+    """The module hangs while it is imported; nobody waits for it any more."""
+    pid_file = tmp_path / "pid"
+    hang = f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))\ntime.sleep(60)\n"
+    (tmp_path / "hangs.py").write_text(hang)
+    (tmp_path / "rows.csv").write_text("x,y\n" + "1,0\n2,1\n" * 50)
+    argv = [sys.executable, "-P", "-m", "harness.cli", "run", "--data", "rows.csv", "--target", "y"]
+    env = {**base_env(), "TMPDIR": str(scratch)}
+    command = subprocess.Popen([*argv, "--train", "hangs:fit"], cwd=tmp_path, env=env)
+    hanging = Identity.of(int(_content(pid_file)))
+    command.send_signal(signum)
+    assert command.wait(10) != 0
+    wait(lambda: not hanging.alive(), what="the check's end", deadline=Deadline.after(10))
+
+
 def _killed_parent(folder: Path, scratch: Path, *args: str, cwd: Path | None = None) -> list[Identity]:
     """Runs a parent that starts a spawned child, a forked one and a nursery, and kills itself by -9."""
     env = {**base_env(), "REHEARSAL_STATE": str(folder / "state"), "TMPDIR": str(scratch)}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,15 +18,23 @@ import pytest
 
 from harness.backends.document import parse
 from harness.backends.embedded import controller as controller_module
+from harness.backends.embedded import starter as starter_module
+from harness.backends.embedded.controller import Controller
+from harness.backends.embedded.gateway_config import GatewayConfig
+from harness.backends.embedded.planner import Routing
 from harness.backends.embedded.replicas import ReplicaStarter
 from harness.backends.embedded.revisions import desired
+from harness.backends.embedded.starter import Starter
 from harness.backends.inference_service import InferenceService
 from harness.clients.envoy import EnvoyClient
 from harness.clients.http import client
-from harness.components.gateway import gateway
-from harness.errors import ServiceFailed
+from harness.components.component import Component, Ready
+from harness.components.gateway import VERSION_HOST, gateway
+from harness.errors import PlatformError, ServiceFailed
 from harness.runtime import ports
 from harness.runtime.clock import Deadline
+from harness.runtime.events import Event, EventLog
+from harness.runtime.identity import Identity
 from harness.runtime.process import Child
 from harness.runtime.wait import wait
 from tests.contract.conftest import World
@@ -152,6 +163,88 @@ def test_a_port_taken_under_us_is_told_and_another_is_tried(world: World, monkey
     world.supervisor.stop(running.child)
 
 
+def test_a_strangers_answer_on_our_port_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs that drew one port must not share a registry: the address has to be the component's own."""
+    reserve = ports.reserve
+    with Receiver() as stranger:
+        thread = threading.Thread(target=stranger.serve_forever, args=(0.05,))
+        thread.start()
+        taken = [stranger.server_port]
+        monkeypatch.setattr(ports, "reserve", lambda: taken.pop() if taken else reserve())
+        argv = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port[http]}")
+        recipe = Component(name="own", version="1", argv=argv, ready=Ready(port="http", path="/"))
+        running = world.starter.start(recipe, Deadline.after(20))
+        stranger.shutdown()
+        thread.join()
+    assert running.ports["http"] != stranger.server_port
+    world.supervisor.stop(running.child)
+
+
+def test_routes_that_the_gateway_refuses_are_told_at_once_with_its_words(world: World) -> None:
+    """Its own version host, as a service's: a domain may be there only once."""
+    starter = Starter(world.supervisor, world.starter.events, world.folder / "refusing")
+    running = starter.start(gateway(access_log=world.folder / "refusing.jsonl"), Deadline.after(20))
+    config = GatewayConfig(running)
+    wanted = replace(desired(world.service("refused", "shallow")), host=VERSION_HOST)
+    with pytest.raises(PlatformError, match=r"(?s)routes of production/refused .*Envoy refused them.*unique values"):
+        config.route(wanted, Routing(), {})
+    config.close()
+    world.supervisor.stop(running.child)
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_the_service(world: World) -> None:
+    """A full disk is a reason in the condition, not a minute of silence."""
+    starter = ReplicaStarter(world.supervisor, world.nursery, "", world.gateway.url(), world.gateway.folder / "a file")
+    starter.folder.touch()
+    wanted = desired(world.service("full", "shallow"))
+    with pytest.raises(PlatformError, match=r"replica production\.full\.v1-1: cannot write .*: Not a directory"):
+        starter.launch(wanted, wanted.predictor, 1, Deadline.after(5))
+
+
+def test_the_list_for_prometheus_is_written_again_after_it_could_not_be(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full while a replica became ready; a second later it is not."""
+    write = starter_module.replace_text
+    failures = [OSError(28, "No space left on device")]
+
+    def replace_text(path: Path, text: str, *, beside: Path) -> None:
+        if "fullonce" in text and failures:
+            raise failures.pop()
+        write(path, text, beside=beside)
+
+    monkeypatch.setattr(controller_module, "replace_text", replace_text)
+    world.controller.apply(world.service("fullonce", "shallow"))
+    told = world.controller.targets_file
+    wait(lambda: told.exists() and "fullonce" in told.read_text(), what="list", deadline=Deadline.after(30))
+    assert any("No space left" in e.message for e in world.events if e.kind == "controller.error")
+
+
+def test_a_controller_that_is_closed_while_a_replica_drains_ends_quietly(world: World) -> None:
+    """The replica is stopped; nothing is said to have drained; no thread dies with an error (a warning fails this)."""
+    log = EventLog(world.folder / "closing.jsonl")
+    events: list[Event] = []
+    log.listen(events.append)
+    controller = Controller(world.supervisor, world.nursery, world.gateway, "", log, world.folder / "closing")
+    document = world.service("closing", "moody", namespace="closing")
+    controller.apply(document)
+    controller.wait_ready("closing", "closing", Deadline.after(60))
+    (replica,) = controller.status("closing", "closing").replicas
+    busy = threading.Thread(target=world.post, args=(document, {"instances": [[20.0]] * 8}))
+    alive = Identity.of(replica.pid)
+    busy.start()
+    with controller._lock:
+        service = controller._services["closing", "closing"]
+        controller._retire(service, next(iter(service.replicas)))
+        controller._closed = True
+        controller._config.close()
+    wait(lambda: not alive.alive(), what="the replica's end", deadline=Deadline.after(20))
+    wait(lambda: not service.retiring, what="forgotten", deadline=Deadline.after(20))
+    busy.join()
+    log.close()
+    assert "replica.retired" not in [event.kind for event in events]
+
+
 def test_a_killed_gateway_comes_back_on_its_address_with_its_routes(world: World) -> None:
     """Its recipe says: restart. What it routes lies in files."""
     document = world.deploy(world.service("gatewaydies", "shallow"))
@@ -241,6 +334,10 @@ class _Keep(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         server: Any = self.server
         server.events.append(({key.lower(): value for key, value in self.headers.items()}, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,7 @@ class EmbeddedBackend:
         self._controller: Controller | None = None
         self._prometheus: PromQL | None = None
         self._locks = {part: threading.Lock() for part in Part}
-        self._jobs = 0
+        self._jobs = itertools.count(1)
 
     def missing(self) -> dict[Capability, str]:
         reason = missing_prometheus()
@@ -85,9 +86,7 @@ class EmbeddedBackend:
     def work(
         self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
     ) -> dict[str, Any]:
-        with self._locks[Part.DRIFT]:
-            self._jobs += 1
-            result = self.folder / "jobs" / f"{self._jobs:02}-{name}.json"
+        result = self.folder / "jobs" / f"{next(self._jobs):02}-{name}.json"
         result.parent.mkdir(exist_ok=True)
         nursery = self.warmth.nursery_for(target)
         child = self.supervisor.fork(name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True)

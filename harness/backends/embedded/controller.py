@@ -154,13 +154,13 @@ class Controller:
             self._start(service, workload)
         try:
             self._route(service, plan)
+            for number in plan.retire:
+                self._retire(service, number)
+            service.observe()
+            self._tell_replicas()
         except PlatformError:
             self._wake(service, time.monotonic() + RETRY_S)
             raise
-        for number in plan.retire:
-            self._retire(service, number)
-        service.observe()
-        self._tell_replicas()
         if plan.wake_at is not None:
             self._wake(service, plan.wake_at)
         if service.gone():
@@ -171,9 +171,13 @@ class Controller:
         """Keep the list of the replicas for Prometheus, in its own format (file_sd)."""
         targets = [target for service in self._services.values() for target in service.scrape_targets()]
         text = json.dumps(targets)
-        if text != self._targets:
-            self._targets = text
+        if text == self._targets:
+            return
+        try:
             replace_text(self.targets_file, text, beside=self.targets_file.parent)
+        except OSError as error:
+            raise PlatformError(f"cannot write {self.targets_file}: {error.strerror}") from error
+        self._targets = text
 
     def _route(self, service: Service, plan: planner.Plan) -> None:
         routing = plan.routing
@@ -281,7 +285,7 @@ class Controller:
                 service.retiring.pop(replica.number, None)
                 self._forget_cluster(service, replica.workload.name)
                 if not service.deleted:
-                    self._pass(service)  # its address leaves the gateway's list
+                    self._again(service)  # its address leaves the gateway's list
 
     def _forget_cluster(self, service: Service, workload: str) -> None:
         if not self._closed and not service.uses(workload):
@@ -295,7 +299,8 @@ class Controller:
 
     def _again(self, service: Service) -> None:
         with self._lock:
-            self._pass(service)
+            if self._services.get(service.key) is service:  # not deleted and applied anew since
+                self._pass(service)
 
     def _submit(self, job: Callable[[], None]) -> None:
         # Daemon threads: a replica that is still being waited for must not hold up the end of the program.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import httpx
+
 from harness.backends.embedded.planner import Address, Routing
 from harness.backends.embedded.revisions import Desired
 from harness.backends.embedded.routes import (
@@ -101,19 +103,31 @@ class GatewayConfig:
         if routes == self._routes:
             return
         text, version = render_routes(routes.values())
+        before = self._refusals()
         self._write(f"{RDS}/rds.json", text)
         what = f"routes of {wanted.namespace}/{wanted.name}" if wanted else "removed routes"
-        self._confirm(lambda: self.client.routes_version() == version, what)
+        self._confirm(lambda: self.client.routes_version() == version, what, lambda: self._refusals() > before)
         self._routes = routes
 
-    def _confirm(self, in_effect: Callable[[], bool], what: str) -> None:
+    def _confirm(self, in_effect: Callable[[], bool], what: str, refused: Callable[[], bool] = bool) -> None:
         wait(
             in_effect,
             what=f"gateway: {what} in effect",
             deadline=Deadline.after(CONFIRM_S),
-            state=lambda: f"its log ends with: {self._gateway.child.tail(3)}",
+            fail=lambda: f"Envoy refused them; {self._last_words()}" if refused() else None,
+            state=self._last_words,
             every_s=_EVERY_S,
         )
+
+    def _refusals(self) -> int:
+        """Route files that Envoy has refused; 0 while it is being started again, as it counts from there."""
+        try:
+            return self.client.routes_rejected()
+        except httpx.TransportError:
+            return 0
+
+    def _last_words(self) -> str:
+        return f"its log ends with: {self._gateway.child.tail(3)}"
 
     def _write(self, name: str, text: str) -> None:
         try:

@@ -14,6 +14,7 @@ from harness.backends.embedded.revisions import Desired, Workload
 from harness.clients.http import client
 from harness.components.model_server import SERVE, SERVE_TRANSFORMER
 from harness.components.replica import PayloadLog, Replica, TransformerReplica
+from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.nursery import Nursery
 from harness.runtime.process import Child
@@ -37,15 +38,18 @@ class ReplicaStarter:
         """Start the process; returns before it is ready."""
         name = f"{wanted.namespace}.{wanted.name}.{workload.name.strip('_')}-{number}"
         folder = self.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
         config = self._config(wanted, workload, folder)
+        path = folder / "config.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(config), encoding="utf-8")
+        except OSError as error:
+            raise PlatformError(f"replica {name}: cannot write {path}: {error.strerror}") from error
         env = {**self._env(), **dict(workload.env)}
         if self.nursery is not None:
             target = SERVE_TRANSFORMER if workload.kind == "transformer" else SERVE
             return self.supervisor.fork(name, target, config, nursery=self.nursery, env=env, deadline=deadline)
-        path = folder / "config.json"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        argv = [sys.executable, "-m", "harness.components.model_server", str(path)]
+        argv = [sys.executable, "-P", "-m", "harness.components.model_server", str(path)]
         return self.supervisor.spawn(name, argv, env=env)
 
     def wait_ready(self, wanted: Desired, child: Child, deadline: Deadline) -> Address:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,9 +150,10 @@ def replace_text(path: Path, text: str, *, beside: Path) -> None:
 def _wait_ready(component: Component, ports: Mapping[str, int], child: Child, deadline: Deadline) -> None:
     what = f"{component.name} ready"
     ready = component.ready
-    if ready.line:
-        wait(lambda: ready.line in child.tail(200), what=what, deadline=deadline, child=child)
-        return
-    with client(f"http://{free_ports.LOOPBACK}:{ports[ready.port]}", timeout_s=5.0) as http:
-        answers: Callable[[], bool] = lambda: http.get(ready.path).status_code == 200  # noqa: E731
+    port = ports[ready.port]
+    with client(f"http://{free_ports.LOOPBACK}:{port}", timeout_s=5.0) as http:
+
+        def answers() -> bool:
+            return http.get(ready.path).status_code == 200 and free_ports.listens(child.pid, port)
+
         wait(answers, what=what, deadline=deadline, child=child)
