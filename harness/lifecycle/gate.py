@@ -37,7 +37,7 @@ class Judged:
     """One version's evidence: signature as (column, type) pairs, predictions on the held-out rows, single-row
     latencies.
 
-    `predicted` is None for a champion that cannot answer the candidate's rows.
+    `predicted` is None for a champion that cannot answer the candidate's rows; a champion's latencies are not measured.
     """
 
     version: int
@@ -216,13 +216,13 @@ def run_gate(spec: GateSpec) -> GateRecord:
         slices=dict(evaluation.groups(frame, spec.dataset.slices)),
         task=spec.dataset.task,
     )
-    candidate = gather(spec, spec.candidate, frame)
+    candidate = gather(spec, spec.candidate, frame, timed=True)
     champion = None if spec.champion is None else gather(spec, spec.champion, frame)
     return judge(spec.model_name, candidate, champion, rows, spec.policy)
 
 
-def gather(spec: GateSpec, version: int, frame: pd.DataFrame) -> Judged:
-    """Downloads one version and lets it answer the held-out rows."""
+def gather(spec: GateSpec, version: int, frame: pd.DataFrame, *, timed: bool = False) -> Judged:
+    """Downloads one version and lets it answer the held-out rows; if `timed`, some of them one by one."""
     import mlflow
     from threadpoolctl import threadpool_limits
 
@@ -237,6 +237,7 @@ def gather(spec: GateSpec, version: int, frame: pd.DataFrame) -> Judged:
     predicted, latencies = None, np.zeros(0)
     if set(names) <= set(frame.columns):
         predicted = evaluation.predict(model, frame[names], spec.dataset.task)
+    if timed and predicted is not None:
         with threadpool_limits(1):
             latencies = _latencies_ms(model, frame[names].head(spec.policy.latency_rows), spec)
     return Judged(version, inputs, _type_of(signature.outputs), predicted, latencies)
