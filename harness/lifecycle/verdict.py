@@ -232,8 +232,8 @@ def _kept(steps: Sequence[Pair], exposure: float, *, final: bool) -> str:
 
 
 def _words(counts: Counts) -> str:
-    known = "" if counts.timed == counts.requests else f" of {counts.timed} timed"
-    return f"{counts.requests} requests, {counts.failed} failed, {counts.slow} slow{known}"
+    timed = "" if counts.timed == counts.requests else f" of {counts.timed} timed"
+    return f"{counts.requests} requests, {counts.failed} failed, {counts.slow} slow{timed}"
 
 
 def _broken(guard: GuardVerdict) -> str:
