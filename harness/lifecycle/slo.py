@@ -21,8 +21,8 @@ class SLO:
     `slower_than_ms` is one of LATENCY_BUCKETS_MS.
     """
 
-    errors: float = 0.01
-    slower_than_ms: float = 50
+    errors: float = 0.02
+    slower_than_ms: float = 100
     slow: float = 0.05
 
     def __post_init__(self) -> None:
