@@ -30,6 +30,7 @@ class Nursery:
     def __init__(self, name: str, preload: Sequence[str], *, log: Path, env: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.socket_path = folder / f"{name}.sock"
+        self.socket_path.unlink(missing_ok=True)  # one of this name that died has left its own
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(_short(self.socket_path))
         listener.listen(64)

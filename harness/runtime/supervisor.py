@@ -101,6 +101,8 @@ class Supervisor:
         # What its forks write into TMPDIR goes with this run, even if nobody is left to clean up.
         environment = {**base_env(), "TMPDIR": self._sockets.name, **(env or {})}
         with self._lock:
+            if self._closed:
+                raise PlatformError(f"{name}: the run has ended")
             nursery = Nursery(name, preload, log=self.log_path(name), env=environment, folder=Path(self._sockets.name))
             self._nurseries.append(nursery)
             self._adopt(nursery.child)

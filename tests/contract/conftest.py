@@ -86,9 +86,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Supervisor(folder, log) as supervisor:
         nursery = supervisor.nursery("nursery", (*model_server.PRELOAD, *mlflow.PRELOAD))
         models = _save_models(supervisor, nursery, folder / "models")
-        starter = Starter(supervisor, log, folder / "components", nursery)
+        starter = Starter(supervisor, log, folder / "components", lambda: nursery)
         running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
-        controller = Controller(supervisor, nursery, running, "", log, folder)
+        controller = Controller(supervisor, lambda: nursery, running, "", log, folder)
         with client(running.url(), timeout_s=20) as http:
             yield World(folder, supervisor, nursery, starter, running, controller, http, models, events)
         controller.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.backends.embedded import warmth
 from harness.errors import PlatformError
 from harness.runtime import state
 from harness.runtime.clock import Deadline
@@ -149,6 +150,20 @@ def test_forked_children_end_when_their_nursery_is_killed(supervisor: Supervisor
     child = supervisor.fork("worker", "time:sleep", 60, nursery=nursery)
     nursery.child.kill()
     assert child.wait(10) == -signal.SIGKILL
+
+
+def test_a_nursery_that_died_is_started_anew_when_it_is_asked_for(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platforms of a session share it: one death must not be the end of all that follow."""
+    monkeypatch.setattr(warmth, "PRELOAD", ("json",))
+    shared = warmth.Warmth(supervisor)
+    first = shared.nursery()
+    assert shared.nursery() is first
+    first.child.kill()
+    first.child.wait(10)
+    worker = supervisor.fork("worker", "builtins:print", "alive", nursery=shared.nursery(), task=True)
+    assert (worker.wait(20), worker.tail()) == (0, "alive")
 
 
 def test_a_warm_python_runs_a_module_with_arguments_streams_and_exit_code(

@@ -27,7 +27,9 @@ NUMBERS = itertools.count(1)
 @pytest.mark.parametrize("warm", [True, False], ids=["forked", "command line"])
 def test_mlflow_keeps_runs_and_proxies_artifacts(world: World, warm: bool) -> None:
     """Whichever way it is started: experiments in the store, artifacts through the server, on the loopback."""
-    starter = type(world.starter)(world.supervisor, world.starter.events, world.folder / str(warm), world.nursery)
+    starter = type(world.starter)(
+        world.supervisor, world.starter.events, world.folder / str(warm), lambda: world.nursery
+    )
     running = starter.start(mlflow(), Deadline.after(60), warm=warm)
     with client(running.url(), timeout_s=20) as http:
         made = http.post("/api/2.0/mlflow/experiments/create", json={"name": "release"}).json()
@@ -88,14 +90,14 @@ def test_prometheus_counts_what_the_gateway_counts(world: World) -> None:
 def test_a_replica_fetches_its_model_version_through_mlflow(world: World) -> None:
     """models:/<name>/<version>, downloaded from the artifact proxy; what is not registered ends it with one line."""
     running = type(world.starter)(
-        world.supervisor, world.starter.events, world.folder / "registry", world.nursery
+        world.supervisor, world.starter.events, world.folder / "registry", lambda: world.nursery
     ).start(mlflow(), Deadline.after(60))
     register = "tests.contract.saved_models:register"
     arguments = (running.url(), str(world.models["shallow"]), "risk")
     child = world.supervisor.fork("register", register, *arguments, nursery=world.nursery, task=True)
     assert child.wait(60) == 0, child.tail()
     starter = ReplicaStarter(
-        world.supervisor, world.nursery, running.url(), world.gateway.url(), world.folder / "fetched"
+        world.supervisor, lambda: world.nursery, running.url(), world.gateway.url(), world.folder / "fetched"
     )
     rows, answers = world.expected("shallow")
     assert _served(world, starter, "models:/risk/1", rows) == answers

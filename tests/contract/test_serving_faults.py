@@ -194,7 +194,7 @@ def test_routes_that_the_gateway_refuses_are_told_at_once_with_its_words(world: 
 
 def test_a_folder_that_cannot_be_written_is_told_by_the_service(world: World) -> None:
     """A full disk is a reason in the condition, not a minute of silence."""
-    starter = ReplicaStarter(world.supervisor, world.nursery, "", world.gateway.url(), world.gateway.folder / "a file")
+    starter = ReplicaStarter(world.supervisor, None, "", world.gateway.url(), world.gateway.folder / "a file")
     starter.folder.touch()
     wanted = desired(world.service("full", "shallow"))
     with pytest.raises(PlatformError, match=r"replica production\.full\.v1-1: cannot write .*: Not a directory"):
@@ -225,7 +225,7 @@ def test_a_controller_that_is_closed_while_a_replica_drains_ends_quietly(world: 
     log = EventLog(world.folder / "closing.jsonl")
     events: list[Event] = []
     log.listen(events.append)
-    controller = Controller(world.supervisor, world.nursery, world.gateway, "", log, world.folder / "closing")
+    controller = Controller(world.supervisor, lambda: world.nursery, world.gateway, "", log, world.folder / "closing")
     document = world.service("closing", "moody", namespace="closing")
     controller.apply(document)
     controller.wait_ready("closing", "closing", Deadline.after(60))

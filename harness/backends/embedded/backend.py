@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,7 @@ class EmbeddedBackend:
         self.events = events
         self.supervisor = Supervisor(folder, events)
         self.supervisor.__enter__()
+        self._began = time.time()
         self.warmth = warmth or Warmth(self.supervisor)
         self._running: dict[str, Running] = {}
         self._controller: Controller | None = None
@@ -141,7 +143,8 @@ class EmbeddedBackend:
         ]
 
     def cause_first(self, error: Exception) -> Exception:
-        return cause_first(error, self.supervisor.deaths + self.warmth.deaths, full(self.folder))
+        shared = [death for death in self.warmth.deaths if death.at >= self._began]
+        return cause_first(error, self.supervisor.deaths + shared, full(self.folder))
 
     def _broken(self) -> str:
         """What will not come back, so that nothing needs to be waited for."""
@@ -183,7 +186,7 @@ class EmbeddedBackend:
                 self._bring_up(prometheus(admin, replicas=targets_file(self.folder)), deadline)
 
     def _bring_up(self, component: Any, deadline: Deadline) -> None:
-        starter = Starter(self.supervisor, self.events, self.folder / "components", self.warmth.nursery())
+        starter = Starter(self.supervisor, self.events, self.folder / "components", self.warmth.nursery)
         running = starter.start(component, deadline)
         self._running[component.name] = running
         self.supervisor.set_address(component.name, running.url(component.ports[0]))
@@ -195,7 +198,7 @@ class EmbeddedBackend:
             if self._controller is None:
                 envoy = self._running["envoy"]
                 self._controller = Controller(
-                    self.supervisor, self.warmth.nursery(), envoy, uri, self.events, self.folder
+                    self.supervisor, self.warmth.nursery, envoy, uri, self.events, self.folder
                 )
             return self._controller
 

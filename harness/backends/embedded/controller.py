@@ -51,7 +51,7 @@ class Controller:
     def __init__(
         self,
         supervisor: Supervisor,
-        nursery: Nursery | None,
+        nursery: Callable[[], Nursery] | None,
         gateway: Running,
         tracking_uri: str,
         events: EventLog,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class ReplicaStarter:
     """How replicas are started in this run."""
 
     supervisor: Supervisor
-    nursery: Nursery | None
+    nursery: Callable[[], Nursery] | None
     tracking_uri: str
     gateway_url: str
     folder: Path
@@ -48,7 +48,7 @@ class ReplicaStarter:
         env = {**self._env(), **dict(workload.env)}
         if self.nursery is not None:
             target = SERVE_TRANSFORMER if workload.kind == "transformer" else SERVE
-            return self.supervisor.fork(name, target, config, nursery=self.nursery, env=env, deadline=deadline)
+            return self.supervisor.fork(name, target, config, nursery=self.nursery(), env=env, deadline=deadline)
         argv = [sys.executable, "-P", "-m", "harness.components.model_server", str(path)]
         return self.supervisor.spawn(name, argv, env=env)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Starter:
     supervisor: Supervisor
     events: EventLog
     folder: Path
-    nursery: Nursery | None = None
+    nursery: Callable[[], Nursery] | None = None
 
     def start(self, component: Component, deadline: Deadline, *, warm: bool = True) -> Running:
         """Start one component and return it ready; another port is tried when one was taken under us."""
@@ -98,7 +98,7 @@ class Starter:
         if warm and component.warm and self.nursery is not None:
             config = filled(component.config)
             return self.supervisor.fork(
-                component.name, component.warm, config, nursery=self.nursery, env=env, deadline=deadline
+                component.name, component.warm, config, nursery=self.nursery(), env=env, deadline=deadline
             )
         return self.supervisor.spawn(component.name, filled(component.argv), env=env)
 

@@ -26,7 +26,7 @@ ENV = {
 
 
 class Warmth:
-    """Starts each nursery when it is first asked for; several platforms of one session may share them."""
+    """Starts each nursery when it is first asked for, and anew if it died; platforms of one session may share them."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -52,6 +52,7 @@ class Warmth:
 
     def _get(self, name: str, preload: tuple[str, ...]) -> Nursery:
         with self._lock:
-            if name not in self._nurseries:
+            known = self._nurseries.get(name)
+            if known is None or known.child.poll() is not None:
                 self._nurseries[name] = self._supervisor.nursery(name, preload, env=ENV)
             return self._nurseries[name]
