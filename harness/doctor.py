@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
-from harness.runtime.process import program_version
+from harness.runtime.probe import program_version
 
 _GIB = 1024**3
 

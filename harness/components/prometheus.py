@@ -14,7 +14,7 @@ from harness.components.component import Component, Ready, Restart
 from harness.errors import CapabilityMissing
 from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
-from harness.runtime.process import program_version
+from harness.runtime.probe import program_version
 
 SCRAPE_S = 1
 RETENTION = "2h"

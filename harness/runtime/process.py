@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import signal
 import subprocess
@@ -21,7 +20,6 @@ from harness.errors import PlatformError
 from harness.runtime.identity import Identity
 
 TAIL_BYTES = 16_384
-PROBE_TIMEOUT_S = 10
 
 
 class Child:
@@ -78,6 +76,54 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signum)
 
     def tail(self, lines: int = 20) -> str:
+        """The last lines of the child's log."""
+        return tail(self.log, lines)
+
+    def _ended(self, timeout_s: float | None) -> bool:
+        if self._pidfd < 0:
+            return True
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        return bool(poller.poll(None if timeout_s is None else timeout_s * 1000))
+
+    def _signal_group(self, signum: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signum)
+
+    def __del__(self) -> None:
+        if getattr(self, "_pidfd", -1) >= 0:
+            os.close(self._pidfd)
+
+
+def launch(
+    name: str,
+    argv: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> Child:
+    """Start `argv` in a process group of its own with its output in `log`; `env` is the whole environment."""
+    with open_log(name, log) as output:
+        try:
+            popen = subprocess.Popen(
+                list(argv),
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+            )
+        except OSError as error:
+            raise PlatformError(f"{name}: cannot start {argv[0]}: {error.strerror}.") from error
+    return Child(name, popen.pid, log, popen.wait)
+
+
+def tail(self, lines: int = 20) -> str:
         """The last lines of the child's log."""
         return tail(self.log, lines)
 

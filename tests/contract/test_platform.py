@@ -20,7 +20,6 @@ from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 from harness.service import Service, inference_service
 
-
 MANIFEST = Path(__file__).parents[2] / "manifests/inferenceservice/minimal.yaml"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.runtime.supervisor import base_env
 
-TESTS = '''
+TESTS = """
 import pytest
 from harness.errors import CapabilityMissing
 
@@ -33,13 +33,14 @@ class TestTwo:
 
 def test_needs_what_is_broken(broken): ...
 def test_needs_what_is_missing(lacking): ...
-'''
+"""
 
 
 def test_a_session_keeps_what_failed_and_skips_what_is_missing(tmp_path: Path) -> None:
     """Tests of one name share no folder; a test that fails, or whose fixture does, leaves a failed run; others none."""
     (tmp_path / "test_users.py").write_text(TESTS)
-    argv = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--reports", str(tmp_path / "reports")]
+    options = ["-q", "-rs", "-p", "no:cacheprovider", "--reports", str(tmp_path / "reports")]
+    argv = [sys.executable, "-m", "pytest", *options]
     done = subprocess.run(argv, cwd=tmp_path, env=base_env(), capture_output=True, text=True, timeout=120)
     records = [json.loads(path.read_text()) for path in tmp_path.glob("reports/*/*/run.json")]
     assert "1 failed, 1 passed, 1 skipped, 1 error" in done.stdout

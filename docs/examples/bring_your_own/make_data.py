@@ -45,7 +45,9 @@ def survey() -> pd.DataFrame:
 def main(folder: Path) -> None:
     answers = survey()
     affair = answers["affairs"].gt(0).map({True: "yes", False: "no"})
-    answers.drop(columns="affairs").assign(affair=affair).to_csv(folder / "csv/affairs.csv", index=False, float_format="%g")
+    answers.drop(columns="affairs").assign(affair=affair).to_csv(
+        folder / "csv/affairs.csv", index=False, float_format="%g"
+    )
     answers.drop(columns="affairs").to_parquet(folder / "parquet/marriages.parquet", index=False)
 
 
