@@ -2,4 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 PROBE_TIMEOUT_S = 10
+
+
+def program_version(program: Path, *arguments: str) -> str | None:
+    """The version that a program prints when asked, its path if that has none in it; None if it does not run."""
+    try:
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    found = re.search(r"\d+\.\d[\w.+-]*", done.stdout or done.stderr)
+    return found.group() if found else str(program)
+
+
+def open_log(name: str, log: Path) -> BinaryIO:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError as error:
+        raise PlatformError(f"{name}: cannot write {log}: {error.strerror}.") from error
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, in words: "ended with exit code 1", "was killed by signal 9"."""
+    return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"

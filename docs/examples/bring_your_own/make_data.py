@@ -2,8 +2,8 @@
 
     ./rehearse exec python docs/examples/bring_your_own/make_data.py [FOLDER]
 
-Fair (1978), "A Theory of Extramarital Affairs", Redbook survey of 1974: 6,366 married women; public domain. Codes become
-the words that statsmodels.datasets.fair gives for them.
+Fair (1978), "A Theory of Extramarital Affairs", Redbook survey of 1974: 6,366 married women; public domain. Codes
+become the words that statsmodels.datasets.fair gives for them.
 
 csv/affairs.csv: does she report an affair? 32 % do.
 parquet/marriages.parquet: for how many years is she married?
