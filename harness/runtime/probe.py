@@ -21,16 +21,3 @@ def program_version(program: Path, *arguments: str) -> str | None:
         return None
     found = re.search(r"\d+\.\d[\w.+-]*", done.stdout or done.stderr)
     return found.group() if found else str(program)
-
-
-def open_log(name: str, log: Path) -> BinaryIO:
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return log.open("ab")
-    except OSError as error:
-        raise PlatformError(f"{name}: cannot write {log}: {error.strerror}.") from error
-
-
-def ending(code: int | None) -> str:
-    """How a process ended, in words: "ended with exit code 1", "was killed by signal 9"."""
-    return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"

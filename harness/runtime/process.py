@@ -123,6 +123,19 @@ def launch(
     return Child(name, popen.pid, log, popen.wait)
 
 
+def open_log(name: str, log: Path) -> BinaryIO:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError as error:
+        raise PlatformError(f"{name}: cannot write {log}: {error.strerror}.") from error
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, in words: "ended with exit code 1", "was killed by signal 9"."""
+    return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+
+
 def tail(log: Path, lines: int = 20) -> str:
     """The last `lines` lines of a log file, or a word on why there are none."""
     try:
