@@ -1,4 +1,4 @@
-"""The drift rule: how often it is wrong, what it refuses to judge. No Evidently here: tests/contract has it."""
+"""The drift rule: how often it is wrong, what it refuses to judge. No Evidently here: tests/embedded has it."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from harness.backends.document import parse
 from harness.errors import DocumentError, UsageError
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
-from tests.contract.conftest import World
-from tests.contract.saved_models import COLUMNS
+from tests.embedded.conftest import World
+from tests.embedded.saved_models import COLUMNS
 
 ROW = [0.5, -0.25, 1.0]
 
@@ -227,7 +227,7 @@ def test_a_deleted_service_is_gone_with_its_processes(world: World) -> None:
 def test_a_transformer_stands_before_the_split(world: World) -> None:
     """Its answers are the predictor's for the changed rows, of either revision, under one request id."""
     base = world.service("front", "shallow").to_dict()
-    base["spec"]["transformer"] = {"containers": [{"args": ["tests.contract.user_transformer:PerYear"]}]}
+    base["spec"]["transformer"] = {"containers": [{"args": ["tests.embedded.user_transformer:PerYear"]}]}
     document = world.deploy(parse(base))
     rows, answers = world.expected("shallow")
     weekly = [[row[0], row[1] / 52, row[2]] for row in rows]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.report.store import load_record
-from tests.contract.whole_runs import SMALL, WholeRun, whole_run
+from tests.embedded.whole_runs import SMALL, WholeRun, whole_run
 
 IMPATIENT = SMALL.replace("[load]", "[load]\nstep_deadline_s = 2")
 

@@ -14,7 +14,7 @@ import pytest
 from harness.runtime.clock import Deadline
 from harness.runtime.supervisor import base_env
 from harness.runtime.wait import wait
-from tests.contract.whole_runs import WholeRun, whole_run
+from tests.embedded.whole_runs import WholeRun, whole_run
 
 ENDS_WITHIN_S = 8.0  # under a second on an idle machine
 

@@ -18,7 +18,7 @@ from harness.components.prometheus import missing_prometheus, prometheus
 from harness.errors import ProcessExited
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
-from tests.contract.conftest import World
+from tests.embedded.conftest import World
 
 ROW = [0.5, -0.25, 1.0]
 NUMBERS = itertools.count(1)
@@ -50,7 +50,7 @@ def test_two_runs_that_make_the_template_store_at_once_both_get_a_whole_one(worl
     children = [
         world.supervisor.fork(
             f"copy-{copy.parent.name}",
-            "tests.contract.saved_models:copy_template",
+            "tests.embedded.saved_models:copy_template",
             str(copy),
             nursery=world.nursery,
             env=env,
@@ -92,7 +92,7 @@ def test_a_replica_fetches_its_model_version_through_mlflow(world: World) -> Non
     running = type(world.starter)(
         world.supervisor, world.starter.events, world.folder / "registry", lambda: world.nursery
     ).start(mlflow(), Deadline.after(60))
-    register = "tests.contract.saved_models:register"
+    register = "tests.embedded.saved_models:register"
     arguments = (running.url(), str(world.models["shallow"]), "risk")
     child = world.supervisor.fork("register", register, *arguments, nursery=world.nursery, task=True)
     assert child.wait(60) == 0, child.tail()

@@ -1,4 +1,4 @@
-"""One serving world for each module of contract tests: a nursery, a real Envoy, the controller, saved models."""
+"""One serving world for each module of tests: a nursery, a real Envoy, the controller, saved models."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def _save_models(supervisor: Supervisor, nursery: Nursery, folder: Path) -> dict[str, Path]:
-    target = "tests.contract.saved_models:save"
+    target = "tests.embedded.saved_models:save"
     child = supervisor.fork("save-models", target, str(folder), nursery=nursery, task=True)
     assert child.wait(120) == 0, child.tail()
     return {path.name: path for path in folder.iterdir()}

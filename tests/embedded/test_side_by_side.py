@@ -15,7 +15,7 @@ import pytest
 from harness.report.record import RunRecord
 from harness.runtime.paths import cache_home
 from harness.runtime.state import RunState
-from tests.contract.whole_runs import SMALL, WholeRun, processes_of, whole_run
+from tests.embedded.whole_runs import SMALL, WholeRun, processes_of, whole_run
 
 SECRETS = {
     "MLFLOW_TRACKING_USERNAME": "me",

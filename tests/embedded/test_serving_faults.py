@@ -37,7 +37,7 @@ from harness.runtime.events import Event, EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.process import Child
 from harness.runtime.wait import wait
-from tests.contract.conftest import World
+from tests.embedded.conftest import World
 
 ROW = [0.5, -0.25, 1.0]
 
