@@ -16,6 +16,7 @@ Address = tuple[str, int]
 class ClusterCounts:
     """One cluster's requests since Envoy started it: completed, answered 4xx or 5xx (by whomever), slower than a bound.
 
+    `routed` are all that were given to the cluster, those that it has not answered yet among them.
     Latencies come from a histogram that is behind the other counters by up to the gateway's flush interval, and has
     only the requests that an upstream answered: `timed` is their number.
     """
@@ -24,6 +25,7 @@ class ClusterCounts:
     failed: int
     slow: int
     timed: int
+    routed: int
 
 
 class EnvoyClient:
@@ -69,7 +71,7 @@ class EnvoyClient:
 
     def counts(self, prefix: str, slower_than_ms: float) -> dict[str, ClusterCounts]:
         """Counts of every cluster whose name starts with `prefix`; `slower_than_ms` is a bound of the histogram."""
-        wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|4xx|5xx|time)$"
+        wanted = f"^cluster[.]{prefix}[^.]*[.]upstream_rq_(completed|active|pending_active|4xx|5xx|time)$"
         params = {"format": "json", "histogram_buckets": "cumulative", "filter": wanted}
         stats = request(self._admin, "GET", "/stats", params=params).json()["stats"]
         values = {stat["name"]: int(stat["value"]) for stat in stats if "value" in stat}
@@ -81,6 +83,10 @@ class EnvoyClient:
                 failed=sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in ("4xx", "5xx")),
                 slow=slow,
                 timed=timed,
+                routed=sum(
+                    values.get(f"cluster.{cluster}.upstream_rq_{kind}", 0)
+                    for kind in ("completed", "active", "pending_active")
+                ),
             )
             for cluster in sorted(clusters)
             for timed, slow in [latencies.get(f"cluster.{cluster}.upstream_rq_time", (0, 0))]

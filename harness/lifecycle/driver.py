@@ -148,7 +148,9 @@ class _Driver:
 
 
 def _counts(found: RevisionCounts | None) -> Counts:
-    return Counts(found.requests, found.failed, found.slow, found.timed) if found else Counts()
+    if found is None:
+        return Counts()
+    return Counts(found.requests, found.failed, found.slow, found.timed, found.routed)
 
 
 def _record(state: State, serving: ServingPort, now: float, unix_now: float) -> RolloutRecord:

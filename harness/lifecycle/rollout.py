@@ -256,13 +256,20 @@ def _close_step(state: State, decision: str, reason: str, verdict: Verdict, now:
 def _split(percent: int, canary: Counts, baseline: Counts) -> tuple[dict[str, Any], ...]:
     if percent == 100:
         return ()
-    found = check_split(canary.requests + baseline.requests, canary.requests, percent / 100)
-    return ({"percent": percent, "canary": canary.requests, **found.__dict__},)
+    # By what each was given: of answered requests, a canary that is slow to answer would seem to have had too few.
+    given, others = (max(counts.routed, counts.requests) for counts in (canary, baseline))
+    found = check_split(given + others, given, percent / 100)
+    return ({"percent": percent, "canary": given, **found.__dict__},)
 
 
 def _revision(name: str, counts: Counts) -> RevisionCounts:
     return RevisionCounts(
-        revision=name, requests=counts.requests, failed=counts.failed, slow=counts.slow, timed=counts.timed
+        revision=name,
+        requests=counts.requests,
+        failed=counts.failed,
+        slow=counts.slow,
+        timed=counts.timed,
+        routed=counts.routed,
     )
 
 

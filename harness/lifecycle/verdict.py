@@ -18,7 +18,7 @@ promotion, and is never needed for one: at 100 % there is no baseline traffic to
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from operator import mul
 from typing import Literal
 
@@ -43,21 +43,21 @@ SPLIT_P_VALUE = 1e-6
 class Counts:
     """Requests of one revision and those that failed; requests whose latency is known (`timed`) and the slow of them.
 
-    Latencies are known later than requests, and never for those that no replica answered.
+    Latencies are known later than requests, and never for those that no replica answered. `routed` are all that it was
+    given, answered or not; 0 where that is not known.
     """
 
     requests: int = 0
     failed: int = 0
     slow: int = 0
     timed: int = 0
+    routed: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.requests + other.requests, self.failed + other.failed, self.slow + other.slow, self.timed + other.timed
-        )
+        return Counts(*(mine + yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
 
     def __sub__(self, other: Counts) -> Counts:
-        return self + Counts(-other.requests, -other.failed, -other.slow, -other.timed)
+        return Counts(*(mine - yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
 
 
 ZERO = Counts()

@@ -131,6 +131,7 @@ class RevisionCounts(_Record):
     failed: int = Field(description="4xx, 5xx, connection failures and timeouts")
     slow: int
     timed: int = Field(default=0, description="requests whose latency is known; `slow` are among these")
+    routed: int = Field(default=0, description="requests given to it, answered or not: what the split is judged by")
 
 
 class GuardVerdict(_Record):

@@ -144,7 +144,7 @@ def test_a_generator_that_dies_is_an_error_with_its_log(gateway: Gateway) -> Non
     assert load._child is not None
     load._child.kill()
     load._child.wait(5)
-    with pytest.raises(LoadFailed, match="exit code -9"):
+    with pytest.raises(LoadFailed, match="killed by signal 9"):
         load.stop(Deadline.after(10))
 
 

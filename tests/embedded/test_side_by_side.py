@@ -17,6 +17,8 @@ from harness.runtime.paths import cache_home
 from harness.runtime.state import RunState
 from tests.embedded.whole_runs import SMALL, WholeRun, processes_of, whole_run
 
+pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
+
 SECRETS = {
     "MLFLOW_TRACKING_USERNAME": "me",
     "MLFLOW_TRACKING_PASSWORD": "s3cr3t-password-0001",

@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
+
 Rehearse = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -395,3 +395,14 @@ def test_a_policy_that_makes_no_sense_is_one_clear_line(kw: dict[str, Any], word
         Canary(**kw)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_canary_that_is_slow_to_answer_does_not_make_a_right_split_look_wrong() -> None:
+    """300 of 600 requests were given to it; most of them it has not answered yet."""
+    policy = Canary(slo=SLO(slower_than_ms=100), steps=(50, 100), max_step_s=1.0, min_step_s=0.0)
+    state, _ = step(State(policy, 0.0), Observation(), 0.0)
+    state, _ = step(state, Observation(Counts(), Counts()), 0.0)
+    state, _ = step(state, Observation(Counts(90, routed=300), Counts(290, routed=300)), 2.0)
+    (split,) = state.splits
+    assert split["passed"]
+    assert (split["canary"], split["requests"]) == (300, 600)

@@ -122,7 +122,14 @@ class Controller:
         """Each revision's requests since it was first routed: completed, failed (4xx, 5xx), slow, timed."""
         found = self._config.counts(namespace, name, slower_than_ms)
         return [
-            RevisionCounts(revision=revision, requests=c.requests, failed=c.failed, slow=c.slow, timed=c.timed)
+            RevisionCounts(
+                revision=revision,
+                requests=c.requests,
+                failed=c.failed,
+                slow=c.slow,
+                timed=c.timed,
+                routed=c.routed,
+            )
             for revision, c in sorted(found.items())
         ]
 
