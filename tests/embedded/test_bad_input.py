@@ -17,8 +17,6 @@ import pytest
 
 from harness.cli import run_command
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
-
 ROWS = 200
 HEAD = "[data]\nfile = 'data.csv'\ntarget = 'left'\n"
 TRAIN = HEAD + "[train]\nentry = 'my_model:train'\n"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
+pytestmark = pytest.mark.alone  # a canary under load is judged by its latency
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/examples/bring_your_own"
 

@@ -16,7 +16,7 @@ import pytest
 from harness.report.store import load_record
 from tests.embedded.whole_runs import SMALL, WholeRun, whole_run
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
+pytestmark = pytest.mark.alone  # a canary under load is judged by its latency
 
 IMPATIENT = SMALL.replace("[load]", "[load]\nstep_deadline_s = 2")
 

@@ -16,8 +16,6 @@ from harness.runtime.supervisor import base_env
 from harness.runtime.wait import wait
 from tests.embedded.whole_runs import WholeRun, whole_run
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
-
 ENDS_WITHIN_S = 8.0  # under a second on an idle machine
 
 PHASES = {

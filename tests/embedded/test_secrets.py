@@ -7,10 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
-
 SECRET = "hunter2hunter2"
 FUNCTION = f"""
 def train(features, target):

@@ -17,7 +17,7 @@ from harness.runtime.paths import cache_home
 from harness.runtime.state import RunState
 from tests.embedded.whole_runs import SMALL, WholeRun, processes_of, whole_run
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
+pytestmark = pytest.mark.alone  # a canary under load is judged by its latency
 
 SECRETS = {
     "MLFLOW_TRACKING_USERNAME": "me",

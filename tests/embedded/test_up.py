@@ -14,8 +14,6 @@ import httpx
 import psutil
 import pytest
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
-
 Rehearse = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("whole runs")  # one at a time: each takes a core
-
 ROOT = Path(__file__).resolve().parents[2]
 
 USERS_TEST = """
