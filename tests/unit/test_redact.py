@@ -91,7 +91,7 @@ def test_the_environments_secrets_are_known_by_name_and_from_urls() -> None:
     """Paths, users and short values are none: they would be found in ordinary words."""
     environment = {
         "HF_TOKEN": "abcdef123",
-        "PWD": "/work/main",
+        "PWD": "/home/me/clone",
         "DEBUG_TOKEN": "on",
         "HTTPS_PROXY": "http://me:hunter22@proxy:3128",
         "USER": "somebody",
