@@ -101,7 +101,7 @@ class Run:
         record.duration_s = time.time() - record.started_at
         record.status = _outcome(record, error)
         if error is not None:
-            record.decided_by = record.decided_by or describe(error)
+            record.decided_by = describe(error)  # also where the release had passed, and stopping failed
             record.hint = record.hint or getattr(error, "hint", "")
         self.events.emit("run.finished", record.run_id, record.decided_by, status=record.status.value)
         self.events.close()
