@@ -26,6 +26,7 @@ from harness.runtime.nursery import Nursery
 from harness.runtime.process import Child, ending, launch, open_log
 
 START_S = 60.0
+SETTLE_S = 0.05  # a killed process is a zombie a moment after its connections have closed
 NO_PROXY = "127.0.0.1,localhost"
 
 
@@ -195,17 +196,25 @@ class Supervisor:
         with contextlib.suppress(OSError):  # a full disk must not stop a rehearsal; the nursery and warden still act
             state.write(self._state_path, self._state)
 
+    def settle(self) -> None:
+        """Note the death of a nursery that the watcher has not told yet: its forks' ends may be noticed first."""
+        for nursery in list(self._nurseries):
+            code = nursery.child.wait(SETTLE_S)
+            if code is not None and not nursery.child.stopping:
+                self._note_death(nursery.child, code)
+
     def _died(self, child: Child, code: int) -> None:
         with self._lock:
-            known = child in self._dead
-            self._dead.add(child)
             callback = self._callbacks.pop(child, None)
-        if not known:
-            self._note_death(child, code)
+        self._note_death(child, code)
         if callback is not None:
             callback(code)
 
     def _note_death(self, child: Child, code: int) -> None:
+        with self._lock:
+            if child in self._dead:
+                return
+            self._dead.add(child)
         nursery = child in {nursery.child for nursery in self._nurseries}
         death = Death(child.name, code, time.time(), child.log, child.tail(5), nursery)
         self.deaths.append(death)

@@ -36,6 +36,7 @@ class Warmth:
     @property
     def deaths(self) -> list[Death]:
         """The nurseries that died; the platforms of a session share them, and not the supervisor that saw it."""
+        self._supervisor.settle()
         return [death for death in self._supervisor.deaths if death.nursery]
 
     def nursery(self) -> Nursery:
