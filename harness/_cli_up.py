@@ -43,7 +43,7 @@ def detach(reports: Path | None, *, as_json: bool) -> None:
     home = runs_home(reports)
     log = state_home() / f"up-{os.getpid()}.log"
     reader, writer = os.pipe()
-    argv = [sys.executable, "-m", "harness.cli", "up", "--reports", str(home), "--ready-fd", str(writer)]
+    argv = [sys.executable, "-P", "-m", "harness.cli", "up", "--reports", str(home), "--ready-fd", str(writer)]
     with log.open("wb") as output, os.fdopen(reader) as ready:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writer,), start_new_session=True

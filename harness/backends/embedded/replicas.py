@@ -17,11 +17,10 @@ from harness.components.replica import PayloadLog, Replica, TransformerReplica
 from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.nursery import Nursery
+from harness.runtime.ports import LOOPBACK
 from harness.runtime.process import Child
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
