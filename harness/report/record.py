@@ -161,16 +161,85 @@ class RolloutStep(_Record):
     counts: list[RevisionCounts]
 
 
+class EvidencePoint(_Record):
+    """One guard's e-values at one look, for the drawing of evidence over time."""
+
+    t_s: float = Field(description="seconds since the rollout began")
+    percent: int
+    guard: str
+    good: float
+    bad: float
+
+
+class RollbackCost(_Record):
+    """What a canary that was rolled back had cost; times are Unix seconds."""
+
+    first_bad_at: float | None = Field(description="the first look at which a request of the canary was bad")
+    decided_at: float
+    effective_at: float = Field(description="when the gateway had stopped giving it requests")
+    harmed: int = Field(description="requests of the canary that failed or were slow")
+    requests: int = Field(description="requests of both revisions during the rollout")
+    budget_share: float = Field(description="harmed over what the SLO's bounds allow of `requests`")
+
+    @property
+    def reaction_s(self) -> float:
+        """From the first bad answer that was seen to no traffic for the canary."""
+        return self.effective_at - (self.decided_at if self.first_bad_at is None else self.first_bad_at)
+
+
+class Effect(_Record):
+    """An A/B test's difference (canary minus baseline) in one proportion, with an interval that is always valid."""
+
+    metric: str
+    baseline: float
+    canary: float
+    difference: float
+    low: float
+    high: float
+    confidence: float
+
+
+class AnswersRecord(_Record):
+    """Predictions of both revisions, compared by distribution and, for mirrored copies, one by one."""
+
+    baseline: int = Field(description="predictions counted")
+    canary: int
+    compared: int = Field(default=0, description="mirrored copies whose answer was held against the baseline's")
+    agreed: int = 0
+    cuts: list[float] = Field(default=[], description="the baseline's deciles, at which the distributions are compared")
+    baseline_below: list[int] = Field(default=[], description="predictions at or below each cut")
+    canary_below: list[int] = []
+    shift: float = Field(default=0.0, description="largest difference of the two distribution functions at the cuts")
+
+
+class Approval(_Record):
+    """A manual gate of a rollout and what a person said to it."""
+
+    percent: int
+    asked_at: float
+    answered_at: float | None
+    answer: Literal["approved", "refused", "nobody answered"]
+    by: str = ""
+
+
 class RolloutRecord(_Record):
     service: str
+    kind: Literal["canary", "ab", "blue-green", "shadow"] = "canary"
     policy: str
     baseline: str
     canary: str
     outcome: str
     reason: str
     steps: list[RolloutStep]
+    started_at: float = 0.0
     duration_s: float
     split: dict[str, Any] = {}
+    evidence: list[EvidencePoint] = []
+    rollback: RollbackCost | None = None
+    effects: list[Effect] = []
+    answers: AnswersRecord | None = None
+    approvals: list[Approval] = []
+    resumed: int = Field(default=0, description="how often it went on after its process had died")
 
 
 class LatencySummary(_Record):
@@ -200,6 +269,18 @@ class LoadRecord(_Record):
     latency: list[LatencySummary]
     series: list[dict[str, float | str]] = Field(
         default=[], description="one entry a second and revision: t_s, revision, requests, failed, p50_ms, p99_ms"
+    )
+    arrivals: Literal["constant", "poisson"] = "constant"
+    processes: int = 1
+    users: int = Field(default=0, description="simulated users, named in x-user-id; 0 if requests carry no user")
+    retried: int = Field(default=0, description="requests that the gateway sent more than once")
+    mirrored: int = Field(default=0, description="copies that the gateway gave to a shadow, each matched to its request")
+    schedule_delay_p50_ms: float = 0.0
+    schedule_delay_p99_ms: float = Field(default=0.0, description="how late the generator itself was")
+    generator_cpu: float = Field(default=0.0, description="share of a core that the busiest generator process used")
+    distrust: str = Field(default="", description="why the latencies cannot be trusted; empty if they can")
+    latency_verdict: GuardVerdict | None = Field(
+        default=None, description="slow requests, from the intended send, against the load's SLO; None: none asked for"
     )
     ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
 
