@@ -274,7 +274,7 @@ class LoadRecord(_Record):
     processes: int = 1
     users: int = Field(default=0, description="simulated users, named in x-user-id; 0 if requests carry no user")
     retried: int = Field(default=0, description="requests that the gateway sent more than once")
-    mirrored: int = Field(default=0, description="copies that the gateway gave to a shadow, each matched to its request")
+    mirrored: int = Field(default=0, description="copies given to a shadow, each matched to its request")
     schedule_delay_p50_ms: float = 0.0
     schedule_delay_p99_ms: float = Field(default=0.0, description="how late the generator itself was")
     generator_cpu: float = Field(default=0.0, description="share of a core that the busiest generator process used")
