@@ -242,6 +242,20 @@ class RolloutRecord(_Record):
     resumed: int = Field(default=0, description="how often it went on after its process had died")
 
 
+class ChaosCase(_Record):
+    """One fault in one phase of one policy's rollout, and which invariants held."""
+
+    policy: str
+    phase: str
+    fault: str
+    outcome: str
+    invariants: dict[str, str] = Field(description='invariant -> what broke it; "" where it held')
+    duration_s: float
+    rollback_s: float | None = Field(default=None, description="first bad answer to no traffic; None if not rolled back")
+    budget_share: float | None = Field(default=None, description="share of the error budget that the rollback cost")
+    detail: str = ""
+
+
 class LatencySummary(_Record):
     """Latency percentiles of one revision over one load, in milliseconds."""
 
@@ -357,6 +371,7 @@ class RunRecord(_Record):
     smoke: list[SmokeRecord] = []
     rollouts: list[RolloutRecord] = []
     loads: list[LoadRecord] = []
+    chaos: list[ChaosCase] = []
     drift: list[DriftRecord] = []
     components: list[ComponentRecord] = []
     series: list[SeriesRecord] = []
