@@ -251,7 +251,7 @@ class ChaosCase(_Record):
     outcome: str
     invariants: dict[str, str] = Field(description='invariant -> what broke it; "" where it held')
     duration_s: float
-    rollback_s: float | None = Field(default=None, description="first bad answer to no traffic; None if not rolled back")
+    rollback_s: float | None = Field(default=None, description="first bad answer to no traffic, if rolled back")
     budget_share: float | None = Field(default=None, description="share of the error budget that the rollback cost")
     detail: str = ""
 
