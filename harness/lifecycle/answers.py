@@ -1,0 +1,31 @@
+"""What two revisions answered: counts of predictions at fixed cuts, and how many mirrored copies agreed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Growing totals of the predictions of both revisions over the same time.
+
+    `baseline_below` and `canary_below` count the predictions at or below each of the `cuts`, which were fixed before
+    any of the counted predictions was seen; `compared` are mirrored copies whose answer was held against the
+    baseline's, `agreed` those within the tolerance.
+    """
+
+    cuts: tuple[float, ...] = ()
+    baseline_below: tuple[int, ...] = ()
+    canary_below: tuple[int, ...] = ()
+    baseline: int = 0
+    canary: int = 0
+    compared: int = 0
+    agreed: int = 0
+
+    @property
+    def shift(self) -> float:
+        """The largest difference of the two empirical distribution functions at the cuts; 0 without predictions."""
+        if not (self.baseline and self.canary):
+            return 0.0
+        pairs = zip(self.baseline_below, self.canary_below, strict=True)
+        return max((abs(yours / self.canary - mine / self.baseline) for mine, yours in pairs), default=0.0)
