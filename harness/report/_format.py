@@ -28,9 +28,14 @@ def number(value: float | str | None) -> str:
     return _signed(value, _grouped(whole) + (f".{rest}" if rest else ""))
 
 
+def power_of_ten(exponent: int) -> str:
+    """1, 10, 100, then 10³ and on; 10⁻¹ and below."""
+    return str(10**exponent) if 0 <= exponent <= 2 else f"10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
 def _power(value: float) -> str:
     mantissa, _, exponent = f"{abs(value):.1e}".partition("e")
-    power = f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    power = power_of_ten(int(exponent))
     return _signed(value, power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}×{power}")
 
 

@@ -9,8 +9,9 @@ from itertools import accumulate
 from typing import Any
 
 from harness.report import _format as fmt
+from harness.report._axes import ticks
 from harness.report._interval import exact_interval
-from harness.report.plots import Axis, Line, bar, chart, interval, stack, ticks
+from harness.report.plots import Axis, Line, bar, chart, interval, stack
 from harness.report.record import (
     DriftRecord,
     LoadRecord,

@@ -8,64 +8,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Literal
 
-from harness.report._format import THIN, number
+from harness.report._axes import Axis, Ends, time_marks, value_marks, written
+from harness.report._format import number
+
+__all__ = ["Axis", "Line", "Mark", "bar", "chart", "interval", "stack"]
 
 KEYS = 6
+LABEL_WIDTH = 9.0  # percent of a chart's width that a moment's label needs, at the narrowest
 _BOX = 1000.0
 
 
 @dataclass(frozen=True)
 class Line:
-    """One series: (x, y) points in order; `key` picks colour and dash."""
+    """One series: (x, y) points in order; `key` picks colour and dash: a number, or a class such as "good"."""
 
     label: str
     points: Sequence[tuple[float, float]]
-    key: int = 0
+    key: int | str = 0
     style: Literal["line", "steps", "dots"] = "line"
 
 
 @dataclass(frozen=True)
-class Axis:
-    """What an axis shows; `top` is the least upper end (a percentage ends at 100)."""
+class Mark:
+    """A rule across the chart at a value of the y axis (a limit) or of the x axis (a moment), with its label."""
 
+    at: float
     label: str
-    unit: str = ""
-    top: float = 0.0
-    from_zero: bool = True
+    axis: Literal["x", "y"] = "x"
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from at most `low` to at least `high`."""
-    span = high - low if high > low else abs(high) or 1.0
-    rough = span / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(max(high, low + span * 1e-9) / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
-
-
-def chart(lines: Sequence[Line], *, name: str, title: str, x: Axis, y: Axis, says: str = "") -> str:
+def chart(
+    lines: Sequence[Line], *, name: str, title: str, x: Axis, y: Axis, says: str = "", marks: Sequence[Mark] = ()
+) -> str:
     """A figure of lines, steps or dots; "" if there is nothing to draw. `name` makes its ids unique on the page."""
-    lines = [Line(line.label, _finite(line.points), line.key, line.style) for line in lines]
+    lines = [replace(line, points=_finite(line.points)) for line in lines]
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
-    across, up = _ticks(lines, 0, x), _ticks(lines, 1, y)
-    ends, bottom, top = _range(lines, 0, x), up[0], up[-1]
-    drawn = "".join(_draw(line, ends, (bottom, top)) for line in lines)
-    grid = "".join(f'<path class="grid" d="M0 {_at(tick, bottom, top, flip=True)}H1000"/>' for tick in up)
+    says = says or _describe(lines, y)
+    lines = [replace(line, points=[(a, y.place(b)) for a, b in line.points]) for line in lines]
+    across, ends = time_marks([a for line in lines for a, _ in line.points], x)
+    up, heights = value_marks([b for line in lines for _, b in line.points], y)
+    grid = "".join(f'<path class="grid" d="M0 {_at(tick, *heights, flip=True)}H1000"/>' for tick in up)
+    rules = "".join(_rule(mark, ends, heights, y) for mark in marks)
+    drawn = "".join(_draw(line, ends, heights) for line in lines)
     svg = (
         f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" aria-labelledby="{name}-t {name}-d">'
-        f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(says or _describe(lines, y))}</desc>'
-        f"{grid}{drawn}</svg>"
+        f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(says)}</desc>'
+        f"{grid}{rules}{drawn}</svg>"
     )
     return (
         f'<figure class="chart"><figcaption>{escape(title)}{_unit(y.unit)}</figcaption><div class="plot">'
-        f'<div class="y" aria-hidden="true">{_labels(up, (bottom, top), "bottom")}</div>{svg}'
+        f'<div class="y" aria-hidden="true">{_labels(up, heights, "bottom", log=y.log)}</div>{svg}'
+        f"{_mark_labels(marks, ends, heights, y)}"
         f'<div class="x" aria-hidden="true">{_labels(across, ends, "left", x.unit)}</div></div>'
         f"{_legend(lines)}</figure>"
     )
@@ -104,9 +103,9 @@ def stack(parts: Sequence[tuple[str, float]], *, name: str, title: str) -> str:
     )
 
 
-def interval(low: float, high: float, observed: float, wanted: float, end: float) -> str:
-    """An interval with its observed value and the wanted one, on an axis from 0 to `end`; the row has the numbers."""
-    at = [min(max(value / end * _BOX, 0.0), _BOX) for value in (low, high, observed, wanted)]
+def interval(low: float, high: float, observed: float, wanted: float, end: float, begin: float = 0.0) -> str:
+    """An interval, its observed value and the wanted one, on an axis from `begin` to `end`; the row has the numbers."""
+    at = [_BOX * min(max((value - begin) / (end - begin), 0.0), 1.0) for value in (low, high, observed, wanted)]
     return (
         '<svg class="interval" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
         f'<path class="track" d="M0 5H1000"/><path class="range" d="M{at[0]:.1f} 5H{max(at[1], at[0] + 2):.1f}"/>'
@@ -118,57 +117,56 @@ def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(float(a), float(b)) for a, b in points if math.isfinite(a) and math.isfinite(b)]
 
 
-def _ticks(lines: Sequence[Line], index: int, axis: Axis) -> list[float]:
-    low, high = _range(lines, index, axis)
-    marks = ticks(low, high)
-    # Time starts and ends where the data do: round numbers inside that, not around it.
-    return [mark for mark in marks if low - 1e-9 <= mark <= high + 1e-9] if index == 0 else marks
-
-
-def _range(lines: Sequence[Line], index: int, axis: Axis) -> tuple[float, float]:
-    values = [point[index] for line in lines for point in line.points]
-    low = min(values)
-    high = max(*values, axis.top) if axis.top else max(values)
-    if axis.from_zero:
-        low = min(low, 0.0)
-    return (low, high) if high > low else (low - 0.5 * (index == 0 and not axis.from_zero), low + 1.0)
-
-
 def _at(value: float, low: float, high: float, *, flip: bool = False) -> str:
     share = (value - low) / (high - low)
     return f"{(1.0 - share if flip else share) * _BOX:.1f}".removesuffix(".0")
 
 
-def _draw(line: Line, across: tuple[float, float], up: tuple[float, float]) -> str:
+def _draw(line: Line, across: Ends, up: Ends) -> str:
     places = [(_at(a, *across), _at(b, *up, flip=True)) for a, b in line.points]
-    key = line.key % KEYS
     if line.style == "dots" or len(places) == 1:
         # A line of no length with round ends is a dot that stays round when the box is stretched.
-        return f'<path class="dot k{key}" d="{"".join(f"M{a} {b}h0.01" for a, b in places)}"/>'
+        return f'<path class="dot {_key(line)}" d="{"".join(f"M{a} {b}h0.01" for a, b in places)}"/>'
     path = f"M{places[0][0]} {places[0][1]}"
     path += "".join(f"H{a}V{b}" if line.style == "steps" else f"L{a} {b}" for a, b in places[1:])
-    return f'<path class="line k{key}" d="{path}"/>'
+    return f'<path class="line {_key(line)}" d="{path}"/>'
 
 
-def _labels(marks: Sequence[float], ends: tuple[float, float], side: str, unit: str = "") -> str:
+def _key(line: Line) -> str:
+    return line.key if isinstance(line.key, str) else f"k{line.key % KEYS}"
+
+
+def _rule(mark: Mark, across: Ends, up: Ends, y: Axis) -> str:
+    if mark.axis == "y":
+        return f'<path class="limit" d="M0 {_at(y.place(mark.at), *up, flip=True)}H1000"/>'
+    return f'<path class="moment" d="M{_at(min(max(mark.at, across[0]), across[1]), *across)} 0V1000"/>'
+
+
+def _mark_labels(marks: Sequence[Mark], across: Ends, up: Ends, y: Axis) -> str:
+    """Limits are labelled above their line, moments at the top; a moment too near to the last one stays a line."""
+    spans, taken = [], -math.inf
+    for mark in sorted(marks, key=lambda mark: mark.at):
+        low, high = up if mark.axis == "y" else across
+        place = ((y.place(mark.at) if mark.axis == "y" else mark.at) - low) / (high - low) * 100
+        if mark.axis == "y":
+            spans.append(f'<span class="limit" style="bottom:{place:.2f}%">{escape(mark.label)}</span>')
+        elif mark.label and place - taken >= LABEL_WIDTH:
+            taken = place
+            last = " last" if place > 100 - LABEL_WIDTH else ""
+            spans.append(
+                f'<span class="moment{last}" style="left:{min(max(place, 0), 100):.2f}%">{escape(mark.label)}</span>'
+            )
+    return f'<div class="marks" aria-hidden="true">{"".join(spans)}</div>' if spans else ""
+
+
+def _labels(marks: Sequence[float], ends: Ends, side: str, unit: str = "", *, log: bool = False) -> str:
     low, high = ends
-    digits = _decimals(marks)
     spans = []
-    for index, mark in enumerate(marks):
-        text = number(mark) if digits is None else f"{mark:.{digits}f}"
-        text += f"{THIN}{unit}" if unit and index == len(marks) - 1 else ""
+    for mark, text in zip(marks, written(marks, unit, log=log), strict=True):
         place = (mark - low) / (high - low) * 100
         last = ' class="last"' if side == "left" and place > 94 else ""  # its middle would stand outside the page
         spans.append(f'<span{last} style="{side}:{place:.2f}%">{escape(text)}</span>')
     return "".join(spans)
-
-
-def _decimals(marks: Sequence[float]) -> int | None:
-    """The same number of decimals for all labels of an axis; None where plain numbers read better."""
-    if len(marks) < 2 or max(map(abs, marks)) >= 1000:
-        return None
-    digits = max(0, -math.floor(math.log10(marks[1] - marks[0]) + 1e-9))
-    return digits if digits <= 4 else None
 
 
 def _unit(unit: str) -> str:
@@ -180,7 +178,7 @@ def _legend(lines: Sequence[Line]) -> str:
         return ""
     items = "".join(
         f'<li><svg viewBox="0 0 28 10" aria-hidden="true" focusable="false"><path class="'
-        f'{"dot" if line.style == "dots" else "line"} k{line.key % KEYS}" '
+        f'{"dot" if line.style == "dots" else "line"} {_key(line)}" '
         f'd="{"M14 5h0.01" if line.style == "dots" else "M1 5H27"}"/></svg>{escape(line.label)}</li>'
         for line in lines
     )

@@ -6,9 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.report._axes import ticks
 from harness.report._format import THIN, bound, count, number, percent, seconds
 from harness.report._interval import exact_interval
-from harness.report.plots import Axis, Line, bar, chart, interval, stack, ticks
+from harness.report.plots import Axis, Line, bar, chart, interval, stack
 
 
 def drawn(lines: list[Line], y: Axis | None = None) -> ElementTree.Element:
