@@ -10,7 +10,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.backends.inference_service import InferenceService, problems, refuse
+from harness.backends.inference_service import InferenceService, refuse
+from harness.backends.problems import problems
 from harness.errors import DocumentError
 
 _HINTS = {

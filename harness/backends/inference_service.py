@@ -6,17 +6,16 @@ gives it back.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from harness.backends import assignment
+from harness.backends.problems import problems
 from harness.errors import DocumentError
 
 DOMAIN = "example.com"
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class _Strict(BaseModel):
@@ -146,7 +145,7 @@ class InferenceService(_Strict):
         shared = {"min_replicas", "logger", "timeout"}
         fields = {key: getattr(self.spec.predictor, key) for key in shared}
         canary = Canary(predictor=CanaryPredictor(name=name, model=model, **fields), traffic_percent=percent)
-        return self._with_spec(canary=[canary])
+        return self._without_assignment()._with_spec(canary=[canary])
 
     def with_traffic(self, name: str, percent: int) -> Self:
         """The service with `percent` of its traffic for the canary `name`."""
@@ -157,16 +156,36 @@ class InferenceService(_Strict):
         ]
         return self._with_spec(canary=canaries)
 
+    def with_split_by(self, by: str) -> Self:
+        """The service with its canary's requests chosen `by` "user <header>" or "header <name>=<value>"; "": at random.
+
+        A header alone decides, so it needs traffic_percent 0; a user's weights are those of the canary.
+        """
+        return self._annotated(assignment.SPLIT_BY, by)
+
+    def with_mirror(self, percent: int) -> Self:
+        """The service with copies of `percent` of the baseline's requests for its canary; 0: none."""
+        return self._annotated(assignment.MIRROR_PERCENT, str(percent) if percent else "")
+
+    def with_logger(self, url: str, mode: Literal["all", "request", "response"] = "response") -> Self:
+        """The service with CloudEvents of every revision's payloads to `url`."""
+        return self._with_logger(Logger(mode=mode, url=url))
+
+    def without_logger(self) -> Self:
+        """The service that logs no payloads."""
+        return self._with_logger(None)
+
     def without_canary(self, name: str) -> Self:
-        """The service rolled back: the canary `name` is dropped."""
+        """The service rolled back: the canary `name` is dropped, and what said how it gets its requests."""
         self._canary(name)
-        return self._with_spec(canary=[entry for entry in self.spec.canary if entry.predictor.name != name])
+        rest = [entry for entry in self.spec.canary if entry.predictor.name != name]
+        return self._without_assignment()._with_spec(canary=rest)
 
     def promoted(self, name: str) -> Self:
         """The service with the canary `name` as its predictor, as KServe 0.20 promotes: same name, entry dropped."""
         fields = dict(self._canary(name).predictor)
         rest = [entry for entry in self.spec.canary if entry.predictor.name != name]
-        return self._with_spec(predictor=Predictor(**fields), canary=rest)
+        return self._without_assignment()._with_spec(predictor=Predictor(**fields), canary=rest)
 
     def _canary(self, name: str) -> Canary:
         for entry in self.spec.canary:
@@ -174,6 +193,26 @@ class InferenceService(_Strict):
                 return entry
         known = ", ".join(entry.predictor.name for entry in self.spec.canary) or "none"
         raise DocumentError(f"InferenceService {self.namespace}/{self.name}: no canary {name!r}; its canaries: {known}")
+
+    def _with_logger(self, logger: Logger | None) -> Self:
+        update = {"logger": logger}
+        canaries = [
+            entry.model_copy(update={"predictor": entry.predictor.model_copy(update=update)})
+            for entry in self.spec.canary
+        ]
+        return self._with_spec(predictor=self.spec.predictor.model_copy(update=update), canary=canaries)
+
+    def _without_assignment(self) -> Self:
+        kept = {key: value for key, value in self.metadata.annotations.items() if key not in assignment.OF_CANARY}
+        return self.model_copy(update={"metadata": self.metadata.model_copy(update={"annotations": kept})})
+
+    def _annotated(self, key: str, value: str) -> Self:
+        known = {other: text for other, text in self.metadata.annotations.items() if other != key}
+        changed = known | ({key: value} if value else {})
+        metadata = self.metadata.model_copy(update={"annotations": changed})
+        document = self.model_copy(update={"metadata": metadata})
+        check(document)
+        return document
 
     def _with_spec(self, **update: Any) -> Self:
         document = self.model_copy(update={"spec": self.spec.model_copy(update=update)})
@@ -186,73 +225,10 @@ def check(document: InferenceService) -> None:
     refuse(f"InferenceService {document.name!r}", list(problems(document)))
 
 
-def refuse(where: str, problems: list[str]) -> None:
+def refuse(where: str, wrong: list[str]) -> None:
     """Raise DocumentError with every problem in one line, if there is one."""
-    if problems:
-        raise DocumentError(f"{where}: {'; '.join(problems)}")
-
-
-def problems(document: InferenceService) -> Iterator[str]:
-    """One line for each thing that is wrong, with its field path."""
-    for path, name in _names(document):
-        if not _DNS_LABEL.fullmatch(name):
-            yield f"{path}: expected a DNS-1123 label (lower-case letters, digits, '-', at most 63), got {name!r}"
-    yield from _traffic_problems(document.spec)
-    yield from _replica_problems(document.spec)
-    if document.spec.transformer is not None:
-        yield from _transformer_problems(document.spec.transformer)
-
-
-def _names(document: InferenceService) -> Iterator[tuple[str, str]]:
-    yield "metadata.name", document.name
-    yield "metadata.namespace", document.namespace
-    yield "spec.predictor.name", document.spec.predictor.name
-    for index, entry in enumerate(document.spec.canary):
-        yield f"spec.canary[{index}].predictor.name", entry.predictor.name
-
-
-def _traffic_problems(spec: Spec) -> Iterator[str]:
-    seen = {spec.predictor.name: "spec.predictor.name"}
-    for index, entry in enumerate(spec.canary):
-        path = f"spec.canary[{index}]"
-        name = entry.predictor.name
-        if name in seen:
-            yield f"{path}.predictor.name: must differ from {seen[name]}, got {name!r}"
-        seen.setdefault(name, f"{path}.predictor.name")
-        if not 0 <= entry.traffic_percent <= 100:
-            yield f"{path}.trafficPercent: expected 0 to 100, got {entry.traffic_percent}"
-    total = sum(entry.traffic_percent for entry in spec.canary)
-    if total > 100:
-        yield f"spec.canary[].trafficPercent: expected a sum of at most 100, got {total}"
-
-
-def _replica_problems(spec: Spec) -> Iterator[str]:
-    replicas = [("spec.predictor", spec.predictor.min_replicas)]
-    replicas += [(f"spec.canary[{index}].predictor", e.predictor.min_replicas) for index, e in enumerate(spec.canary)]
-    if spec.transformer is not None:
-        replicas.append(("spec.transformer", spec.transformer.min_replicas))
-    for path, count in replicas:
-        if count < 1:
-            yield f"{path}.minReplicas: expected at least 1 (scale to zero is not honoured), got {count}"
-    most, least = spec.predictor.max_replicas, spec.predictor.min_replicas
-    if most is not None and most != least:
-        yield f"spec.predictor.maxReplicas: autoscaling is not honoured yet: expected minReplicas ({least}), got {most}"
-    predictors = [("spec.predictor", spec.predictor.timeout)]
-    predictors += [(f"spec.canary[{index}].predictor", e.predictor.timeout) for index, e in enumerate(spec.canary)]
-    for path, timeout in predictors:
-        if timeout is not None and timeout < 1:
-            yield f"{path}.timeout: expected at least 1 second, got {timeout}"
-        elif timeout != spec.predictor.timeout:
-            yield f"{path}.timeout: one route serves both: expected spec.predictor.timeout, got {timeout}"
-
-
-def _transformer_problems(transformer: Transformer) -> Iterator[str]:
-    if len(transformer.containers) != 1:
-        yield f"spec.transformer.containers: expected exactly one, got {len(transformer.containers)}"
-    for index, container in enumerate(transformer.containers):
-        if len(container.args) != 1 or not re.fullmatch(r"[\w.]+:\w+", container.args[0]):
-            path = f"spec.transformer.containers[{index}].args"
-            yield f'{path}: expected ["module:Class"] of a kserve.Model subclass, got {container.args!r}'
+    if wrong:
+        raise DocumentError(f"{where}: {'; '.join(wrong)}")
 
 
 def _without_empty(value: Any) -> Any:

@@ -22,6 +22,8 @@ VERSION_HOST = "version.rehearsal"  # tells the version of the routes in effect;
 VERSION_HEADER = "x-routes-version"
 ROUTES = "ingress"
 DRAINING = "DRAINING"
+MIRROR = "mirror"  # the cluster of mirrored copies: this gateway itself, so that they are logged and counted as well
+SHADOW = "-shadow"  # what Envoy appends to a mirrored copy's host
 RDS, CDS, EDS = "xds/rds", "xds/cds", "xds/eds"
 
 _TYPE = "type.googleapis.com/envoy.extensions"
@@ -98,8 +100,19 @@ def _bootstrap(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
         # Counters are live, but latencies appear in their histograms at a flush: a rollout looks as often as this.
         "stats_flush_interval": "0.1s",
         "stats_config": {"histogram_bucket_settings": [_buckets()]},
-        "static_resources": {"listeners": [_listener(access_log, max_request_bytes)]},
+        "static_resources": {"listeners": [_listener(access_log, max_request_bytes)], "clusters": [_mirror()]},
         "dynamic_resources": {"cds_config": file_source(f"{{folder}}/{CDS}/cds.json")},
+    }
+
+
+def _mirror() -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address("{port[http]}")}}
+    # Envoy's own limits stay: a canary that hangs gets no more than 1,024 copies at a time, and clients notice nothing.
+    return {
+        "name": MIRROR,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": MIRROR, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.backends.document import parse
 from harness.backends.embedded.planner import (
     MAX_RESTARTS,
@@ -203,8 +205,70 @@ def test_a_canarys_surplus_replica_is_not_routed_while_the_predictor_cannot_serv
     replicas = [ready(1, wanted.canaries[0], A), ready(2, wanted.canaries[0], B)]
     current = Routing({"v1": frozenset({C}), "v2": frozenset({A, B})}, {"v1": 50, "v2": 50})
     found = plan(wanted, replicas, {}, current, 0.0)
-    assert found.routing == Routing({"v2": frozenset({A})}, {"v2": 50})
+    assert found.routing == Routing({"v2": frozenset({A})}, {"v2": 100})
     assert found.retire == (2,)
+
+
+def mirrored(percent: int = 100) -> InferenceService:
+    return canary(0).with_mirror(percent)
+
+
+def by_header() -> InferenceService:
+    return canary(0).with_split_by("header x-variant=b")
+
+
+@pytest.mark.parametrize("document", [mirrored(), by_header()], ids=["mirror", "header"])
+def test_a_canary_of_its_own_gets_requests_only_when_it_is_ready(document: InferenceService) -> None:
+    """Copies, or what a header chooses: the baseline keeps its hundred percent."""
+    wanted = desired(document)
+    before = plan(wanted, [ready(1, wanted.predictor, A), starting(2, wanted.canaries[0])], {}, SERVING, 0.0)
+    assert (before.routing.weights, before.routing.apart, before.routing.copies) == ({"v1": 100}, "", 0)
+    replicas = [ready(1, wanted.predictor, A), ready(2, wanted.canaries[0], B)]
+    after = plan(wanted, replicas, {}, before.routing, 0.0)
+    assert (after.routing.weights, after.routing.apart) == ({"v1": 100, "v2": 0}, "v2")
+    assert after.routing.copies == wanted.mirror_percent
+
+
+def test_a_canary_that_died_gets_no_copies_while_it_is_started_again() -> None:
+    """A copy for nobody would only be a 503 in the log."""
+    wanted = desired(mirrored())
+    current = Routing({"v1": frozenset({A}), "v2": frozenset({B})}, {"v1": 100, "v2": 0}, apart="v2", copies=100)
+    dead = {wanted.canaries[0].key: Failure(1, "ReplicaDied", "killed", False, 0.0)}
+    found = plan(wanted, [ready(1, wanted.predictor, A)], dead, current, 0.0)
+    assert (found.routing.apart, found.routing.copies) == ("", 0)
+
+
+def test_a_header_still_leads_to_its_canary_when_the_predictor_cannot_serve() -> None:
+    """Half a service is better than none; what no header chooses has nobody."""
+    wanted = desired(by_header())
+    current = plan(wanted, [ready(1, wanted.predictor, A), ready(2, wanted.canaries[0], B)], {}, SERVING, 0.0).routing
+    found = plan(wanted, [ready(2, wanted.canaries[0], B)], gave_up(wanted.predictor), current, 0.0)
+    assert found.routing == Routing({"v2": frozenset({B})}, {}, wanted.split, "v2")
+
+
+def test_what_carries_on_without_the_predictor_shares_a_hundred_percent() -> None:
+    """Weights of 10 and 20 become 33 and 67: their sum is a hundred whoever has died."""
+    base = canary(10)
+    third = base.spec.canary[0].predictor.model_copy(update={"name": "v3"})
+    entry = base.spec.canary[0].model_copy(update={"predictor": third, "traffic_percent": 20})
+    two = base.model_copy(update={"spec": base.spec.model_copy(update={"canary": [*base.spec.canary, entry]})})
+    wanted = desired(two)
+    replicas = [ready(2, wanted.canaries[0], B), ready(3, wanted.canaries[1], C)]
+    endpoints = {"v1": frozenset({A}), "v2": frozenset({B}), "v3": frozenset({C})}
+    current = Routing(endpoints, {"v1": 70, "v2": 10, "v3": 20})
+    found = plan(wanted, replicas, gave_up(wanted.predictor), current, 0.0)
+    assert found.routing.weights == {"v2": 33, "v3": 67}
+
+
+def test_the_predictor_keeps_its_replicas_at_every_share_of_the_canary() -> None:
+    """Also at 100 %: the way back is one weight, until the canary is promoted."""
+    for percent in (0, 50, 100):
+        wanted = desired(document(replicas=2).with_canary("v2", "models:/risk/2", percent))
+        replicas = [ready(1, wanted.predictor, A), ready(2, wanted.predictor, B), ready(3, wanted.canaries[0], C)]
+        replicas.append(ready(4, wanted.canaries[0], ("127.0.0.1", 4)))
+        assert plan(wanted, replicas, {}, SERVING, 0.0).retire == ()
+        lost = plan(wanted, replicas[1:], {}, SERVING, 0.0)
+        assert [workload.name for workload in lost.start] == ["v1"]
 
 
 def test_a_deleted_service_loses_its_routes_and_all_replicas() -> None:

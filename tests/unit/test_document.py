@@ -72,6 +72,72 @@ def test_what_is_not_honoured_is_refused_by_its_field_path(path: str, value: obj
     assert told in refused(edited(path, value))
 
 
+@pytest.mark.parametrize(
+    ("annotations", "percent", "told"),
+    [
+        (
+            {"rehearsal.dev/mirror": "10"},
+            0,
+            "[rehearsal.dev/mirror]: not honoured here (honoured: rehearsal.dev/mirror-",
+        ),
+        ({"rehearsal.dev/mirror-percent": "0"}, 0, 'mirror-percent]: expected "1" to "100", got \'0\''),
+        ({"rehearsal.dev/mirror-percent": "all"}, 0, 'mirror-percent]: expected "1" to "100", got \'all\''),
+        ({"rehearsal.dev/mirror-percent": "50"}, 10, "a canary with copies gets no traffic: expected trafficPercent 0"),
+        ({"rehearsal.dev/split-by": "x-user-id"}, 10, 'split-by]: expected "user <header>" or "header <name>=<value>"'),
+        ({"rehearsal.dev/split-by": "user X-User"}, 10, "names in lower case, got 'user X-User'"),
+        (
+            {"rehearsal.dev/split-by": "header a=b"},
+            10,
+            "a header alone decides: expected spec.canary[0].trafficPercent 0",
+        ),
+        (
+            {"rehearsal.dev/split-by": "user u", "rehearsal.dev/mirror-percent": "1"},
+            0,
+            "a canary gets copies or requests of its own",
+        ),
+    ],
+)
+def test_what_an_annotation_may_not_say_is_refused_by_its_name(
+    annotations: dict[str, str], percent: int, told: str
+) -> None:
+    """One line; an annotation of ours that means nothing is never ignored."""
+    document = edited("spec.canary.0.trafficPercent", percent)
+    document["metadata"]["annotations"] = annotations
+    assert told in refused(document)
+
+
+def test_an_annotation_without_the_canary_that_it_is_about_is_refused() -> None:
+    """Somebody else's annotation is kept as it is."""
+    document = copy.deepcopy(DOCUMENT)
+    document["metadata"]["annotations"] = {"rehearsal.dev/mirror-percent": "50", "example.com/owner": "risk"}
+    assert "[rehearsal.dev/mirror-percent]: expected exactly one canary in spec.canary, got 0" in refused(document)
+    del document["metadata"]["annotations"]["rehearsal.dev/mirror-percent"]
+    assert parse(document).metadata.annotations == {"example.com/owner": "risk"}
+
+
+def test_the_end_of_a_canary_is_the_end_of_how_it_got_its_requests() -> None:
+    """Rolled back or promoted, or replaced by another: neither copies nor a split are left over."""
+    plain = parse(DOCUMENT)
+    canary = plain.with_canary("v2", "models:/risk/2", 0)
+    for changed in (canary.with_mirror(50), canary.with_split_by("header a=b"), canary.with_split_by("user id")):
+        assert parse(changed.to_dict()) == changed
+        assert changed.without_canary("v2") == plain
+        assert changed.promoted("v2").metadata == plain.metadata
+        assert changed.with_canary("v2", "models:/risk/2", 0) == canary
+    assert canary.with_mirror(50).with_mirror(0) == canary
+    assert canary.with_split_by("user id").with_split_by("") == canary
+
+
+def test_a_logger_is_that_of_every_revision() -> None:
+    """Answers of the baseline and the canary are compared; without it the document is what it was."""
+    canary = parse(DOCUMENT).with_canary("v2", "models:/risk/2", 0)
+    spec = canary.with_logger("http://127.0.0.1:1/").spec
+    assert spec.predictor.logger == spec.canary[0].predictor.logger
+    assert spec.predictor.logger is not None
+    assert spec.predictor.logger.mode == "response"
+    assert canary.with_logger("http://127.0.0.1:1/").without_logger() == canary
+
+
 def test_every_offending_field_is_named_at_once() -> None:
     """A user corrects a document once, not once for each field."""
     document = edited("spec.predictor.nodeSelector", {})

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.backends.embedded.routes import (
     TRANSFORMER,
+    Match,
     Route,
     cluster_name,
     endpoint_file,
@@ -41,6 +42,32 @@ def test_a_weight_of_zero_is_no_cluster() -> None:
 def test_a_service_without_a_ready_revision_answers_503_and_not_404() -> None:
     """Its host exists."""
     assert hosts(Route(HOST))[HOST]["routes"][0]["direct_response"]["status"] == 503
+
+
+def test_sticky_weights_are_chosen_by_the_hash_of_the_users_header() -> None:
+    """The weights stay what they are; who gets which one depends on the header alone."""
+    route = hosts(Route(HOST, {V1: 80, V2: 20}, hash_header="x-user-id"))[HOST]["routes"][0]["route"]
+    assert route["weighted_clusters"]["use_hash_policy"] is True
+    assert sum(entry["weight"] for entry in route["weighted_clusters"]["clusters"]) == 100
+    assert route["hash_policy"] == [{"header": {"header_name": "x-user-id"}}]
+
+
+def test_a_header_that_chooses_the_canary_comes_before_the_weights() -> None:
+    """The first route that matches is taken; the canary's answers name it too."""
+    chosen, others = hosts(Route(HOST, {V1: 100, V2: 0}, match=Match("x-variant", "b", V2)))[HOST]["routes"]
+    assert chosen["match"]["headers"] == [{"name": "x-variant", "string_match": {"exact": "b"}}]
+    assert [entry["name"] for entry in chosen["route"]["weighted_clusters"]["clusters"]] == [V2]
+    assert "headers" not in others["match"]
+    assert [entry["name"] for entry in others["route"]["weighted_clusters"]["clusters"]] == [V1]
+
+
+def test_copies_go_to_the_gateway_itself() -> None:
+    """So that they are logged and counted like every request; without copies there is no policy."""
+    mirroring, plain = (hosts(Route(HOST, {V1: 100}, copies=n))[HOST]["routes"][0]["route"] for n in (25, 0))
+    (policy,) = mirroring["request_mirror_policies"]
+    assert policy["cluster"] == "mirror"
+    assert policy["runtime_fraction"]["default_value"] == {"numerator": 25, "denominator": "HUNDRED"}
+    assert "request_mirror_policies" not in plain
 
 
 def test_answers_of_a_model_server_are_never_asked_for_again() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.backends import assignment
 from harness.backends.embedded import conditions, planner
 from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView, Routing
 from harness.backends.embedded.revisions import Desired, Workload, desired
@@ -66,8 +67,9 @@ class Service:
         return None if self.deleted else self.last_wanted
 
     def change(self, document: InferenceService) -> bool:
-        """Take the document; False if its spec is the one already applied."""
-        same = document.spec == self.document.spec
+        """Take the document; False if its spec and our annotations are the ones already applied."""
+        before, after = self.document.metadata.annotations, document.metadata.annotations
+        same = document.spec == self.document.spec and assignment.ours(before) == assignment.ours(after)
         self.document = document
         if same:
             return False

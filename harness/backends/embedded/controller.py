@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.backends.embedded import planner
@@ -192,9 +193,16 @@ class Controller:
             self._config.remove(service.last_wanted)
         else:
             self._config.route(service.last_wanted, routing, service.draining(plan.retire))
-        if dict(routing.weights) != dict(service.routing.weights):
-            message = ", ".join(f"{name} {weight} %" for name, weight in routing.weights.items()) or "none"
-            self._emit("service.routed", service, f"traffic: {message}", weights=dict(routing.weights))
+        if replace(routing, endpoints={}) != replace(service.routing, endpoints={}):
+            weights = dict(routing.weights)
+            self._emit(
+                "service.routed",
+                service,
+                f"traffic: {routing.words}",
+                weights=weights,
+                apart=routing.apart,
+                copies=routing.copies,
+            )
         service.routed(routing)
 
     def _start(self, service: Service, workload: Workload) -> None:

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 import httpx
 
+from harness.backends.assignment import HeaderSplit, Split, UserSplit
 from harness.backends.embedded.planner import Address, Routing
 from harness.backends.embedded.revisions import Desired
 from harness.backends.embedded.routes import (
     TRANSFORMER,
+    Match,
     Route,
     cluster_name,
     endpoint_file,
     render_clusters,
     render_endpoints,
     render_routes,
+    shadow_host,
 )
 from harness.backends.embedded.starter import Running, replace_text
 from harness.clients.envoy import ClusterCounts, EnvoyClient
@@ -46,7 +49,7 @@ class GatewayConfig:
         self._scratch = gateway.folder / "scratch"
         self._scratch.mkdir(exist_ok=True)
         self._endpoints: dict[str, Endpoints] = {}
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[tuple[str, str], tuple[Route, ...]] = {}  # by (namespace, name) of the service
         self.client = EnvoyClient(gateway.url("http"), gateway.url("admin"))
 
     def route(self, wanted: Desired, routing: Routing, draining: Mapping[str, frozenset[Address]]) -> None:
@@ -62,12 +65,14 @@ class GatewayConfig:
             for workload, addresses in routing.endpoints.items()
         }
         self._set_endpoints(clusters)
-        self._set_routes({**self._routes, **{route.host: route for route in _routes(wanted, routing)}}, wanted)
+        key = wanted.namespace, wanted.name
+        self._set_routes({**self._routes, key: routes_of(wanted, routing)}, f"routes of {'/'.join(key)}")
 
     def remove(self, wanted: Desired) -> None:
         """Take one service's hosts away."""
-        gone = {wanted.host, wanted.predictor_host}
-        self._set_routes({host: route for host, route in self._routes.items() if host not in gone}, None)
+        gone = wanted.namespace, wanted.name
+        rest = {key: routes for key, routes in self._routes.items() if key != gone}
+        self._set_routes(rest, f"routes without {'/'.join(gone)}")
 
     def drop_cluster(self, cluster: str) -> None:
         """Forget a cluster that no route uses; its counters go with it."""
@@ -99,13 +104,12 @@ class GatewayConfig:
         serving = {name: found.serving for name, found in changed.items()}
         self._confirm(lambda: serving.items() <= self.client.endpoints().items(), f"endpoints of {', '.join(changed)}")
 
-    def _set_routes(self, routes: dict[str, Route], wanted: Desired | None) -> None:
+    def _set_routes(self, routes: dict[tuple[str, str], tuple[Route, ...]], what: str) -> None:
         if routes == self._routes:
             return
-        text, version = render_routes(routes.values())
+        text, version = render_routes(route for each in routes.values() for route in each)
         before = self._refusals()
         self._write(f"{RDS}/rds.json", text)
-        what = f"routes of {wanted.namespace}/{wanted.name}" if wanted else "removed routes"
         self._confirm(lambda: self.client.routes_version() == version, what, lambda: self._refusals() > before)
         self._routes = routes
 
@@ -136,16 +140,27 @@ class GatewayConfig:
             raise PlatformError(f"gateway: cannot write {self._folder / name}: {error.strerror}") from error
 
 
-def _routes(wanted: Desired, routing: Routing) -> list[Route]:
-    weights = {
-        cluster_name(wanted.namespace, wanted.name, workload): weight for workload, weight in routing.weights.items()
-    }
-    timeout = wanted.timeout_s
+def routes_of(wanted: Desired, routing: Routing) -> tuple[Route, ...]:
+    """One service's routes: its host, that of the predictors behind its transformer, and that of mirrored copies."""
+
+    def cluster(workload: str) -> str:
+        return cluster_name(wanted.namespace, wanted.name, workload)
+
+    host = wanted.host if wanted.transformer is None else wanted.predictor_host
+    predictors = Route(
+        host,
+        {cluster(workload): weight for workload, weight in routing.weights.items()},
+        wanted.timeout_s,
+        hash_header=routing.split.header if isinstance(routing.split, UserSplit) else "",
+        match=_match(routing.split, cluster(routing.apart)) if routing.apart else None,
+        copies=routing.copies,
+    )
+    shadow = [Route(shadow_host(host), {cluster(routing.apart): 100}, wanted.timeout_s)] if routing.copies else []
     if wanted.transformer is None:
-        return [Route(wanted.host, weights, timeout)]
-    front = cluster_name(wanted.namespace, wanted.name, TRANSFORMER)
-    through = {front: 100} if TRANSFORMER in routing.endpoints else {}
-    return [
-        Route(wanted.host, through, timeout, mirror_served_by=False),
-        Route(wanted.predictor_host, weights, timeout),
-    ]
+        return (predictors, *shadow)
+    through = {cluster(TRANSFORMER): 100} if TRANSFORMER in routing.endpoints else {}
+    return (Route(wanted.host, through, wanted.timeout_s, tells_revision=False), predictors, *shadow)
+
+
+def _match(split: Split | None, cluster: str) -> Match | None:
+    return Match(split.name, split.value, cluster) if isinstance(split, HeaderSplit) else None

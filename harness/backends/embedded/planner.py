@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.backends.assignment import HeaderSplit, Split, UserSplit
 from harness.backends.embedded.revisions import Desired, Workload
 
 Address = tuple[str, int]
@@ -44,10 +45,33 @@ class Failure:
 
 @dataclass(frozen=True)
 class Routing:
-    """What the gateway does for one service: addresses and weights (percent) by workload."""
+    """What the gateway does for one service: addresses and weights (percent; their sum is 100 or 0) by workload.
+
+    `split` assigns requests to the weights. `apart` is the canary that gets what a header chooses, or copies of
+    `copies` percent of the requests.
+    """
 
     endpoints: Mapping[str, frozenset[Address]] = field(default_factory=dict)
     weights: Mapping[str, int] = field(default_factory=dict)
+    split: Split | None = None
+    apart: str = ""
+    copies: int = 0
+
+    @property
+    def words(self) -> str:
+        """Who gets what, for people."""
+        shares = [f"{name} {weight} %" for name, weight in self.weights.items()]
+        if isinstance(self.split, UserSplit):
+            shares.append(f"by the user in {self.split.header}")
+        if isinstance(self.split, HeaderSplit) and self.apart:
+            shares.append(f"{self.split.name}={self.split.value} to {self.apart}")
+        if self.copies:
+            shares.append(f"{self.copies} % copied to {self.apart}")
+        return ", ".join(shares) or "none"
+
+    def exposes(self, workload: str) -> bool:
+        """Whether requests, or copies of them, go to the workload."""
+        return self.weights.get(workload, 0) > 0 or workload == self.apart
 
 
 @dataclass(frozen=True)
@@ -115,12 +139,17 @@ def _routing(
     wanted: Desired, replicas: Sequence[ReplicaView], failures: Mapping[Key, Failure], current: Routing
 ) -> Routing:
     endpoints = {w.name: _endpoints(w, replicas, failures, current) for w in wanted.workloads}
-    if endpoints[wanted.predictor.name]:
-        weights = _weights(wanted, endpoints, replicas, current)
-    else:
-        weights, kept = _carried(wanted, replicas, current)
-        endpoints.update(kept)
-    return Routing({name: found for name, found in endpoints.items() if found}, weights)
+    if not endpoints[wanted.predictor.name]:
+        return _carried(endpoints, replicas, current)
+    weights = _weights(wanted, endpoints, replicas, current)
+    alone = wanted.mirror_percent or isinstance(wanted.split, HeaderSplit)
+    apart = next((name for name in wanted.percents if alone and name in weights), "")
+    copies = wanted.mirror_percent if apart else 0
+    return Routing(_filled(endpoints), weights, wanted.split, apart, copies)
+
+
+def _filled(endpoints: Mapping[str, frozenset[Address]]) -> dict[str, frozenset[Address]]:
+    return {name: found for name, found in endpoints.items() if found}
 
 
 def _endpoints(
@@ -146,20 +175,28 @@ def _weights(
     """The documented shares of the canaries that are ready; the predictor has the rest."""
     shares: dict[str, int] = {}
     for canary in wanted.canaries:
-        exposed = current.weights.get(canary.name, 0) > 0
         alive = bool(_ready(replicas, canary.name))
-        if alive and (exposed or is_ready(canary, replicas)) and endpoints[canary.name]:
+        if alive and (current.exposes(canary.name) or is_ready(canary, replicas)) and endpoints[canary.name]:
             shares[canary.name] = wanted.percents[canary.name]
     return {wanted.predictor.name: 100 - sum(shares.values()), **shares}
 
 
-def _carried(
-    wanted: Desired, replicas: Sequence[ReplicaView], current: Routing
-) -> tuple[dict[str, int], dict[str, frozenset[Address]]]:
+def _carried(endpoints: Mapping[str, frozenset[Address]], replicas: Sequence[ReplicaView], current: Routing) -> Routing:
     """While the predictor cannot serve, those that serve go on, wanted or not."""
-    alive = {name: _ready(replicas, name) for name in current.weights}
-    weights = {name: weight for name, weight in current.weights.items() if alive[name] and weight > 0}
-    return weights, {name: alive[name] for name in weights}
+    alive = {name: _ready(replicas, name) for name in (*current.weights, current.apart)}
+    weights = _to_hundred({name: weight for name, weight in current.weights.items() if alive[name] and weight > 0})
+    apart = current.apart if alive[current.apart] and isinstance(current.split, HeaderSplit) else ""
+    kept = {name: alive[name] for name in (*weights, apart)}
+    return Routing(_filled({**endpoints, **kept}), weights, current.split, apart)
+
+
+def _to_hundred(weights: Mapping[str, int]) -> dict[str, int]:
+    """Whole percents in the same proportions; what rounding leaves goes to the largest."""
+    total = sum(weights.values())
+    shares = {name: 100 * weight // total for name, weight in weights.items()}
+    if shares:
+        shares[max(shares, key=lambda name: shares[name])] += 100 - sum(shares.values())
+    return shares
 
 
 def _outdated(wanted: Desired, replicas: Sequence[ReplicaView], routing: Routing) -> list[int]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.backends import assignment
+from harness.backends.assignment import Split
 from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S, TRANSFORMER
 from harness.backends.inference_service import EnvVar, InferenceService, Logger, Model
 
@@ -35,7 +37,11 @@ class Workload:
 
 @dataclass(frozen=True)
 class Desired:
-    """One service as wanted. `percents` are the canaries' shares; the predictor has the rest."""
+    """One service as wanted. `percents` are the canaries' shares; the predictor has the rest.
+
+    `split` says how requests are assigned to the shares, `mirror_percent` how many of the predictor's requests are
+    copied to its one canary.
+    """
 
     namespace: str
     name: str
@@ -46,6 +52,8 @@ class Desired:
     transformer: Workload | None = None
     percents: Mapping[str, int] = field(default_factory=dict)
     timeout_s: int = DEFAULT_TIMEOUT_S
+    split: Split | None = None
+    mirror_percent: int = 0
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -68,6 +76,8 @@ def desired(document: InferenceService) -> Desired:
         transformer=_transformer(document),
         percents={entry.predictor.name: entry.traffic_percent for entry in spec.canary},
         timeout_s=predictor.timeout or DEFAULT_TIMEOUT_S,
+        split=assignment.split_of(document.metadata.annotations),
+        mirror_percent=assignment.mirror_percent_of(document.metadata.annotations),
     )
 
 

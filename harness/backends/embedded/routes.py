@@ -8,7 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.components.gateway import DRAINING, EDS, ROUTES, SERVED_BY, VERSION_HEADER, VERSION_HOST, file_source
+from harness.components.gateway import (
+    DRAINING,
+    EDS,
+    MIRROR,
+    ROUTES,
+    SERVED_BY,
+    SHADOW,
+    VERSION_HEADER,
+    VERSION_HOST,
+    file_source,
+)
 
 _TYPE = "type.googleapis.com/envoy"
 TRANSFORMER = "_transformer"  # no DNS-1123 label, so no revision can have this name
@@ -17,18 +27,39 @@ _MANY = 100_000
 
 
 @dataclass(frozen=True)
+class Match:
+    """Requests whose header `name` is exactly `value` go to `cluster`, whatever the weights are."""
+
+    name: str
+    value: str
+    cluster: str
+
+
+@dataclass(frozen=True)
 class Route:
-    """One host: its revisions' weights (percent; cluster name -> weight), or the one cluster of its transformer."""
+    """One host: its revisions' weights (percent; cluster name -> weight), or the one cluster of its transformer.
+
+    With `hash_header` the weights are shares of that header's values; a request without it is drawn. `copies` percent
+    of the requests are sent to the gateway once more, for the host with "-shadow" behind it, and nobody waits for them.
+    """
 
     host: str
     weights: Mapping[str, int] = field(default_factory=dict)
     timeout_s: float = DEFAULT_TIMEOUT_S
-    mirror_served_by: bool = True
+    tells_revision: bool = True
+    hash_header: str = ""
+    match: Match | None = None
+    copies: int = 0
 
 
 def cluster_name(namespace: str, service: str, revision: str) -> str:
     """Envoy's cluster of a revision; its counters carry this name."""
     return f"{namespace}/{service}/{revision}"
+
+
+def shadow_host(host: str) -> str:
+    """The host of a mirrored copy, as Envoy makes it."""
+    return f"{host}{SHADOW}"
 
 
 def endpoint_file(cluster: str) -> str:
@@ -80,22 +111,41 @@ def _virtual_host(route: Route) -> dict[str, Any]:
     return {
         "name": route.host,
         "domains": [route.host, f"{route.host}:*"],
-        "routes": [{"match": {"prefix": "/"}, **_action(route)}],
+        "routes": [*_matched(route), {"match": {"prefix": "/"}, **_action(route, route.weights)}],
     }
 
 
-def _action(route: Route) -> dict[str, Any]:
-    carrying = {cluster: weight for cluster, weight in sorted(route.weights.items()) if weight > 0}
+def _matched(route: Route) -> list[dict[str, Any]]:
+    if route.match is None:
+        return []
+    header = {"name": route.match.name, "string_match": {"exact": route.match.value}}
+    return [{"match": {"prefix": "/", "headers": [header]}, **_action(route, {route.match.cluster: 100})}]
+
+
+def _action(route: Route, weights: Mapping[str, int]) -> dict[str, Any]:
+    carrying = {cluster: weight for cluster, weight in sorted(weights.items()) if weight > 0}
     if not carrying:
         return {"direct_response": {"status": 503, "body": {"inline_string": "no revision is ready"}}}
-    clusters = [_weighted(cluster, weight, route.mirror_served_by) for cluster, weight in carrying.items()]
+    clusters = [_weighted(cluster, weight, route.tells_revision) for cluster, weight in carrying.items()]
+    chosen: dict[str, Any] = {"weighted_clusters": {"clusters": clusters}}
+    if route.hash_header:
+        chosen["weighted_clusters"]["use_hash_policy"] = True
+        chosen["hash_policy"] = [{"header": {"header_name": route.hash_header}}]
     return {
         "route": {
-            "weighted_clusters": {"clusters": clusters},
+            **chosen,
             "timeout": f"{route.timeout_s:g}s",
             "retry_policy": _retry_policy(),
+            **_mirrored(route.copies),
         }
     }
+
+
+def _mirrored(percent: int) -> dict[str, Any]:
+    if not percent:
+        return {}
+    share = {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
+    return {"request_mirror_policies": [{"cluster": MIRROR, "runtime_fraction": share}]}
 
 
 def _weighted(cluster: str, weight: int, served_by: bool) -> dict[str, Any]:
