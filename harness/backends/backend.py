@@ -13,6 +13,7 @@ from harness.runtime.clock import Deadline
 if TYPE_CHECKING:
     from harness.backends.inference_service import InferenceService
     from harness.backends.status import Status
+    from harness.lifecycle.answers import Answers
     from harness.runtime.supervisor import Supervisor
 
 
@@ -47,6 +48,20 @@ CAPABILITY_OF = {
 """What a part must be had for."""
 
 Progress = Callable[[dict[str, Any]], None]
+
+
+class AnswerSource(Protocol):
+    """Takes the CloudEvents of responses at `url` (see InferenceService.with_logger) and keeps totals of them."""
+
+    url: str
+
+    def answers(self) -> Answers:
+        """The totals so far."""
+        ...
+
+    def close(self) -> None:
+        """Take no more events; the totals stay."""
+        ...
 
 
 class Backend(Protocol):
@@ -110,6 +125,12 @@ class Backend(Protocol):
 
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
         """Cumulative requests, failures and slow requests of each revision, from the gateway's own counters."""
+        ...
+
+    def collect_answers(
+        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float
+    ) -> AnswerSource:
+        """Somewhere for the payload loggers of two revisions to send their responses to; close it after the rollout."""
         ...
 
     def query(self, promql: str) -> dict[str, float]:

@@ -90,7 +90,7 @@ class PayloadLogger:
 
 
 def headers(event: PayloadEvent, settings: PayloadLog) -> dict[bytes, bytes]:
-    """The CloudEvent's attributes, with the names and values of KServe's agent."""
+    """The CloudEvent's attributes, with the names and values of KServe's agent, and the revision."""
     attributes = {
         "content-type": "application/json",
         "ce-specversion": "1.0",
@@ -101,6 +101,7 @@ def headers(event: PayloadEvent, settings: PayloadLog) -> dict[bytes, bytes]:
         "ce-namespace": settings.namespace,
         "ce-component": settings.component,
         "ce-endpoint": settings.endpoint,
+        "ce-revision": settings.revision,  # KServe's endpoint is a role, which a promotion changes
     }
     # A request's id is whatever bytes the client sent; httpx would refuse as text what is not ASCII.
     return {name.encode(): value.encode() for name, value in attributes.items()} | {b"ce-id": event.id}

@@ -18,6 +18,7 @@ class PayloadLog:
     namespace: str
     component: str
     endpoint: str = ""
+    revision: str = ""
 
 
 @dataclass(frozen=True)

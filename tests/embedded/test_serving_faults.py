@@ -28,6 +28,7 @@ from harness.backends.embedded.starter import Starter
 from harness.backends.inference_service import InferenceService
 from harness.clients.envoy import EnvoyClient
 from harness.clients.http import client
+from harness.components.answers import AnswerCollector
 from harness.components.component import Component, Ready
 from harness.components.gateway import VERSION_HOST, gateway
 from harness.errors import PlatformError, ServiceFailed
@@ -371,6 +372,22 @@ def test_payloads_are_logged_as_cloud_events_with_kserves_attributes(world: Worl
     assert (request["ce-inferenceservicename"], request["ce-namespace"]) == ("logged", "production")
     assert sent == answer.request.content
     assert received == answer.content
+
+
+def test_answers_of_two_revisions_are_collected_and_adding_the_logger_loses_no_request(world: World) -> None:
+    """Both revisions' replicas are replaced under traffic; copies are paired with what the baseline answered."""
+    base = world.deploy(world.service("collected", "shallow", minReplicas=2))
+    with AnswerCollector(baseline="v1", canary="v2", tolerance=1e-6) as collector:
+        with traffic(world, base) as seen:
+            canary = world.deploy(base.with_canary("v2", str(world.models["shallow"]), 0).with_logger(collector.url))
+            document = world.deploy(canary.with_mirror(100))
+            wait(lambda: collector.answers().baseline >= 100, what="answers", deadline=Deadline.after(30))
+            world.deploy(document.without_canary("v2").without_logger())
+        found = collector.answers()
+    assert set(seen) == {"200 v1"}
+    assert found.compared == found.agreed >= 100
+    assert found.canary >= 90
+    assert len(world.controller.status("production", "collected").replicas) == 2
 
 
 @pytest.mark.parametrize("mode", ["request", "response"])

@@ -18,6 +18,7 @@ from harness.backends.inference_service import InferenceService
 from harness.backends.status import Status
 from harness.causes import cause_first
 from harness.clients.promql import PromQL
+from harness.components.answers import AnswerCollector
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.components.prometheus import missing_prometheus, prometheus
@@ -50,6 +51,7 @@ class EmbeddedBackend:
         self._controller: Controller | None = None
         self._prometheus: PromQL | None = None
         self._locks = {part: threading.Lock() for part in Part}
+        self._collectors: list[AnswerCollector] = []
         self._jobs = itertools.count(1)
 
     def missing(self) -> dict[Capability, str]:
@@ -122,6 +124,13 @@ class EmbeddedBackend:
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
         return self._serving().counts(namespace, name, slower_than_ms)
 
+    def collect_answers(
+        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float
+    ) -> AnswerCollector:
+        collector = AnswerCollector(baseline=baseline, canary=canary, tolerance=tolerance)
+        self._collectors.append(collector)
+        return collector
+
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)
 
@@ -152,6 +161,8 @@ class EmbeddedBackend:
 
     def close(self) -> None:
         try:
+            for collector in self._collectors:
+                collector.close()
             if self._controller is not None:
                 self._controller.close()
             if self._prometheus is not None:

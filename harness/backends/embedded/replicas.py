@@ -111,6 +111,7 @@ def _payload_log(wanted: Desired, workload: Workload) -> PayloadLog | None:
         namespace=wanted.namespace,
         component="predictor",
         endpoint="" if workload.kind == "predictor" else workload.name,
+        revision=workload.name,
     )
 
 
