@@ -72,9 +72,21 @@ def percent(share: float) -> str:
     return f"{number(float(share) * 100)}{THIN}%"
 
 
+def points(share: float) -> str:
+    """A signed difference of two shares in [0, 1], in percentage points."""
+    sign = "+" if share > 0 else ""
+    return f"{sign}{number(float(share) * 100)}{THIN}pp"
+
+
 def bound(share: float) -> str:
     """A share that somebody set, as a percentage: as short as it was written."""
     return f"{round(share * 100, 6):g}{THIN}%"
+
+
+def limit(value: float) -> str:
+    """A threshold of evidence: a power of ten as one."""
+    exponent = math.log10(value) if 0 < value < math.inf else math.nan
+    return number(value) if math.isnan(exponent) or exponent % 1 else power_of_ten(int(exponent))
 
 
 def when(unix_s: float) -> str:

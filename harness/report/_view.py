@@ -1,4 +1,4 @@
-"""What the page says that the record does not spell out: the cause of a failure, headline facts, drawn series."""
+"""What the page says that the record does not spell out: headline facts, the timeline, drawn series."""
 
 from __future__ import annotations
 
@@ -10,22 +10,16 @@ from typing import Any
 
 from harness.report import _format as fmt
 from harness.report._axes import ticks
-from harness.report._interval import exact_interval
-from harness.report.plots import Axis, Line, bar, chart, interval, stack
+from harness.report._rollout_view import TIME, ended_well, kind
+from harness.report.plots import Axis, Line, bar, chart
 from harness.report.record import (
+    ChaosCase,
     DriftRecord,
-    LoadRecord,
     PipelineRun,
-    RolloutRecord,
-    RolloutStep,
     RunRecord,
     SeriesRecord,
-    Status,
     Step,
 )
-
-CONFIDENCE = 0.999
-TIME = Axis("time", "s", from_zero=False)
 
 
 @dataclass(frozen=True)
@@ -36,73 +30,6 @@ class Fact:
     value: str
     note: str = ""
     tone: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One piece of evidence for a run that did not pass, and the section that has the numbers."""
-
-    text: str
-    anchor: str
-
-
-def cause(record: RunRecord) -> str:
-    """The one sentence at the top: what decided the outcome, or the first thing that went wrong."""
-    if record.decided_by:
-        return record.decided_by
-    found = list(findings(record))
-    if found:
-        return found[0].text
-    return "Every step passed." if record.status is Status.PASSED else f"The run ended as {record.status.value}."
-
-
-def findings(record: RunRecord) -> Iterator[Finding]:
-    """What went wrong, most decisive first: verdicts, then lost requests and wrong answers, then broken steps."""
-    for rollout in record.rollouts:
-        if rollout.outcome != "promoted":
-            yield from _rollout_findings(rollout)
-    for gate in record.gates:
-        for line in gate.lines:
-            if line.passed is False:
-                yield Finding(f"Gate, {line.name}: observed {line.observed}, required {line.required}.", "gate")
-    for load in record.loads:
-        if load.unexplained:
-            yield Finding(f"Load {load.name}: {fmt.count(load.unexplained)} requests are unexplained.", "load")
-    for smoke in record.smoke:
-        if smoke.mismatches:
-            text = f"{smoke.mismatches} of {smoke.rows} served answers differ from the offline model's."
-            yield Finding(f"{smoke.service}: {text}", "staging")
-    for window in record.drift:
-        if surprising(window):
-            yield Finding(
-                f"Drift, {window.window}: {verdict(window)} although {expectation(window)} was expected.", "drift"
-            )
-    for step in record.steps:
-        if step.status in (Status.FAILED, Status.INTERRUPTED, Status.RUNNING):
-            yield Finding(f"{step.title}: {step.error or step.status.value}", "timeline")
-
-
-def _rollout_findings(rollout: RolloutRecord) -> Iterator[Finding]:
-    broken = [
-        Finding(
-            f"At {step.percent} %, {guard.guard}: {fmt.count(guard.bad)} of {fmt.count(guard.requests)} requests bad "
-            f"({fmt.percent(guard.observed)} observed, {fmt.bound(guard.bound)} allowed); evidence "
-            f"{fmt.number(guard.evidence_bad)}, a roll back needs {fmt.number(guard.roll_back_at)}.",
-            "rollout",
-        )
-        for step in rollout.steps
-        for guard in step.guards
-        if guard.decision == "roll back"
-    ]
-    yield from broken or [Finding(f"Rollout of {rollout.canary}: {rollout.outcome}. {rollout.reason}", "rollout")]
-
-
-def evidence(record: RunRecord) -> list[Finding]:
-    """The findings for the page: a sentence that the top already says is not said twice."""
-    if record.status is Status.PASSED:
-        return []
-    top = cause(record)
-    return [finding for finding in findings(record) if not finding.text.endswith(top)]
 
 
 def surprising(window: DriftRecord) -> bool:
@@ -119,7 +46,7 @@ def expectation(window: DriftRecord) -> str:
 
 def facts(record: RunRecord) -> list[Fact]:
     """The numbers of the run in a row of tiles; only those that the run has."""
-    return [fact for make in (_gate, _rollout, _requests, _latency, _drift, _duration) for fact in make(record)]
+    return [fact for make in (_gate, _rollout, _chaos, _requests, _latency, _drift, _duration) for fact in make(record)]
 
 
 def _gate(record: RunRecord) -> Iterator[Fact]:
@@ -131,8 +58,18 @@ def _gate(record: RunRecord) -> Iterator[Fact]:
 def _rollout(record: RunRecord) -> Iterator[Fact]:
     for rollout in record.rollouts[-1:]:
         reached = max((step.percent for step in rollout.steps), default=0)
-        tone = "good" if rollout.outcome == "promoted" else "bad"
-        yield Fact("Canary", rollout.outcome, f"{rollout.canary}, reached {reached}{fmt.THIN}%", tone)
+        note = f"{rollout.canary}, reached {reached}{fmt.THIN}%" if rollout.kind == "canary" else rollout.canary
+        yield Fact(kind(rollout), rollout.outcome, note, "good" if ended_well(rollout) else "bad")
+        if cost := rollout.rollback:
+            harmed = f"{fmt.count(cost.harmed)} requests harmed, {fmt.percent(cost.budget_share)} of the error budget"
+            yield Fact("Rolled back within", fmt.seconds(cost.reaction_s), harmed, "bad")
+
+
+def _chaos(record: RunRecord) -> Iterator[Fact]:
+    if record.chaos:
+        broken = sum(any(case.invariants.values()) for case in record.chaos)
+        note = f"{fmt.count(broken)} broke an invariant" if broken else "every invariant held"
+        yield Fact("Chaos", f"{fmt.count(len(record.chaos))} cases", note, "bad" if broken else "good")
 
 
 def _requests(record: RunRecord) -> Iterator[Fact]:
@@ -147,8 +84,12 @@ def _requests(record: RunRecord) -> Iterator[Fact]:
 def _latency(record: RunRecord) -> Iterator[Fact]:
     found = [(summary, load) for load in record.loads[-1:] for summary in load.latency if summary.requests]
     if found:
-        slowest, _ = max(found, key=lambda pair: pair[0].p99_ms)
-        yield Fact("Latency, p99", fmt.milliseconds(slowest.p99_ms), f"slowest revision, {slowest.revision}")
+        slowest, load = max(found, key=lambda pair: pair[0].p99_ms)
+        note = f"slowest revision, {slowest.revision}"
+        if load.distrust:
+            yield Fact("Latency, p99", f"({fmt.milliseconds(slowest.p99_ms)})", "not to be trusted", "bad")
+        else:
+            yield Fact("Latency, p99", fmt.milliseconds(slowest.p99_ms), note)
 
 
 def _drift(record: RunRecord) -> Iterator[Fact]:
@@ -163,6 +104,18 @@ def _drift(record: RunRecord) -> Iterator[Fact]:
 def _duration(record: RunRecord) -> Iterator[Fact]:
     memory = f"peak memory {fmt.count(record.peak_memory_mb)}{fmt.THIN}MB" if record.peak_memory_mb else ""
     yield Fact("Duration", fmt.seconds(record.duration_s), memory)
+
+
+def cases(record: RunRecord) -> list[ChaosCase]:
+    """Chaos cases, those that broke an invariant first."""
+    return sorted(record.chaos, key=lambda case: not any(case.invariants.values()))
+
+
+def invariants(record: RunRecord) -> list[tuple[str, int, int]]:
+    """(invariant, cases in which it held, cases that checked it)."""
+    names = dict.fromkeys(name for case in record.chaos for name in case.invariants)
+    checked = {name: [case.invariants[name] for case in record.chaos if name in case.invariants] for name in names}
+    return [(name, broken.count(""), len(broken)) for name, broken in checked.items()]
 
 
 def span_s(record: RunRecord) -> float:
@@ -208,89 +161,6 @@ def trials_chart(run: PipelineRun, name: str) -> str:
 def columns_of(rows: list[dict[str, Any]]) -> list[str]:
     """The union of the rows' keys, in order of first appearance."""
     return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def weight_chart(rollout: RolloutRecord, name: str, key: int) -> str:
-    if not rollout.steps:
-        return ""
-    start = rollout.steps[0].started_at
-    points = [(step.started_at - start, float(step.percent)) for step in rollout.steps]
-    last = rollout.steps[-1]
-    end = last.started_at + last.duration_s - start
-    final = 100.0 if rollout.outcome == "promoted" else 0.0
-    points += [(end, float(last.percent)), (end, final), (end * 1.04, final)]
-    words = ", ".join(f"{step.percent} % for {fmt.seconds(step.duration_s)}" for step in rollout.steps)
-    return chart(
-        [Line(rollout.canary, points, key, "steps")],
-        name=name, title=f"Share of traffic for {rollout.canary}", x=TIME, y=Axis("weight", "%", top=100.0),
-        says=f"{words}; then {final:.0f} %.",
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Split:
-    """One step's share of canary requests against the weight; the exact interval is drawn, `passed` is the record's.
-
-    Shares are in [0, 1]; `passed` is None if the record does not judge this step.
-    """
-
-    percent: int
-    hits: int
-    total: int
-    low: float
-    high: float
-    passed: bool | None
-
-    @property
-    def observed(self) -> float:
-        return self.hits / self.total
-
-    @property
-    def drawn(self) -> str:
-        return interval(self.low, self.high, self.observed, self.percent / 100, 1.0)
-
-
-def split_of(rollout: RolloutRecord, step: RolloutStep) -> Split | None:
-    """None at 100 %, where there is nothing to split, and for a step without requests."""
-    total = sum(counts.requests for counts in step.counts)
-    hits = sum(counts.requests for counts in step.counts if counts.revision == rollout.canary)
-    if not total or step.percent == 100:
-        return None
-    judged = {round(100 * found["configured"]): found["passed"] for found in rollout.split.get("steps", [])}
-    return Split(step.percent, hits, total, *exact_interval(hits, total, CONFIDENCE), judged.get(step.percent))
-
-
-def load_charts(load: LoadRecord, name: str, known: dict[str, int]) -> list[str]:
-    """Requests, median and 99th percentile over time, one line a revision."""
-    plans = (
-        ("requests", "Requests per second", "1/s"),
-        ("p50_ms", "Median latency", "ms"),
-        ("p99_ms", "99th percentile", "ms"),
-    )
-    drawn = [
-        chart(
-            _by_revision(load, field, known), name=f"{name}-{field}", title=title, x=TIME, y=Axis(title, unit)
-        )
-        for field, title, unit in plans
-    ]  # fmt: skip
-    return [svg for svg in drawn if svg]
-
-
-def _by_revision(load: LoadRecord, field: str, known: dict[str, int]) -> list[Line]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    for entry in load.series:
-        if field in entry:
-            found.setdefault(str(entry["revision"]), []).append((float(entry["t_s"]), float(entry[field])))
-    spare = len(known)
-    return [
-        Line(revision, sorted(points), known.get(revision, spare + index))
-        for index, (revision, points) in enumerate(sorted(found.items()))
-    ]
-
-
-def ledger_bar(load: LoadRecord, name: str) -> str:
-    parts = [(label, float(number)) for label, number in load.classes.items()]
-    return stack(parts, name=name, title=f"Where the requests of load {load.name} went")
 
 
 def metric_chart(series: SeriesRecord, name: str, start: float, known: dict[str, int]) -> str:

@@ -152,10 +152,9 @@ def _mark_labels(marks: Sequence[Mark], across: Ends, up: Ends, y: Axis) -> str:
             spans.append(f'<span class="limit" style="bottom:{place:.2f}%">{escape(mark.label)}</span>')
         elif mark.label and place - taken >= LABEL_WIDTH:
             taken = place
-            last = " last" if place > 100 - LABEL_WIDTH else ""
-            spans.append(
-                f'<span class="moment{last}" style="left:{min(max(place, 0), 100):.2f}%">{escape(mark.label)}</span>'
-            )
+            side = " first" if place < LABEL_WIDTH / 2 else " last" if place > 100 - LABEL_WIDTH / 2 else ""
+            left = f"left:{min(max(place, 0.0), 100.0):.2f}%"
+            spans.append(f'<span class="moment{side}" style="{left}">{escape(mark.label)}</span>')
     return f'<div class="marks" aria-hidden="true">{"".join(spans)}</div>' if spans else ""
 
 

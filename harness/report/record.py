@@ -349,6 +349,17 @@ class SeriesRecord(_Record):
     points: dict[str, list[tuple[float, Number]]] = Field(description="label -> [(Unix seconds, value)]")
 
 
+class EventRecord(_Record):
+    """One line of the run's events.jsonl; `at` in Unix seconds."""
+
+    at: float
+    kind: str
+    subject: str
+    message: str
+    level: str = "info"
+    data: dict[str, Any] = {}
+
+
 class RunRecord(_Record):
     """All that one run did and found; the report renders from this alone."""
 
@@ -375,6 +386,9 @@ class RunRecord(_Record):
     drift: list[DriftRecord] = []
     components: list[ComponentRecord] = []
     series: list[SeriesRecord] = []
+    events: list[EventRecord] = Field(
+        default=[], description="what happened around the first symptom of a run that did not pass"
+    )
     skips: list[Skip] = []
     versions: dict[str, str] = {}
     environment: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.report import _format, _view
+from harness.report import _findings, _format, _load_view, _rollout_view, _view
 from harness.report.record import RunRecord
 from harness.report.store import load_record, record_text, write_record, write_text
 
@@ -20,7 +20,7 @@ __all__ = ["load_record", "page", "render", "write_record"]
 
 _MARKS = {"passed": "✓", "failed": "✕", "skipped": "–", "interrupted": "■", "running": "…"}
 
-_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "bound", "when", "scalar")
+_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "points", "bound", "when", "scalar")
 
 
 def render(record: RunRecord, folder: Path) -> Path:
@@ -54,9 +54,9 @@ def _environment() -> Environment:
         "mark": _MARKS.__getitem__,
         "ticked": ticked,
     }
-    environment.filters["split"] = lambda step, rollout: _view.split_of(rollout, step)
     style = files("harness.report").joinpath("templates/style.css").read_text("utf-8")
-    environment.globals |= {"view": _view, "style": Markup(style)}
+    environment.globals |= {"view": _view, "findings": _findings, "style": Markup(style)}
+    environment.globals |= {"rollout_view": _rollout_view, "load_view": _load_view}
     return environment
 
 

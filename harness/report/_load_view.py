@@ -1,0 +1,65 @@
+"""What the page says of a load: how it was offered, whether its figures can be trusted, and its series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report import _format as fmt
+from harness.report.plots import Axis, Line, chart, stack
+from harness.report.record import LoadRecord
+
+TIME = Axis("time", "s", from_zero=False)
+
+
+def offered(load: LoadRecord) -> Iterator[tuple[str, str]]:
+    """How the requests were made and how well the generator kept its schedule, as terms and values."""
+    many = "process" if load.processes == 1 else "processes"
+    yield "Arrivals", f"{load.arrivals}, from {fmt.count(load.processes)} {many}"
+    if load.users:
+        yield "Users", f"{fmt.count(load.users)}, each with an x-user-id"
+    if load.retried:
+        yield "Retried by the gateway", fmt.count(load.retried)
+    if load.mirrored:
+        yield "Copies to a shadow", f"{fmt.count(load.mirrored)}, each matched to its request"
+    late = (fmt.milliseconds(value) for value in (load.schedule_delay_p50_ms, load.schedule_delay_p99_ms))
+    yield "Sent late by", "{} (median), {} (p99)".format(*late)
+    if load.generator_cpu:
+        yield "Generator", f"{fmt.percent(load.generator_cpu)} of a core in its busiest process"
+
+
+def load_charts(load: LoadRecord, name: str, known: dict[str, int]) -> list[str]:
+    """Requests, median and 99th percentile over time, one line a revision."""
+    plans = (
+        ("requests", "Requests per second", "1/s"),
+        ("p50_ms", "Median latency", "ms"),
+        ("p99_ms", "99th percentile", "ms"),
+    )
+    drawn = [
+        chart(
+            _by_revision(load, field, known), name=f"{name}-{field}", title=_titled(load, title, unit), x=TIME,
+            y=Axis(title, unit),
+        )
+        for field, title, unit in plans
+    ]  # fmt: skip
+    return [svg for svg in drawn if svg]
+
+
+def _titled(load: LoadRecord, title: str, unit: str) -> str:
+    return f"{title}, not to be trusted" if load.distrust and unit == "ms" else title
+
+
+def _by_revision(load: LoadRecord, field: str, known: dict[str, int]) -> list[Line]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for entry in load.series:
+        if field in entry:
+            found.setdefault(str(entry["revision"]), []).append((float(entry["t_s"]), float(entry[field])))
+    spare = len(known)
+    return [
+        Line(revision, sorted(points), known.get(revision, spare + index))
+        for index, (revision, points) in enumerate(sorted(found.items()))
+    ]
+
+
+def ledger_bar(load: LoadRecord, name: str) -> str:
+    parts = [(label, float(number)) for label, number in load.classes.items()]
+    return stack(parts, name=name, title=f"Where the requests of load {load.name} went")
