@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +12,7 @@ from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
     from harness.backends.inference_service import InferenceService
-    from harness.backends.status import Status
+    from harness.backends.status import ReplicaStatus, Status
     from harness.lifecycle.answers import Answers
     from harness.runtime.supervisor import Supervisor
 
@@ -61,6 +61,46 @@ class AnswerSource(Protocol):
 
     def close(self) -> None:
         """Take no more events; the totals stay."""
+        ...
+
+
+class Faults(Protocol):
+    """What can be made to fail in a world; only what this run started is ever signalled, UsageError for other pids."""
+
+    def replicas(self, namespace: str, name: str, revision: str) -> list[ReplicaStatus]:
+        """The revision's processes that are there now."""
+        ...
+
+    def gateway(self) -> int:
+        """The gateway's pid; UsageError if it does not run, as for the next two."""
+        ...
+
+    def mlflow(self) -> int: ...
+
+    def prometheus(self) -> int: ...
+
+    def kill(self, pid: int) -> None:
+        """End one process by -9."""
+        ...
+
+    def stop(self, pid: int) -> None:
+        """Let one process stand still."""
+        ...
+
+    def cont(self, pid: int) -> None:
+        """Let a process that stands still go on."""
+        ...
+
+    def inject(self, namespace: str, name: str, revision: str, fault: Mapping[str, Any]) -> None:
+        """Have every replica of a revision commit a fault until `clear`; see docs/serving.md for its fields."""
+        ...
+
+    def clear(self, namespace: str, name: str, revision: str) -> None:
+        """End the fault of a revision's replicas."""
+        ...
+
+    def reject_gateway_config(self) -> None:
+        """Put routes before the gateway that it refuses; the next change of routes mends it."""
         ...
 
 
@@ -141,6 +181,11 @@ class Backend(Protocol):
         self, promql: str, start_s: float, end_s: float, step_s: float
     ) -> dict[str, list[tuple[float, float]]]:
         """A PromQL range query: label set -> [(Unix seconds, value)]."""
+        ...
+
+    @property
+    def faults(self) -> Faults:
+        """The hands of chaos."""
         ...
 
     def components(self) -> list[ComponentRecord]:

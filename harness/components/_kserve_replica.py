@@ -34,6 +34,7 @@ from harness.components import _sklearn_model
 from harness.components._columns import BadRequest
 from harness.components._ending import exit_zero_on_sigterm
 from harness.components._sklearn_model import CannotLoad, ServedModel
+from harness.components.fault_hook import FaultHook
 from harness.components.gateway import SERVED_BY
 from harness.components.payload_logger import PayloadLogger
 from harness.components.replica import DRAIN_S, Replica, TransformerReplica
@@ -106,6 +107,8 @@ def run_predictor(replica: Replica) -> None:
     _sklearn_model.tune_for_single_rows()
     if replica.logger is not None:
         kserve_app.add_middleware(PayloadLogger, settings=replica.logger)
+    if replica.fault_file:
+        kserve_app.add_middleware(FaultHook, path=replica.fault_file)
     _serve(Predictor(replica.model_name, served), replica.port, Path(replica.ready_file))
 
 

@@ -19,6 +19,7 @@ CANNOT_LOAD = 3  # exit code: the model itself cannot be served, so starting aga
 # What a nursery imports so that a forked replica need not; the estimators are what pickled pipelines ask for.
 PRELOAD = (
     "harness.components._kserve_replica",
+    "harness.components.fault_hook",
     "harness.components.payload_logger",
     "sklearn.compose",
     "sklearn.ensemble",

@@ -22,7 +22,7 @@ from harness.components.replica import PayloadLog
 
 QUEUE_SIZE = 1000
 SEND_TIMEOUT_S = 5.0
-_INFERENCE = (":predict", "/infer")
+INFERENCE = (":predict", "/infer")
 _EVENTS = Counter("rehearsal_payload_events", "Payload events by what became of them", ["outcome"])
 
 Scope = dict[str, Any]
@@ -50,7 +50,7 @@ class PayloadLogger:
         threading.Thread(target=self._send_all, name="payload-logger", daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].endswith(_INFERENCE):
+        if scope["type"] != "http" or not scope["path"].endswith(INFERENCE):
             await self.app(scope, receive, send)
             return
         request, response = bytearray(), bytearray()

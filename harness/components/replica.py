@@ -23,13 +23,17 @@ class PayloadLog:
 
 @dataclass(frozen=True)
 class Replica:
-    """One process of a revision: the model's name in URLs, where it comes from, and where the address is told."""
+    """One process of a revision: the model's name in URLs, where it comes from, and where the address is told.
+
+    `fault_file` is where a rehearsal may put a fault that the server is to commit (see harness.components.fault_hook).
+    """
 
     model_name: str
     storage_uri: str
     folder: str
     ready_file: str
     tracking_uri: str = ""
+    fault_file: str = ""
     port: int = 0
     logger: PayloadLog | None = None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.backends.backend import Capability, Part, Progress
 from harness.backends.embedded.controller import Controller, targets_file
+from harness.backends.embedded.faults import EmbeddedFaults
 from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
@@ -138,6 +139,10 @@ class EmbeddedBackend:
         self, promql: str, start_s: float, end_s: float, step_s: float
     ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
+
+    @property
+    def faults(self) -> EmbeddedFaults:
+        return EmbeddedFaults(self.supervisor, self.events, self.folder, self._running, self.status)
 
     def components(self) -> list[ComponentRecord]:
         return [

@@ -80,6 +80,7 @@ class ReplicaStarter:
             folder=str(folder),
             ready_file=ready,
             tracking_uri=self.tracking_uri,
+            fault_file=str(fault_file(self.folder, wanted.namespace, wanted.name, workload.name)),
             logger=_payload_log(wanted, workload),
         ).config()
 
@@ -92,6 +93,11 @@ class ReplicaStarter:
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "OMP_NUM_THREADS": "1",
         }
+
+
+def fault_file(replicas: Path, namespace: str, name: str, revision: str) -> Path:
+    """Where the fault of a revision's replicas is told, those that are started later too."""
+    return replicas / "faults" / f"{namespace}.{name}.{revision}.json"
 
 
 def cannot_load_line(log_tail: str) -> str:
