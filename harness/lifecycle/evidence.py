@@ -16,16 +16,31 @@ and Balakrishnan 2020). It needs that a request's arm is chosen without knowing 
 while the split does: pooled over two splits, equal arms whose p moved look different (Simpson's paradox). So it holds
 within one step of a rollout, and the mean over the steps' e-values is the evidence of the whole.
 
+The largest likelihood on the null's edge is Farrington and Manning's closed form (1990, "Test statistics and sample
+size formulae for comparative binomial trials with null hypothesis of non-zero risk difference or non-unity relative
+risk").
+
 **A split.** The mixture likelihood of an arm's requests over their likelihood at the configured weight is a martingale
 under that weight, so it may end whenever the rollout likes: a step's end depends on the canary's count.
+
+Every function takes numbers, or arrays that broadcast, and returns the same; numpy is imported at the first use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from math import exp, inf, lgamma, log, log1p
+from functools import cache
+from math import log, pi
+from typing import TYPE_CHECKING, Any
 
-Arm = tuple[int, int]  # requests, and those of them that were bad
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Counts = int | npt.NDArray[np.int64]
+    Numbers = float | npt.NDArray[np.float64]
+    Floats = npt.NDArray[np.float64]
+
+Arm = tuple["Counts", "Counts"]  # requests, and those of them that were bad
 
 # (bet q as a share of the bound, weight). Most weight is on "no request is bad", the usual canary: it costs 3 % more
 # requests than knowing so. The rest covers canaries that are better than the bound, but not flawless.
@@ -33,21 +48,30 @@ GOOD_BETS = ((0.0, 0.8), *((share, 0.025) for share in (0.02, 0.05, 0.1, 0.2, 0.
 # (bet q as a share of the way from the bound to 1, weight): from slightly worse to always bad.
 BAD_BETS = tuple((2.0**-power, 0.1) for power in range(10))
 LARGEST = 1e300  # evidence goes to JSON, which has no infinity
+_NEVER = -1e12  # log of 0 that may be multiplied by a count of 0
 
 
-def evidence_good(requests: int, bad: int, bound: float) -> float:
+def evidence_good(requests: Counts, bad: Counts, bound: Numbers) -> Any:
     """The e-value against "the proportion is at least `bound`"; nothing is at a bound above 1, so that is refuted."""
-    if bound >= 1:
-        return LARGEST
-    return _mixture(requests, bad, bound, ((share * bound, weight) for share, weight in GOOD_BETS))
+    import numpy as np
+
+    possible = np.asarray(bound) < 1
+    inside = np.where(possible, bound, 0.5)
+    shares, weights = _bets("good")
+    evidence = _mixture(requests, bad, inside, _ahead(shares, inside) * inside, weights)
+    return np.where(possible, evidence, LARGEST)[()]
 
 
-def evidence_bad(requests: int, bad: int, bound: float) -> float:
+def evidence_bad(requests: Counts, bad: Counts, bound: Numbers) -> Any:
     """The e-value against "the proportion is at most `bound`", for a bound in (0, 1)."""
-    return _mixture(requests, bad, bound, ((bound + share * (1 - bound), weight) for share, weight in BAD_BETS))
+    import numpy as np
+
+    bound = np.asarray(bound)
+    shares, weights = _bets("bad")
+    return _mixture(requests, bad, bound, bound + _ahead(shares, bound) * (1 - bound), weights)[()]
 
 
-def evidence_worse(canary: Arm, baseline: Arm, margin: float) -> float:
+def evidence_worse(canary: Arm, baseline: Arm, margin: Numbers) -> Any:
     """The e-value against "the canary's proportion is at most the baseline's + margin", for a margin in (-1, 1).
 
     With the arms exchanged and -margin it is the evidence against "the canary is worse by at least the margin".
@@ -56,73 +80,124 @@ def evidence_worse(canary: Arm, baseline: Arm, margin: float) -> float:
     return _bounded(mixture - _largest_log_likelihood(canary, baseline, margin))
 
 
-def requests_needed(bound: float, beta: float = 1e-3, *, requests: int = 0, bad: int = 0) -> int:
-    """How many further requests, all good, show that a proportion is below `bound`, given the counts so far."""
-
-    def shown(further: int) -> bool:
-        return evidence_good(requests + further, bad, bound) >= 1 / beta
-
-    if shown(0):
-        return 0
-    enough = 1
-    while not shown(enough):
-        enough *= 2
-    too_few = enough // 2
-    while enough - too_few > 1:
-        middle = (enough + too_few) // 2
-        too_few, enough = (too_few, middle) if shown(middle) else (middle, enough)
-    return enough
-
-
-def evidence_other(requests: int, hits: int, p: float) -> float:
+def evidence_other(requests: Counts, hits: Counts, p: Numbers) -> Any:
     """The e-value against "the proportion is exactly p", for p in (0, 1), with the Beta(1/2, 1/2) mixture."""
     return _bounded(_log_krichevsky_trofimov(requests, hits) - _log_likelihood(requests, hits, p))
 
 
-def _mixture(requests: int, bad: int, bound: float, bets: Iterable[tuple[float, float]]) -> float:
-    null = _log_likelihood(requests, bad, bound)
-    return _bounded(_log_sum_exp([log(weight) + _log_likelihood(requests, bad, q) - null for q, weight in bets]))
+def requests_needed(bound: Numbers, beta: float = 1e-3, *, requests: Counts = 0, bad: Counts = 0) -> Any:
+    """How many further requests, all good, show that a proportion is below `bound`, given the counts so far."""
+    import numpy as np
+
+    needed = np.asarray(bound) < 1
+    bound, requests, bad = np.broadcast_arrays(np.where(needed, bound, 0.5), requests, bad)
+    low, high = _bracket(bound, beta, requests, bad)
+    parts = np.arange(1, 65)
+    while np.any(high - low > 1):  # more good requests are more evidence, so 64 numbers at once are six halvings
+        further = low[..., None] + -(-(high - low)[..., None] * parts // 64)
+        shown = evidence_good(requests[..., None] + further, bad[..., None], bound[..., None]) >= 1 / beta
+        first = np.argmax(shown, -1)[..., None]
+        high = np.take_along_axis(further, first, -1)[..., 0]
+        low = np.where(first[..., 0] > 0, np.take_along_axis(further, np.maximum(first - 1, 0), -1)[..., 0], low)
+    return np.where(needed, high, 0)[()]
 
 
-def _log_likelihood(requests: int, bad: int, p: float) -> float:
+def _bracket(bound: Floats, beta: float, requests: Counts, bad: Counts) -> tuple[Any, Any]:
+    """Further good requests that are too few, and that are enough: the best bet alone, and with its weight."""
+    import numpy as np
+
+    shares, weights = _bets("good")
+    if_bad, if_good = _log_ratios(_ahead(shares, bound) * bound, bound)
+    missing = -log(beta) - bad * if_bad - (requests - bad) * if_good
+    enough = (missing - _ahead(np.log(weights), bound)) / if_good
+    too_few, many = (missing / if_good).min(0), enough.min(0)
+    low = np.maximum(np.floor(too_few).astype(np.int64) - 1, -1)
+    return low, np.maximum(np.ceil(many).astype(np.int64) + 1, low + 1)
+
+
+@cache
+def _bets(side: str) -> tuple[Floats, Floats]:
+    import numpy as np
+
+    shares, weights = zip(*(GOOD_BETS if side == "good" else BAD_BETS), strict=True)
+    return np.array(shares), np.array(weights)
+
+
+def _ahead(bets: Floats, bound: Floats) -> Floats:
+    """The bets with the axes of the bound behind their own."""
+    return bets.reshape(-1, *(1,) * bound.ndim)
+
+
+def _mixture(requests: Counts, bad: Counts, bound: Floats, bets: Floats, weights: Floats) -> Floats:
+    """The weighted mean over the bets of the likelihood ratio against the bound; the bets are the first axis."""
+    import numpy as np
+
+    if_bad, if_good = _log_ratios(bets, bound)
+    bad = np.asarray(bad)
     good = requests - bad
-    of_bad = 0.0 if bad == 0 else bad * log(p) if p > 0 else -inf
-    of_good = 0.0 if good == 0 else good * log1p(-p) if p < 1 else -inf
-    return of_bad + of_good
+    axes = (slice(None), *(None,) * (good.ndim - bound.ndim), ...)
+    ratios = np.exp(np.minimum(bad * if_bad[axes] + good * if_good[axes], 5 + log(LARGEST)))
+    return np.asarray(np.minimum(np.tensordot(weights, ratios, 1), LARGEST))
 
 
-def _log_sum_exp(terms: Sequence[float]) -> float:
-    largest = max(terms)
-    return -inf if largest == -inf else largest + log(sum(exp(term - largest) for term in terms))
+def _log_ratios(bets: Floats, bound: Floats) -> tuple[Floats, Floats]:
+    """What one bad and one good request add to the log of each bet's likelihood ratio against the bound."""
+    import numpy as np
+
+    with np.errstate(divide="ignore"):
+        if_bad, if_good = np.log(bets / bound), np.log1p(-bets) - np.log1p(-bound)
+    return np.maximum(if_bad, _NEVER), np.maximum(if_good, _NEVER)
 
 
-def _bounded(log_evidence: float) -> float:
-    return LARGEST if log_evidence >= log(LARGEST) else exp(log_evidence)
+def _log_likelihood(requests: Counts, bad: Counts, p: Numbers) -> Any:
+    from scipy.special import xlog1py, xlogy
+
+    return xlogy(bad, p) + xlog1py(requests - bad, -p)
 
 
-def _log_krichevsky_trofimov(requests: int, bad: int) -> float:
+def _bounded(log_evidence: Floats) -> Any:
+    import numpy as np
+
+    return np.minimum(np.exp(np.minimum(log_evidence, log(LARGEST))), LARGEST)[()]
+
+
+def _log_krichevsky_trofimov(requests: Counts, bad: Counts) -> Any:
     """log of the Beta(1/2, 1/2) mixture of p^bad (1-p)^(requests-bad)."""
-    return lgamma(bad + 0.5) + lgamma(requests - bad + 0.5) - lgamma(requests + 1) - 2 * lgamma(0.5)
+    from scipy.special import betaln
+
+    return betaln(bad + 0.5, requests - bad + 0.5) - log(pi)
 
 
-def _largest_log_likelihood(canary: Arm, baseline: Arm, margin: float) -> float:
+def _largest_log_likelihood(canary: Arm, baseline: Arm, margin: Numbers) -> Floats:
     """The largest log-likelihood of both arms among canary p <= baseline p + margin."""
-    arms = [arm for arm in (canary, baseline) if arm[0]]
-    if len(arms) < 2 or canary[1] / canary[0] <= baseline[1] / baseline[0] + margin:
-        return sum(_log_likelihood(*arm, arm[1] / arm[0]) for arm in arms)
+    import numpy as np
 
-    def on_edge(p: float) -> float:
-        return _log_likelihood(*canary, min(1.0, max(0.0, p + margin))) + _log_likelihood(*baseline, p)
+    seen, other = _observed(canary), _observed(baseline)
+    # The likelihood is concave: if its peak lies outside the null, the null's best point is on its edge.
+    outside = (np.minimum(canary[0], baseline[0]) > 0) & (seen > other + margin)
+    edge = np.clip(_on_edge(canary, baseline, seen, other, margin), np.maximum(other, -margin), 1)
+    p_canary = np.where(outside, np.clip(edge + margin, 0, seen), seen)
+    p_baseline = np.where(outside, edge, other)
+    return np.asarray(_log_likelihood(*canary, p_canary) + _log_likelihood(*baseline, p_baseline))
 
-    # The likelihood is concave and its peak lies outside the null, so the null's best point is on its edge.
-    return _maximum(on_edge, max(0.0, -margin), min(1.0, 1.0 - margin))
+
+def _on_edge(canary: Arm, baseline: Arm, seen: Floats, other: Floats, margin: Numbers) -> Floats:
+    """The baseline's p of the largest likelihood among canary p = baseline p + margin (Farrington and Manning 1990)."""
+    import numpy as np
+
+    ratio = np.maximum(baseline[0], 1) / np.maximum(canary[0], 1)
+    a = 1 + ratio
+    b = -(1 + ratio + seen + ratio * other + margin * (ratio + 2))
+    c = margin * margin + margin * (2 * seen + ratio + 1) + seen + ratio * other
+    d = -seen * margin * (1 + margin)
+    third = b / (3 * a)
+    v = third**3 - b * c / (6 * a * a) + d / (2 * a)
+    u = np.copysign(np.sqrt(np.maximum(third * third - c / (3 * a), 1e-300)), v)
+    angle = (pi + np.arccos(np.clip(v / u**3, -1, 1))) / 3
+    return np.asarray(2 * u * np.cos(angle) - third - margin)
 
 
-def _maximum(concave: Callable[[float], float], low: float, high: float) -> float:
-    """The maximum of a concave function by golden-section search (Kiefer 1953), the ends included."""
-    golden = (5**0.5 - 1) / 2
-    best = max(concave(low), concave(high))
-    while high - low > 1e-9:
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (left, high) if concave(left) < concave(right) else (low, right)
-    return max(best, concave((low + high) / 2))
+def _observed(arm: Arm) -> Floats:
+    import numpy as np
+
+    return np.asarray(arm[1] / np.maximum(arm[0], 1))

@@ -17,26 +17,54 @@ promotion, and is never needed for one: at 100 % there is no baseline traffic to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from operator import mul
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from harness.lifecycle.evidence import (
-    Arm,
-    evidence_bad,
-    evidence_good,
-    evidence_other,
-    evidence_worse,
-    requests_needed,
+from harness.lifecycle.evidence import requests_needed
+from harness.lifecycle.guards import (
+    AGAINST_BASELINE,
+    AGREEMENT,
+    GUARDS,
+    PREDICTIONS,
+    STANDARD,
+    Standard,
+    agreement_guard,
+    from_each_start,
+    guard,
+    mean_over,
+    prediction_shift_guard,
+    weigh,
+    weigh_not_worse,
 )
 from harness.lifecycle.slo import SLO
+from harness.lifecycle.split import SplitVerdict, check_split, split_power, split_requests_needed
 from harness.report.record import GuardVerdict
 
-Decision = Literal["promote", "roll back", "not enough evidence"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-GUARDS = 4
-SPLIT_P_VALUE = 1e-6
+__all__ = [
+    "GUARDS",
+    "STANDARD",
+    "ZERO",
+    "Counts",
+    "Decision",
+    "Pair",
+    "SplitVerdict",
+    "Standard",
+    "Verdict",
+    "agreement_guard",
+    "check_split",
+    "judge",
+    "prediction_shift_guard",
+    "split_power",
+    "split_requests_needed",
+]
+
+Decision = Literal["promote", "roll back", "not enough evidence"]
 
 
 @dataclass(frozen=True)
@@ -65,38 +93,12 @@ Pair = tuple[Counts, Counts]  # the canary's and the baseline's counts over the 
 
 
 @dataclass(frozen=True)
-class Standard:
-    """How sure a verdict must be: P(wrong roll back) <= alpha, P(wrong promotion) <= beta, and the margin.
-
-    A canary may be worse than its baseline by `margin_share` of the SLO's bound.
-    """
-
-    alpha: float = 1e-3
-    beta: float = 1e-3
-    margin_share: float = 0.5
-
-
-STANDARD = Standard()
-
-
-@dataclass(frozen=True)
 class Verdict:
     """A decision, the guards it rests on, and one sentence with the counts."""
 
     decision: Decision
     guards: tuple[GuardVerdict, ...]
     reason: str
-
-
-@dataclass(frozen=True)
-class SplitVerdict:
-    """The test of an observed traffic split, valid at any stopping time; shares and p_value are in [0, 1]."""
-
-    configured: float
-    observed: float
-    requests: int
-    p_value: float
-    passed: bool
 
 
 def judge(
@@ -107,122 +109,139 @@ def judge(
     final: bool = False,
     windows: int = 1,
     standard: Standard = STANDARD,
+    extra: Sequence[GuardVerdict] = (),
+    withheld: str = "",
 ) -> Verdict:
     """Judge a canary by its counts and the baseline's in each step so far; the last step is the one that is open.
 
     `exposure` is the share of users at the next weight: they meet exposure * p bad answers because of the canary, so
-    "promote" says that p is below bound / exposure. The `final` promotion also asks the last step alone for it.
+    "promote" says that p is below bound / exposure. The `final` promotion also asks the last step alone for it, and
+    every `extra` guard; any guard can roll back, so each `extra` one is to be made with `guards` = 4 + their number.
     Rolling back is always about the full bound: evidence_bad is the mean over `windows` starts, one for each step of
     the plan, so that a good past does not shield a canary that breaks late. A start that is yet to come holds
-    evidence 1; `windows` must stay the same during a rollout.
+    evidence 1; `windows` and the number of `extra` guards must stay the same during a rollout. If `withheld` says why
+    latencies cannot be trusted, both slow guards abstain, so nothing is promoted.
     """
-    windows = max(windows, len(steps))
+    rollout = _Rollout(standard, max(windows, len(steps)), GUARDS + len(extra), (0, -1) if final else (0,))
     guards: list[GuardVerdict] = []
-    asked: list[tuple[Arm, float]] = []
-    for name, bound in (("errors", slo.errors), ("slow", slo.slow)):
-        arms = [(_arm(canary, name), _arm(baseline, name)) for canary, baseline in steps]
-        starts = [_sum(canary for canary, _ in arms[at:]) for at in range(len(arms))]
-        to_show = (starts[0], starts[-1]) if final else starts[:1]
-        guards.append(_against_bound(name, bound, bound / exposure, starts, to_show, windows, standard))
-        guards.append(_against_baseline(name, bound, arms, windows, standard))
-        asked += [(arm, bound / exposure) for arm in to_show]
-    decision = _decide(guards)
-    if decision == "roll back":
-        reason = "; ".join(_broken(guard) for guard in guards if guard.decision == "roll back")
-    elif decision == "promote":
-        reason = _kept(steps, exposure, final=final)
-    else:
-        missing = max(requests_needed(bound, standard.beta, requests=n, bad=bad) for (n, bad), bound in asked)
-        reason = f"{_words(_total(steps))}: {missing} more requests, all good, are needed to be sure"
-    return Verdict(decision, tuple(guards), reason)
+    asked: list[tuple[tuple[int, int], float]] = []
+    for seen in _watched(steps, slo, exposure, standard):
+        abstains = bool(withheld) and seen.name == "slow"
+        guards += (_against_bound(seen, rollout, abstains), _against_baseline(seen, rollout, abstains))
+        asked += [(seen.start(at), seen.bound / exposure) for at in rollout.to_show if not abstains]
+    guards += extra
+    needed = [found for found in guards if not found.guard.endswith(AGAINST_BASELINE) and (final or found not in extra)]
+    if any(found.decision == "roll back" for found in guards):
+        reason = "; ".join(_broken(found) for found in guards if found.decision == "roll back")
+        return Verdict("roll back", tuple(guards), reason)
+    if all(found.decision == "promote" for found in needed):
+        return Verdict("promote", tuple(guards), _kept(steps, exposure, final=final))
+    waiting = [found for found in needed if found in extra and found.decision != "promote"]
+    return Verdict("not enough evidence", tuple(guards), _missing(steps, asked, waiting, withheld, standard))
 
 
-def check_split(requests: int, canary: int, weight: float) -> SplitVerdict:
-    """Test that `canary` of `requests` fit the configured weight in (0, 1); a correct split fails once in a million."""
-    p_value = min(1.0, 1 / evidence_other(requests, canary, weight))
-    observed = canary / requests if requests else 0.0
-    return SplitVerdict(weight, observed, requests, p_value, p_value >= SPLIT_P_VALUE)
+@dataclass(frozen=True)
+class _Watched:
+    """One proportion in each step: requests and bad ones, and the e-values."""
+
+    name: str
+    bound: float
+    margin: float
+    canary: npt.NDArray[np.int64]  # requests and bad ones, in each step
+    baseline: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]  # the canary's from each step on
+    kept: npt.NDArray[np.float64]
+    broken: npt.NDArray[np.float64]
+    worse: npt.NDArray[np.float64]
+    not_worse: npt.NDArray[np.float64]
+
+    def start(self, at: int) -> tuple[int, int]:
+        return int(self.starts[0, at]), int(self.starts[1, at])
 
 
-def _arm(counts: Counts, name: str) -> Arm:
+@dataclass(frozen=True)
+class _Rollout:
+    """What e-values share in a rollout: alpha among the guards, and the mean over all windows."""
+
+    standard: Standard
+    windows: int
+    guards: int
+    to_show: tuple[int, ...]  # the starts from which the bound must be shown to be kept
+
+    def against(self, evidence: npt.NDArray[np.float64]) -> float:
+        return float(mean_over(evidence, self.windows)) / self.guards
+
+    def convicts(self, against: float) -> bool:
+        return against >= 1 / self.standard.alpha
+
+
+def _watched(steps: Sequence[Pair], slo: SLO, exposure: float, standard: Standard) -> Iterator[_Watched]:
+    canary, baseline = (_counts([pair[which] for pair in steps]) for which in (0, 1))
+    found = weigh(tuple(canary), tuple(baseline), slo, exposure, standard)
+    starts, not_worse = from_each_start(canary), weigh_not_worse(tuple(canary), tuple(baseline), slo, standard)
+    for row, (name, bound) in enumerate((("errors", slo.errors), ("slow", slo.slow))):
+        yield _Watched(
+            name,
+            bound,
+            bound * standard.margin_share,
+            canary[:, row],
+            baseline[:, row],
+            starts[:, row],
+            found.kept[row],
+            found.broken[row],
+            found.worse[row],
+            not_worse[row],
+        )
+
+
+def _counts(steps: Sequence[Counts]) -> npt.NDArray[np.int64]:
+    """An array (requests or bad ones, errors or slow, step)."""
+    import numpy as np
+
     # Slow requests are held against those whose latency is known, never against requests that are not judged yet.
-    requests, bad = (counts.requests, counts.failed) if name == "errors" else (counts.timed, counts.slow)
+    table = [
+        [[counts.requests for counts in steps], [counts.timed for counts in steps]],
+        [[counts.failed for counts in steps], [counts.slow for counts in steps]],
+    ]
+    found = np.maximum(np.array(table), 0)
     # Counters are read one after another, so one can be ahead of the next by the requests in between.
-    return max(0, requests), max(0, min(bad, requests))
+    np.minimum(found[1], found[0], out=found[1])
+    return np.asarray(found)
 
 
-def _against_bound(
-    name: str,
-    bound: float,
-    to_promote: float,
-    starts: Sequence[Arm],
-    to_show: Sequence[Arm],
-    windows: int,
-    standard: Standard,
-) -> GuardVerdict:
-    kept = [evidence_good(*arm, to_promote) for arm in to_show]
-    against = [evidence_bad(*arm, bound) for arm in starts]
-    broken = _mean(against, windows) / GUARDS
+def _against_bound(seen: _Watched, rollout: _Rollout, abstains: bool) -> GuardVerdict:
+    kept = [float(seen.kept[at]) for at in rollout.to_show]
+    broken = rollout.against(seen.broken)
     # The counts shown are those of the evidence: a canary that breaks late is convicted by its last steps.
-    shown = starts[against.index(max(against))] if broken >= 1 / standard.alpha else to_show[kept.index(min(kept))]
-    return _guard(name, bound, shown, _share(shown), min(kept), broken, standard)
+    late = rollout.convicts(broken)
+    shown = seen.start(int(seen.broken.argmax()) if late else rollout.to_show[kept.index(min(kept))])
+    evidence = (min(kept), broken)
+    return guard(seen.name, seen.bound, shown, _share(shown), evidence, rollout.standard, abstains=abstains)
 
 
-def _against_baseline(
-    name: str, bound: float, steps: Sequence[tuple[Arm, Arm]], windows: int, standard: Standard
-) -> GuardVerdict:
-    margin = bound * standard.margin_share
-    good = _mean([evidence_worse(baseline, canary, -margin) for canary, baseline in steps], windows)
-    against = [evidence_worse(canary, baseline, margin) for canary, baseline in steps]
-    worse = _mean(against, windows) / GUARDS
-    shown = [steps[against.index(max(against))]] if worse >= 1 / standard.alpha else steps
-    canary = _sum(canary for canary, _ in shown)
-    return _guard(f"{name} against baseline", margin, canary, _difference(shown), good, worse, standard)
-
-
-def _mean(evidence: Sequence[float], windows: int) -> float:
-    """The mean over all windows of a rollout, those included that have not begun and hold evidence 1."""
-    return (sum(evidence) + windows - len(evidence)) / windows
-
-
-def _difference(steps: Sequence[tuple[Arm, Arm]]) -> float:
-    """By how much the canary's share exceeds the baseline's within the steps (Mantel and Haenszel's weights)."""
-    both = [(canary, baseline) for canary, baseline in steps if canary[0] and baseline[0]]
-    weights = [canary[0] * baseline[0] / (canary[0] + baseline[0]) for canary, baseline in both]
-    differences = [_share(canary) - _share(baseline) for canary, baseline in both]
-    return sum(map(mul, weights, differences)) / sum(weights) if both else 0.0
-
-
-def _guard(
-    name: str, bound: float, arm: Arm, observed: float, good: float, broken: float, standard: Standard
-) -> GuardVerdict:
-    decision: Decision = "not enough evidence"
-    if broken >= 1 / standard.alpha:
-        decision = "roll back"
-    elif good >= 1 / standard.beta:
-        decision = "promote"
-    return GuardVerdict(
-        guard=name,
-        bound=bound,
-        observed=observed,
-        requests=arm[0],
-        bad=arm[1],
-        evidence_good=good,
-        evidence_bad=broken,
-        promote_at=1 / standard.beta,
-        roll_back_at=1 / standard.alpha,
-        decision=decision,
+def _against_baseline(seen: _Watched, rollout: _Rollout, abstains: bool) -> GuardVerdict:
+    worse = rollout.against(seen.worse)
+    at = int(seen.worse.argmax())
+    shown = slice(at, at + 1) if rollout.convicts(worse) else slice(None)
+    canary, baseline = seen.canary[:, shown], seen.baseline[:, shown]
+    evidence = (float(mean_over(seen.not_worse, rollout.windows)), worse)
+    return guard(
+        seen.name + AGAINST_BASELINE,
+        seen.margin,
+        (int(canary[0].sum()), int(canary[1].sum())),
+        _difference(canary.T.tolist(), baseline.T.tolist()),
+        evidence,
+        rollout.standard,
+        abstains=abstains,
     )
 
 
-def _decide(guards: Sequence[GuardVerdict]) -> Decision:
-    if any(guard.decision == "roll back" for guard in guards):
-        return "roll back"
-    return "promote" if all(guard.decision == "promote" for guard in _needed(guards)) else "not enough evidence"
-
-
-def _needed(guards: Sequence[GuardVerdict]) -> Iterator[GuardVerdict]:
-    return (guard for guard in guards if not guard.guard.endswith("baseline"))
+def _difference(canary: Sequence[tuple[int, int]], baseline: Sequence[tuple[int, int]]) -> float:
+    """By how much the canary's share exceeds the baseline's within the steps (Mantel and Haenszel's weights)."""
+    both = [(mine, other) for mine, other in zip(canary, baseline, strict=True) if mine[0] and other[0]]
+    weights = [mine[0] * other[0] / (mine[0] + other[0]) for mine, other in both]
+    differences = [_share(mine) - _share(other) for mine, other in both]
+    return sum(map(mul, weights, differences)) / sum(weights) if both else 0.0
 
 
 def _kept(steps: Sequence[Pair], exposure: float, *, final: bool) -> str:
@@ -231,26 +250,45 @@ def _kept(steps: Sequence[Pair], exposure: float, *, final: bool) -> str:
     return f"{_words(_total(steps))}: within the SLO{users}{last}"
 
 
+def _missing(
+    steps: Sequence[Pair],
+    asked: Sequence[tuple[tuple[int, int], float]],
+    waiting: Sequence[GuardVerdict],
+    withheld: str,
+    standard: Standard,
+) -> str:
+    import numpy as np
+
+    arms, bounds = zip(*asked, strict=True)
+    requests, bad = np.array(arms).T
+    missing = int(requests_needed(np.array(bounds), standard.beta, requests=requests, bad=bad).max())
+    parts = [f"{missing} more requests, all good, are needed to be sure"] if missing else []
+    parts += [f"{found.guard}: {_seen(found)}, not enough to be sure" for found in waiting]
+    parts += [f"the verdict on latency is withheld: {withheld}"] if withheld else []
+    return f"{_words(_total(steps))}: {'; '.join(parts)}"
+
+
 def _words(counts: Counts) -> str:
     timed = "" if counts.timed == counts.requests else f" of {counts.timed} timed"
     return f"{counts.requests} requests, {counts.failed} failed, {counts.slow} slow{timed}"
 
 
-def _broken(guard: GuardVerdict) -> str:
-    seen = f"{guard.bad} of {guard.requests} requests ({guard.observed:.2%}), {guard.bound:.2%} is allowed"
-    if guard.guard.endswith("baseline"):
-        seen = f"{guard.observed:+.2%} over {guard.requests} requests, {guard.bound:+.2%} is allowed"
-    return f"{guard.guard}: {seen}"
+def _broken(found: GuardVerdict) -> str:
+    return f"{found.guard}: {_seen(found)}"
+
+
+def _seen(found: GuardVerdict) -> str:
+    if found.guard.endswith(AGAINST_BASELINE):
+        return f"{found.observed:+.2%} over {found.requests} requests, {found.bound:+.2%} is allowed"
+    if found.guard == PREDICTIONS:
+        return f"shifted by {found.observed:.2%} over {found.requests} predictions, {found.bound:.2%} is allowed"
+    what = "copies got another answer" if found.guard == AGREEMENT else "requests"
+    return f"{found.bad} of {found.requests} {what} ({found.observed:.2%}), {found.bound:.2%} is allowed"
 
 
 def _total(steps: Sequence[Pair]) -> Counts:
     return sum((canary for canary, _ in steps), ZERO)
 
 
-def _sum(arms: Iterable[Arm]) -> Arm:
-    requests, bad = zip(*arms, strict=True)
-    return sum(requests), sum(bad)
-
-
-def _share(arm: Arm) -> float:
+def _share(arm: Sequence[int]) -> float:
     return arm[1] / arm[0] if arm[0] else 0.0
