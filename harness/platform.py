@@ -17,9 +17,10 @@ from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError
 from harness.lifecycle.dataset import Dataset
+from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
-from harness.load.generator import Load, LoadSpec
-from harness.load.ledger import Ledger
+from harness.load import Ledger, Load, LoadSpec
+from harness.load.arrivals import Arrivals
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
@@ -30,6 +31,7 @@ from harness.service import READY_S, Service, inference_service
 
 TRAINING_S = 300.0
 JOB_S = 120.0
+GATEWAY = "envoy"  # the name of its component
 PRODUCTION = "production"
 STAGING = "staging"
 
@@ -280,29 +282,55 @@ class Platform:
 
     @contextmanager
     def load(
-        self, service: Service, *, rps: float, model: ModelVersion | None = None, rows: int = 500, max_s: float = 600.0
+        self,
+        service: Service,
+        *,
+        rps: float,
+        arrivals: Arrivals = "constant",
+        processes: int = 1,
+        users: int = 0,
+        slo: SLO | None = None,
+        model: ModelVersion | None = None,
+        payload: Path | None = None,
+        rows: int = 500,
+        max_s: float = 600.0,
     ) -> Iterator[Load]:
         """Offer `rps` requests a second to a service while the block lasts; at its end every request is accounted for.
 
-        Errors: LoadFailed if one is unexplained, with examples; the record and the ledger are there all the same.
-        The payloads are held-out rows of `model` (default: the version that the service was deployed with).
+        `arrivals`: "constant" or "poisson", never waiting for an answer; `users` are named in x-user-id; `slo` judges
+        the latencies that the clients see; LoadSpec has the rest. Errors: LoadFailed if a request is unexplained, with
+        examples; the record and the ledger are there all the same. The bodies are the lines of `payload`, or else
+        held-out rows of `model` (default: the version that the service was deployed with).
         """
         self._loads += 1
         folder = self.run.folder / "loads" / f"load-{self._loads}"
         folder.mkdir(parents=True)
-        requests = {"sample": "load", "path": str(folder / "requests.jsonl")}
-        self.sample(model or service.require_model(), [{"name": "load", "rows": rows}], requests=requests)
+        if payload is None:
+            payload = folder / "requests.jsonl"
+            requests = {"sample": "load", "path": str(payload)}
+            self.sample(model or service.require_model(), [{"name": "load", "rows": rows}], requests=requests)
         spec = LoadSpec(
             name=folder.name,
             url=self.backend.gateway_url,
             host=service.host,
             path=f"/v1/models/{service.name}:predict",
-            payload=folder / "requests.jsonl",
+            payload=payload,
             rps=rps,
             max_s=max_s,
+            arrivals=arrivals,
+            seed=self.seed,
+            processes=processes,
+            users=users,
         )
-        ledger_path = self.run.new_file("ledger.parquet")
-        load = Load(spec, folder, self.backend.supervisor, self.backend.access_log, ledger=ledger_path)
+        load = Load(
+            spec,
+            folder,
+            self.backend.supervisor,
+            self.backend.access_log,
+            ledger=self.run.new_file("ledger.parquet"),
+            slo=slo,
+            deaths=self._gateway_deaths,
+        )
         load.start(Deadline.after(READY_S))
         try:
             yield load
@@ -313,6 +341,9 @@ class Platform:
                 self.run.events.emit("load.failed", folder.name, second.message, level="warning")
             raise
         self._account(load, service, rps).check()
+
+    def _gateway_deaths(self) -> list[float]:
+        return [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
 
     def _account(self, load: Load, service: Service, rps: float) -> Ledger:
         ledger = load.stop(Deadline.after(READY_S))

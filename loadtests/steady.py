@@ -12,6 +12,7 @@ from pathlib import Path
 
 from locust import events
 
+from harness.load.arrivals import ARRIVALS
 from harness.load.open_loop import OpenLoopUser, Traffic
 
 EXAMPLE = '{"instances": [[0, 1, 0, 0, 11.0, 1.0, 0, 0, 0]]}\n'  # nine numbers, as the model of the main job takes
@@ -20,7 +21,10 @@ EXAMPLE = '{"instances": [[0, 1, 0, 0, 11.0, 1.0, 0, 0, 0]]}\n'  # nine numbers,
 @events.init_command_line_parser.add_listener
 def options(parser: ArgumentParser) -> None:
     """What a user may say; Locust offers the same as environment variables and fields of its page."""
-    parser.add_argument("--rps", type=float, default=50.0, help="arrivals a second of each user")
+    parser.add_argument("--rps", type=float, default=50.0, help="arrivals a second")
+    parser.add_argument("--arrivals", choices=ARRIVALS, default="constant", help="evenly spaced, or a Poisson process")
+    parser.add_argument("--seed", type=int, default=0, help="of a Poisson process")
+    parser.add_argument("--user-ids", type=int, default=0, help="how many users to name in x-user-id (0: no header)")
     parser.add_argument("--path", default="/v1/models/model:predict", help="where to POST")
     parser.add_argument("--service-host", default="", help="the Host header: <service>-<namespace>.example.com")
     parser.add_argument("--payload", default="", help="a file with one request body a line")
@@ -39,4 +43,14 @@ class Steady(OpenLoopUser):
         payload = Path(chosen.payload) if chosen.payload else folder / "payload.jsonl"
         if not chosen.payload:
             payload.write_text(EXAMPLE, encoding="utf-8")
-        return Traffic(os.urandom(4).hex(), chosen.path, chosen.rps, payload, folder, chosen.service_host)
+        return Traffic(
+            load_id=os.urandom(4).hex(),
+            path=chosen.path,
+            rps=chosen.rps,
+            payload=payload,
+            folder=folder,
+            host=chosen.service_host,
+            arrivals=chosen.arrivals,
+            seed=chosen.seed,
+            users=chosen.user_ids,
+        )

@@ -1,28 +1,31 @@
-"""A load that runs beside a scenario: Locust in a process of its own, stopped and accounted for at the end."""
+"""A load that runs beside a scenario: Locust in processes of its own, stopped and accounted for at the end."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from harness.errors import ConfigError, LoadFailed, WaitTimeout
-from harness.load import latency
+from harness.errors import LoadFailed, WaitTimeout
+from harness.lifecycle.slo import SLO
+from harness.load import audit
 from harness.load.access_log import AccessLogTail
-from harness.load.ledger import Ledger, Sent, columns, join
-from harness.load.records import NEVER_SENT, RECORD, Failure, LoadFiles, write_json
+from harness.load.account import account, missing_lines
+from harness.load.ledger import Ledger
+from harness.load.records import LoadFiles, read_json, write_json
+from harness.load.spec import DRAIN_S, LoadSpec
 from harness.runtime.clock import Deadline
 from harness.runtime.process import Child, ending
 from harness.runtime.wait import wait
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 LOG_LAG_S = 5.0  # the gateway buffers its access log; after this a missing line is missing
-DRAIN_S = 5.0
+GO_IN_S = 0.1
 
 
 class Spawner(Protocol):
@@ -33,76 +36,74 @@ class Spawner(Protocol):
     def stop(self, child: Child, grace_s: float = 5.0) -> int | None: ...
 
 
-@dataclass(frozen=True)
-class LoadSpec:
-    """What to send where: `rps` requests a second of POST `path` to the gateway at `url`, for at most `max_s` seconds.
-
-    `host` is the service's host name; `payload` a file with one body a line, sent in turn; a request that is due while
-    `connections` are in flight is not sent, and is counted as such.
-    """
-
-    name: str
-    url: str
-    host: str
-    path: str
-    payload: Path
-    rps: float = 100.0
-    max_s: float = 600.0
-    connections: int = 256
-    timeout_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        for name, least, most in (("rps", 0.1, 20_000), ("max_s", 1, 86_400), ("timeout_s", 0.01, 600)):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and least <= value <= most):
-                raise ConfigError(f"load.{name}: expected a number from {least:g} to {most:g}, got {value!r}")
-        if not 1 <= self.connections <= 10_000:
-            raise ConfigError(f"load.connections: expected a number from 1 to 10000, got {self.connections!r}")
-        if not self.path.startswith("/"):
-            raise ConfigError(f"load.path: expected a path that starts with '/', got {self.path!r}")
-        if not self.payload.is_file() or not self.payload.stat().st_size:
-            raise ConfigError(f"load.payload: {self.payload} is missing or empty; it holds one request body a line")
+def _never() -> Sequence[float]:
+    return ()
 
 
 class Load:
-    """A running load; `start` returns when traffic flows, `stop` returns the ledger."""
+    """A running load; `start` returns when traffic flows, `stop` returns the ledger.
+
+    `slo`: what to judge the clients' latencies by. `deaths` tells when the gateway died, in Unix seconds.
+    """
 
     def __init__(
-        self, spec: LoadSpec, folder: Path, spawner: Spawner, access_log: Path, *, ledger: Path | None = None
+        self,
+        spec: LoadSpec,
+        folder: Path,
+        spawner: Spawner,
+        access_log: Path,
+        *,
+        ledger: Path | None = None,
+        slo: SLO | None = None,
+        deaths: Callable[[], Sequence[float]] = _never,
     ) -> None:
         self.spec = spec
-        self._path = ledger or folder / "ledger.parquet"
         self.files = LoadFiles(folder)
         self.load_id = os.urandom(4).hex()  # short: Envoy rewrites ids that have the length of a UUID
+        self._path = ledger or folder / "ledger.parquet"
+        self._access_log = access_log
+        self._slo = slo
+        self._deaths = deaths
         self._ledger: Ledger | None = None
         self._spawner = spawner
-        self._log = AccessLogTail(access_log, self.load_id)
-        self._child: Child | None = None
+        self._log: AccessLogTail | None = None
+        self._children: list[Child] = []
 
     def start(self, deadline: Deadline) -> None:
         """Start Locust and wait until a request has ended; if none has by the deadline, nothing is left running."""
         self.files.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.files.spec, self._traffic())
-        env = {"REHEARSAL_LOAD": str(self.files.spec), "PYTHONPATH": _with_this_package()}
-        self._child = self._spawner.spawn(f"load-{self.spec.name}", self._argv(), env=env)
-        what = f"load {self.spec.name}: first answer from {self.spec.url}"
+        write_json(self.files.spec, self.spec.traffic(self.load_id))
+        self._log = AccessLogTail(self._access_log, self.load_id, self.files, self.spec.most)
         try:
-            wait(self.files.started.exists, what=what, deadline=deadline, child=self._child)
+            for share in range(self.spec.processes):
+                env = {"REHEARSAL_LOAD": f"{self.files.spec}:{share}", "PYTHONPATH": _with_this_package()}
+                self._children.append(self._spawner.spawn(self._name(share), self._argv(), env=env))
+            if self.spec.processes > 1:
+                self._go_together(deadline)
+            for share, child in enumerate(self._children):
+                what = f"load {self.spec.name}: first answer from {self.spec.url}"
+                wait(self.files.started(share).exists, what=what, deadline=deadline, child=child)
         except BaseException:
-            self._spawner.stop(self._child)
+            self._stop_children()
+            self._log.close()
             raise
+        self._log.follow()
 
     def stop(self, deadline: Deadline) -> Ledger:
         """End the load, account for every request, and write ledger.parquet; raises LoadFailed if Locust had failed."""
-        if self._child is None:
+        if self._log is None:
             raise LoadFailed(f"load {self.spec.name}: stopped before it was started")
-        code = self._spawner.stop(self._child, grace_s=DRAIN_S + 5.0)
-        if code != 0 or not self.files.finished.exists():
-            ended = f"Locust {ending(code)}{self._cause()}"
-            raise LoadFailed(f"load {self.spec.name}: {ended}.\n{self._child.tail()}")
-        sent = read_records(self.files)
-        self._await_log(sent, deadline)
-        self._ledger = self._account(sent)
+        codes = self._stop_children()
+        try:
+            for share, code in enumerate(codes):
+                if code != 0 or not self.files.finished(share).exists():
+                    raise LoadFailed(f"load {self.spec.name}: {self._ending(share, code)}")
+            self._await_log(self._log, deadline)
+            self._ledger = account(self.spec, self.files, self._log, self._path, self._deaths(), self._slo)
+        except OSError as error:
+            raise LoadFailed(f"load {self.spec.name}: its ledger cannot be written: {error.strerror}") from error
+        finally:
+            self._log.close()
         return self._ledger
 
     @property
@@ -112,11 +113,28 @@ class Load:
             raise LoadFailed(f"load {self.spec.name}: its ledger is there once it has ended")
         return self._ledger
 
-    def _cause(self) -> str:
-        if not self.files.failed.exists():
-            return ""
-        told = json.loads(self.files.failed.read_text(encoding="utf-8"))
-        return f"; its schedule was ended by {told['error']}"
+    def withheld(self, bound_ms: float) -> str:
+        """Why nothing can be said now about latencies near `bound_ms`; empty if the generator gives no reason."""
+        files = [self.files.audit(share) for share in range(self.spec.processes)]
+        return audit.withheld(audit.read(files), bound_ms, time.monotonic())
+
+    def _name(self, share: int) -> str:
+        return f"load-{self.spec.name}" + (f"-{share + 1}" if self.spec.processes > 1 else "")
+
+    def _go_together(self, deadline: Deadline) -> None:
+        """Several processes have one origin; with it their requests are evenly spaced, and times can be compared."""
+        for share, child in enumerate(self._children):
+            wait(self.files.ready(share).exists, what=f"{child.name} ready", deadline=deadline, child=child)
+        write_json(self.files.go, {"origin": time.monotonic() + GO_IN_S, "started_at": time.time() + GO_IN_S})
+
+    def _stop_children(self) -> list[int | None]:
+        with ThreadPoolExecutor(max(1, len(self._children))) as pool:
+            return list(pool.map(lambda child: self._spawner.stop(child, grace_s=DRAIN_S + 5.0), self._children))
+
+    def _ending(self, share: int, code: int | None) -> str:
+        told = self.files.failed(share)
+        cause = f"; its schedule was ended by {read_json(told)['error']}" if told.exists() else ""
+        return f"Locust {ending(code)}{cause}.\n{self._children[share].tail()}"
 
     def _argv(self) -> list[str]:
         return [
@@ -126,74 +144,22 @@ class Load:
             *("--exit-code-on-error", "0"),
         ]
 
-    def _traffic(self) -> dict[str, Any]:
-        spec = self.spec
-        return {
-            "load_id": self.load_id,
-            "host": spec.host,
-            "path": spec.path,
-            "payload": str(spec.payload.absolute()),
-            "rps": spec.rps,
-            "max_in_flight": spec.connections,
-            "timeout_s": spec.timeout_s,
-            "drain_s": DRAIN_S,
-        }
-
-    def _await_log(self, sent: Sequence[Sent], deadline: Deadline) -> None:
-        expected = {request.sequence for request in sent if request.error not in NEVER_SENT}
+    def _await_log(self, log: AccessLogTail, deadline: Deadline) -> None:
+        finished = [read_json(self.files.finished(share)) for share in range(self.spec.processes)]
+        started_at = float(read_json(self.files.go)["started_at"])
+        left = sum(each["left"] for each in finished)
+        scheduled = [each["requests"] for each in finished]
 
         def complete() -> bool:
-            self._log.read()
-            return expected <= self._log.entries.keys()
+            log.read()
+            deaths_us = [int((death - started_at) * 1e6) for death in self._deaths()]
+            enough = log.taken >= left or bool(deaths_us)
+            return enough and not missing_lines(self.files, log, scheduled, deaths_us)
 
         try:
             wait(complete, what="access log", deadline=deadline.at_most(LOG_LAG_S), every_s=0.02)
         except WaitTimeout:
             return  # the ledger names what is missing
-
-    def _account(self, sent: Sequence[Sent]) -> Ledger:
-        finished = json.loads(self.files.finished.read_text(encoding="utf-8"))
-        started = json.loads(self.files.started.read_text(encoding="utf-8"))
-        joined = join(sent, finished["requests"], self._log.entries)
-        _write_parquet(self._path, columns(sent, joined.classes, self._log.entries))
-        p50, p99 = latency.schedule_delay_ms(sent)
-        return Ledger(
-            name=self.spec.name,
-            sent=len(sent),
-            classes=joined.counts(),
-            unexplained=joined.unexplained,
-            examples=joined.examples,
-            latency=latency.summaries(sent),
-            series=latency.series(sent),
-            started_at=started["started_at"],
-            duration_s=finished["duration_s"],
-            achieved_rps=latency.achieved_rps(sent),
-            schedule_delay_p50_ms=p50,
-            schedule_delay_p99_ms=p99,
-            path=self._path,
-        )
-
-
-def read_records(files: LoadFiles) -> list[Sent]:
-    """The generator's records by sequence; a record that was cut off by a crash is left out."""
-    raw = files.records.read_bytes()
-    names = ["", *files.revisions.read_text(encoding="utf-8").splitlines()]
-    failures = list(Failure)
-    return sorted(
-        Sent(number, status, names[revision], failures[error], intended, sent, taken)
-        for number, status, revision, error, intended, sent, taken in RECORD.iter_unpack(
-            memoryview(raw)[: len(raw) - len(raw) % RECORD.size]
-        )
-    )
-
-
-def _write_parquet(path: Path, data: Mapping[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    half = path.with_suffix(".part")
-    pq.write_table(pa.table(dict(data)), half)
-    half.rename(path)
 
 
 def _with_this_package() -> str:

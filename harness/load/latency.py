@@ -1,78 +1,137 @@
 """Latency of a load: percentiles by revision, and a series by second; milliseconds from the intended send.
 
-Percentiles are of the requests that were answered; numpy is imported when called, to keep the facade light.
+Percentiles are of the requests that were answered. numpy is imported when called, to keep the facade light.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from harness.load.ledger import Sent
+from harness.load.histogram import Histogram
 from harness.load.records import NEVER_SENT
 from harness.report.record import LatencySummary
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 NO_REVISION = "none"  # answered by nobody, or by the gateway itself
+Point = dict[str, float | str]
 
 
-def summaries(sent: Sequence[Sent]) -> tuple[LatencySummary, ...]:
-    """One summary for each revision, in the order of their names."""
-    return tuple(_summary(revision, group) for revision, group in sorted(_by_revision(sent).items()))
-
-
-def series(sent: Sequence[Sent]) -> tuple[dict[str, float | str], ...]:
-    """One entry for each second of the load and revision: t_s, revision, requests, failed, p50_ms, p99_ms."""
-    cells: dict[tuple[int, str], list[Sent]] = defaultdict(list)
-    for request in sent:
-        cells[request.intended_us // 1_000_000, request.revision or NO_REVISION].append(request)
-    return tuple(_point(second, revision, group) for (second, revision), group in sorted(cells.items()))
-
-
-def schedule_delay_ms(sent: Sequence[Sent]) -> tuple[float, float]:
-    """The median and 99th percentile of how late requests left the generator."""
-    late = [request.sent_us - request.intended_us for request in sent]
-    p50, p99 = percentiles(late, (50, 99))
-    return p50, p99
-
-
-def achieved_rps(sent: Sequence[Sent]) -> float:
-    """The rate of the requests that left, from the first to the last of them; 0 if fewer than two did."""
-    left = [request.sent_us for request in sent if request.error not in NEVER_SENT]
-    span_us = max(left) - min(left) if left else 0
-    return (len(left) - 1) / span_us * 1e6 if span_us else 0.0
-
-
-def percentiles(microseconds: Sequence[int], shares: Sequence[float]) -> list[float]:
-    """Percentiles in milliseconds (linear interpolation between order statistics); zeros if there are no values."""
+def failed(records: NDArray[Any]) -> NDArray[Any]:
+    """Without an answer, or with a status of 400 or above: the load sends nothing that may be refused."""
     import numpy as np
 
-    if not microseconds:
-        return [0.0] * len(shares)
-    return [round(float(value) / 1e3, 3) for value in np.percentile(np.asarray(microseconds), shares)]
+    return np.asarray((records["status"] == 0) | (records["status"] >= 400))
 
 
-def _summary(revision: str, group: Sequence[Sent]) -> LatencySummary:
-    p50, p90, p99, largest = percentiles(_answered(group), (50, 90, 99, 100))
-    failed = sum(request.failed for request in group)
+def left(records: NDArray[Any]) -> NDArray[Any]:
+    """Which of the requests were sent at all."""
+    import numpy as np
+
+    return ~np.isin(records["error"], list(NEVER_SENT))
+
+
+@dataclass
+class Revision:
+    """What is counted of one revision."""
+
+    requests: int = 0
+    failed: int = 0
+    answered: Histogram = field(default_factory=Histogram)
+
+    def add(self, records: NDArray[Any]) -> None:
+        self.requests += len(records)
+        self.failed += int(failed(records).sum())
+        self.answered.add(records["latency_us"][records["status"] > 0])
+
+
+class Latencies:
+    """Counts of a load by revision, in fixed memory; `names`: number -> revision."""
+
+    def __init__(self) -> None:
+        self.revisions: dict[int, Revision] = defaultdict(Revision)
+        self.all = Histogram()
+        self.delay = Histogram()
+        self._left = 0
+        self._first_us = self._last_us = 0
+
+    def add(self, records: NDArray[Any]) -> None:
+        import numpy as np
+
+        for number in np.unique(records["revision"]):
+            self.revisions[int(number)].add(records[records["revision"] == number])
+        self.all.add(records["latency_us"][records["status"] > 0])
+        self.delay.add(records["sent_us"] - records["intended_us"])
+        sent = records["sent_us"][left(records)]
+        if len(sent):
+            self._first_us = min(self._first_us, int(sent.min())) if self._left else int(sent.min())
+            self._last_us = max(self._last_us, int(sent.max()))
+            self._left += len(sent)
+
+    def summaries(self, names: list[str]) -> tuple[LatencySummary, ...]:
+        """One summary for each revision, in the order of their names."""
+        found = ((names[number] or NO_REVISION, counted) for number, counted in self.revisions.items())
+        return tuple(_summary(name, counted) for name, counted in sorted(found, key=lambda pair: pair[0]))
+
+    @property
+    def achieved_rps(self) -> float:
+        """The rate of the requests that left, from the first to the last of them; 0 if fewer than two did."""
+        span_us = self._last_us - self._first_us
+        return (self._left - 1) / span_us * 1e6 if span_us else 0.0
+
+
+class Series:
+    """One point for each second of the load and revision: t_s, revision, requests, failed, p50_ms, p99_ms.
+
+    Memory is that of the seconds which are still open: those that a process has not passed yet.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, int, Point]] = []
+        self._open: NDArray[Any] | None = None
+
+    def add(self, records: NDArray[Any], complete_s: int) -> None:
+        """Take records; nothing from before second `complete_s` will come later."""
+        import numpy as np
+
+        rows = records if self._open is None else np.concatenate([self._open, records])
+        second = rows["intended_us"] // 1_000_000
+        done = second < complete_s
+        self._open = rows[~done]
+        cells = second[done].astype(np.int64) * 256 + rows["revision"][done]
+        order = np.argsort(cells, kind="stable")
+        found, starts = np.unique(cells[order], return_index=True)
+        for cell, group in zip(found, np.split(rows[done][order], starts[1:]), strict=False):
+            self.points.append((int(cell) // 256, int(cell) % 256, _point(group)))
+
+    def finished(self, names: list[str]) -> tuple[Point, ...]:
+        """All points in the order of time and revision."""
+        if self._open is not None:
+            self.add(self._open[:0], 1 << 62)
+        named = [(second, names[number] or NO_REVISION, point) for second, number, point in self.points]
+        ordered = sorted(named, key=lambda each: each[:2])
+        return tuple({"t_s": second, "revision": name, **point} for second, name, point in ordered)
+
+
+def _summary(revision: str, counted: Revision) -> LatencySummary:
+    p50, p90, p99 = counted.answered.percentiles_ms((50, 90, 99))
     return LatencySummary(
-        revision=revision, requests=len(group), failed=failed, p50_ms=p50, p90_ms=p90, p99_ms=p99, max_ms=largest
+        revision=revision,
+        requests=counted.requests,
+        failed=counted.failed,
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        max_ms=counted.answered.largest / 1e3,
     )
 
 
-def _point(second: int, revision: str, group: Sequence[Sent]) -> dict[str, float | str]:
-    p50, p99 = percentiles(_answered(group), (50, 99))
-    failed = sum(request.failed for request in group)
-    return {
-        "t_s": second, "revision": revision, "requests": len(group), "failed": failed, "p50_ms": p50, "p99_ms": p99,
-    }  # fmt: skip
+def _point(group: NDArray[Any]) -> Point:
+    import numpy as np
 
-
-def _answered(group: Sequence[Sent]) -> list[int]:
-    return [request.latency_us for request in group if request.status]
-
-
-def _by_revision(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
-    groups: dict[str, list[Sent]] = defaultdict(list)
-    for request in sent:
-        groups[request.revision or NO_REVISION].append(request)
-    return groups
+    answered = group["latency_us"][group["status"] > 0]
+    p50, p99 = np.percentile(answered, (50, 99), method="inverted_cdf") / 1e3 if len(answered) else (0.0, 0.0)
+    return {"requests": len(group), "failed": int(failed(group).sum()), "p50_ms": float(p50), "p99_ms": float(p99)}

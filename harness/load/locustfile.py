@@ -1,18 +1,19 @@
-"""The load of one `harness.load.generator.Load`; REHEARSAL_LOAD names its spec.json."""
+"""One process of the load of a `harness.load.generator.Load`; REHEARSAL_LOAD is "<spec.json>:<its share>"."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from harness.load.open_loop import OpenLoopUser, Traffic
+from harness.load.records import read_json
 
 
 class Load(OpenLoopUser):
     """The traffic that the spec describes."""
 
     def traffic(self) -> Traffic:
-        spec = Path(os.environ["REHEARSAL_LOAD"])
-        fields = json.loads(spec.read_text(encoding="utf-8"))
-        return Traffic(**{**fields, "payload": Path(fields["payload"]), "folder": spec.parent})
+        spec, _, share = os.environ["REHEARSAL_LOAD"].rpartition(":")
+        fields = read_json(Path(spec))
+        payload = Path(fields.pop("payload"))
+        return Traffic(**fields, payload=payload, folder=Path(spec).parent, share=int(share))

@@ -7,7 +7,6 @@ is seen by all requests that it met ("coordinated omission"). One user is one sc
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import socket
 import time
@@ -22,17 +21,24 @@ from locust import FastHttpUser, events, task
 from locust.exception import StopUser
 
 from harness.load._timer import Timer
-from harness.load.records import Failure, LoadFiles, Recorder, write_json
+from harness.load.arrivals import due_times, user_of
+from harness.load.audit import SelfAudit
+from harness.load.records import NEVER_SENT, Failure, LoadFiles, Recorder, read_json, write_json
 
 _log = logging.getLogger(__name__)
 
-FLUSH_EVERY_S = 0.5
 NAP_S = 0.25  # the longest sleep of the schedule, so that a stop is noticed
+GO_EVERY_S = 0.005
+USER_HEADER = "x-user-id"
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What to send: `rps` arrivals a second of POST `path`, with the payload's lines in turn as bodies."""
+    """What to send: `rps` arrivals a second of POST `path`, with the payload's lines in turn as bodies.
+
+    This process sends share `share` of `shares`: every shares-th request. `users`: how many users the requests name in
+    x-user-id; 0 for no such header.
+    """
 
     load_id: str
     path: str
@@ -43,6 +49,11 @@ class Traffic:
     max_in_flight: int = 256
     timeout_s: float = 10.0
     drain_s: float = 5.0
+    arrivals: str = "constant"
+    seed: int = 0
+    users: int = 0
+    share: int = 0
+    shares: int = 1
 
 
 class OpenLoopUser(FastHttpUser):
@@ -60,62 +71,79 @@ class OpenLoopUser(FastHttpUser):
             Schedule(traffic, self.host or "", self.environment).run()
         except Exception as error:  # whatever it is: Locust would run the task again, over the records of this one
             self.environment.process_exit_code = 1
-            _tell(LoadFiles(traffic.folder), error)
+            _tell(LoadFiles(traffic.folder).failed(traffic.share), error)
             raise StopUser from error
         raise StopUser
 
 
 class Schedule:
-    """Sends the traffic and records every request of it exactly once."""
+    """Sends one share of the traffic and records every request of it exactly once."""
 
     def __init__(self, traffic: Traffic, url: str, environment: Any) -> None:
         self.traffic = traffic
         self.files = LoadFiles(traffic.folder)
-        self.recorder = Recorder(self.files)
-        self.bodies = itertools.cycle([line for line in traffic.payload.read_bytes().splitlines() if line.strip()])
+        self.recorder = Recorder(self.files, traffic.share, traffic.shares)
+        self.bodies = [line for line in traffic.payload.read_bytes().splitlines() if line.strip()]
         self.report = environment.events.request.fire
         self.client = _client(url, traffic)
         self.in_flight: dict[int, tuple[float, float]] = {}  # sequence -> intended and actual send
         self.stopping = self.marked = False
-        self.sequence = 0
-        self.origin = self.flushed_at = self.started_at = 0.0
+        self.requests = self.left = 0
+        self.origin = 0.0
+        self.broken: OSError | None = None
         events.test_stopping.add_listener(self._stop)
 
     def run(self) -> None:
         """Send on schedule until Locust stops, then wait for the answers that are under way."""
+        traffic = self.traffic
         timer = Timer()
-        self.origin = self.flushed_at = time.monotonic()
-        self.started_at = time.time()
-        while not self.stopping:
-            due = self.origin + self.sequence / self.traffic.rps
-            timer.sleep_until(min(due, time.monotonic() + NAP_S))
-            if time.monotonic() >= due and not self.stopping:
-                self._arrive(due)
+        self.origin = self._begin()
+        self.audit = SelfAudit(self.files.audit(traffic.share))
+        for due_s in due_times(traffic.arrivals, traffic.rps, traffic.seed, traffic.share, traffic.shares):
+            if not self._wait_until(self.origin + due_s, timer):
+                break
+            self._arrive(self.origin + due_s)
         timer.close()
         self._finish(time.monotonic())
+
+    def _wait_until(self, due: float, timer: Timer) -> bool:
+        """Whether the time came before the load was told to stop; others run meanwhile, at least once."""
+        while not self.stopping:
+            timer.sleep_until(min(due, time.monotonic() + NAP_S))
+            self.audit.look()
+            if time.monotonic() >= due:
+                return not self.stopping
+        return False
 
     def _stop(self, **_: Any) -> None:
         self.stopping = True
 
+    def _begin(self) -> float:
+        """The load's origin on the clock of time.monotonic(); several processes are told it, so that all have one."""
+        if self.traffic.shares == 1:
+            write_json(self.files.go, {"origin": time.monotonic(), "started_at": time.time()})
+        write_json(self.files.ready(self.traffic.share), {})
+        while not self.files.go.exists() and not self.stopping:
+            gevent.sleep(GO_EVERY_S)
+        return float(read_json(self.files.go)["origin"]) if self.files.go.exists() else time.monotonic()
+
     def _arrive(self, due: float) -> None:
-        sequence, self.sequence = self.sequence, self.sequence + 1
+        sequence = self.traffic.share + self.requests * self.traffic.shares
+        self.requests += 1
+        if self.broken is not None:
+            raise self.broken
         if len(self.in_flight) >= self.traffic.max_in_flight:
             self._write(sequence, due, time.monotonic(), 0, "", Failure.OVERLOADED)
         else:
             self.in_flight[sequence] = (due, 0.0)
-            gevent.spawn_raw(self._send, sequence, due, next(self.bodies))
-        if due - self.flushed_at > FLUSH_EVERY_S:
-            self.recorder.flush()
-            self.flushed_at = due
+            gevent.spawn_raw(self._send, sequence, due)
 
-    def _send(self, sequence: int, due: float, body: bytes) -> None:
+    def _send(self, sequence: int, due: float) -> None:
         sent = time.monotonic()
         self.in_flight[sequence] = (due, sent)
         status, revision, size, error = 0, "", 0, None
         try:
-            response = self.client.request(
-                "POST", self.traffic.path, body, {"x-request-id": f"{self.traffic.load_id}-{sequence}"}
-            )
+            response = self.client.request("POST", self.traffic.path, self._body(sequence), self._headers(sequence))
             size = len(response.read())
             status, revision = response.status_code, response.get("x-served-by", "")
         except (OSError, HTTPParseError) as caught:
@@ -126,7 +154,7 @@ class Schedule:
         self._write(sequence, due, sent, status, revision, failure)
         if failure is not Failure.NO_CONNECTION and not self.marked:
             self.marked = True
-            write_json(self.files.started, {"started_at": self.started_at})
+            write_json(self.files.started(self.traffic.share), {})
         if status >= 400 and error is None:
             error = OSError(f"status {status}")
         self.report(
@@ -134,13 +162,27 @@ class Schedule:
             response_length=size, exception=error, context={},
         )  # fmt: skip
 
+    def _body(self, sequence: int) -> bytes:
+        return self.bodies[sequence % len(self.bodies)]
+
+    def _headers(self, sequence: int) -> dict[str, str]:
+        headers = {"x-request-id": f"{self.traffic.load_id}-{sequence}"}
+        if self.traffic.users:
+            headers[USER_HEADER] = f"user-{user_of(sequence, self.traffic.users)}"
+        return headers
+
     def _write(self, sequence: int, due: float, sent: float, status: int, revision: str, error: Failure) -> None:
         origin, now = self.origin, time.monotonic()
-        sent = sent or now
-        self.recorder.write(
-            sequence, int((due - origin) * 1e6), int((sent - origin) * 1e6), max(0, int((now - due) * 1e6)),
-            status, revision, error,
-        )  # fmt: skip
+        delay_us = int(((sent or now) - due) * 1e6)
+        intended_us = int((due - origin) * 1e6)
+        self.left += error not in NEVER_SENT
+        self.audit.delayed(max(0, delay_us))
+        try:
+            self.recorder.write(
+                sequence, intended_us, intended_us + delay_us, max(0, int((now - due) * 1e6)), status, revision, error
+            )
+        except OSError as failed:  # in a request's greenlet: the schedule ends with it
+            self.broken = failed
 
     def _finish(self, ended: float) -> None:
         deadline = ended + self.traffic.drain_s
@@ -150,14 +192,17 @@ class Schedule:
             self._write(sequence, due, sent, 0, "", Failure.ABANDONED)
         self.in_flight.clear()
         self.recorder.close()
-        write_json(self.files.finished, {"requests": self.sequence, "duration_s": ended - self.origin})
+        if self.broken is not None:
+            raise self.broken
+        told = {"requests": self.requests, "left": self.left, "duration_s": ended - self.origin}
+        write_json(self.files.finished(self.traffic.share), {**told, "cpu": self.audit.close()})
 
 
-def _tell(files: LoadFiles, error: Exception) -> None:
+def _tell(failed: Path, error: Exception) -> None:
     """Leave the cause where `Load.stop` finds it, and in the log for a disk that takes no file."""
     _log.error("the schedule ended early", exc_info=error)
     with contextlib.suppress(OSError):
-        write_json(files.failed, {"error": f"{type(error).__name__}: {error}"})
+        write_json(failed, {"error": f"{type(error).__name__}: {error}"})
 
 
 def _client(url: str, traffic: Traffic) -> HTTPClient:

@@ -1,19 +1,27 @@
-"""What the generator writes while it runs: one fixed-size record a request, so that memory does not grow with them.
+"""The files of a load: fixed-size records by sequence, so that no process keeps requests in memory.
 
-Layout, little-endian, 32 bytes: sequence u32, status u16 (0: no answer), revision u8 (1-based line of the revisions
-file, 0: none), error u8 (Failure), intended send, actual send, latency from the intended send: u64 microseconds each.
+records-<share>.bin, written by one generator process while it runs; 32 bytes little-endian at slot sequence // shares:
+sequence + 1 u32 (0: nothing was recorded here), status u16 (0: no answer), revision u8 (1-based line of
+revisions-<share>.txt, 0: none), error u8 (Failure), then intended send, actual send and latency from the intended send,
+i64 microseconds each; times count from the load's origin. The requests of share k of n are k, k + n, k + 2n, ...
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import IO, Any
 
-RECORD = struct.Struct("<IHBBQQQ")
+RECORD = struct.Struct("<IHBBqqq")
+RECORD_FIELDS = (
+    ("mark", "<u4"), ("status", "<u2"), ("revision", "u1"), ("error", "u1"),
+    ("intended_us", "<i8"), ("sent_us", "<i8"), ("latency_us", "<i8"),
+)  # fmt: skip
+MOST_NAMES = 255  # what a u8 can tell apart; names beyond are all the last one
 
 
 class Failure(IntEnum):
@@ -32,7 +40,7 @@ NEVER_SENT = {Failure.NO_CONNECTION: "no connection", Failure.OVERLOADED: "too m
 
 @dataclass(frozen=True)
 class LoadFiles:
-    """The files of one load in its folder."""
+    """The files of one load in its folder; those with a number belong to one generator process."""
 
     folder: Path
 
@@ -41,60 +49,108 @@ class LoadFiles:
         return self.folder / "spec.json"
 
     @property
-    def records(self) -> Path:
-        return self.folder / "records.bin"
+    def go(self) -> Path:
+        """{"origin": when all begin, time.monotonic(); "started_at": the same in Unix seconds}."""
+        return self.folder / "go.json"
 
-    @property
-    def revisions(self) -> Path:
-        return self.folder / "revisions.txt"
+    def records(self, share: int) -> Path:
+        return self.folder / f"records-{share}.bin"
 
-    @property
-    def started(self) -> Path:
-        """Appears when a first request has reached the gateway and ended.
+    def revisions(self, share: int) -> Path:
+        return self.folder / f"revisions-{share}.txt"
 
-        {"started_at": Unix seconds that the microseconds count from}.
-        """
-        return self.folder / "started.json"
+    def ready(self, share: int) -> Path:
+        """Appears when the process waits for `go`."""
+        return self.folder / f"ready-{share}.json"
 
-    @property
-    def finished(self) -> Path:
-        """Appears when all records are written: {"requests": scheduled, "duration_s": from first to last}."""
-        return self.folder / "finished.json"
+    def started(self, share: int) -> Path:
+        """Appears when a first request has reached the gateway and ended."""
+        return self.folder / f"started-{share}.json"
 
-    @property
-    def failed(self) -> Path:
+    def audit(self, share: int) -> Path:
+        """Renewed every half second; see harness.load.audit."""
+        return self.folder / f"audit-{share}.json"
+
+    def finished(self, share: int) -> Path:
+        """Appears when all records are written: requests, left (sent), duration_s, cpu."""
+        return self.folder / f"finished-{share}.json"
+
+    def failed(self, share: int) -> Path:
         """Appears when the schedule met an error: {"error": its type and message}; the records end there."""
-        return self.folder / "failed.json"
+        return self.folder / f"failed-{share}.json"
+
+    @property
+    def entries(self) -> Path:
+        """What the gateway's log says of each request, by sequence; harness.load.access_log has the layout."""
+        return self.folder / "gateway.bin"
+
+    @property
+    def copies(self) -> Path:
+        """The same of mirrored copies."""
+        return self.folder / "copies.bin"
+
+
+class Slots:
+    """A file of fixed-size slots; one that was never written reads as zeros, and takes no space on disk."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._size = size
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+
+    def write(self, slot: int, content: bytes) -> None:
+        os.pwrite(self._file, content, slot * self._size)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class Names:
+    """Names as numbers that fit a u8, from 1; 0 is no name. With a file, one line each, for who reads it later."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._file: IO[str] | None = path.open("w", encoding="utf-8") if path else None
+        self._index: dict[str, int] = {"": 0}
+
+    def number(self, name: str) -> int:
+        index = self._index.get(name)
+        return self._learn(name) if index is None else index
+
+    def listed(self) -> list[str]:
+        """Number -> name."""
+        return list(self._index)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _learn(self, name: str) -> int:
+        if len(self._index) > MOST_NAMES:
+            return MOST_NAMES
+        self._index[name] = len(self._index)
+        if self._file is not None:
+            self._file.write(name + "\n")
+            self._file.flush()
+        return self._index[name]
 
 
 class Recorder:
-    """Appends records; buffered, so call `flush` now and then."""
+    """Writes the records of one share; each is in the file when `write` returns, whatever becomes of the process."""
 
-    def __init__(self, files: LoadFiles) -> None:
-        self._records: IO[bytes] = files.records.open("wb", buffering=1 << 16)
-        self._revisions: IO[str] = files.revisions.open("w", encoding="utf-8")
-        self._index: dict[str, int] = {"": 0}
+    def __init__(self, files: LoadFiles, share: int = 0, shares: int = 1) -> None:
+        self._slots = Slots(files.records(share), RECORD.size)
+        self._names = Names(files.revisions(share))
+        self._shares = shares
 
     def write(
         self, sequence: int, intended_us: int, sent_us: int, latency_us: int, status: int, revision: str, error: int
     ) -> None:
-        index = self._index.get(revision)
-        if index is None:
-            index = self._learn(revision)
-        self._records.write(RECORD.pack(sequence, status, index, error, intended_us, sent_us, latency_us))
-
-    def flush(self) -> None:
-        self._records.flush()
+        number = self._names.number(revision)
+        content = RECORD.pack(sequence + 1, status, number, error, intended_us, sent_us, latency_us)
+        self._slots.write(sequence // self._shares, content)
 
     def close(self) -> None:
-        self._records.close()
-        self._revisions.close()
-
-    def _learn(self, revision: str) -> int:
-        self._index[revision] = min(len(self._index), 255)
-        self._revisions.write(revision + "\n")
-        self._revisions.flush()
-        return self._index[revision]
+        self._slots.close()
+        self._names.close()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -102,3 +158,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     half = path.with_suffix(".part")
     half.write_text(json.dumps(content), encoding="utf-8")
     half.rename(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))

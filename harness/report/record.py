@@ -288,6 +288,7 @@ class LoadRecord(_Record):
     processes: int = 1
     users: int = Field(default=0, description="simulated users, named in x-user-id; 0 if requests carry no user")
     retried: int = Field(default=0, description="requests that the gateway sent more than once")
+    unlogged: int = Field(default=0, description="answers whose line in the gateway's log died with the gateway")
     mirrored: int = Field(default=0, description="copies given to a shadow, each matched to its request")
     schedule_delay_p50_ms: float = 0.0
     schedule_delay_p99_ms: float = Field(default=0.0, description="how late the generator itself was")

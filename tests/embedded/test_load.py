@@ -15,7 +15,7 @@ import pytest
 
 from harness.clients.http import client
 from harness.errors import LoadFailed, PlatformError
-from harness.load.generator import Load, LoadSpec
+from harness.load import Load, LoadSpec
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.ports import reserve
@@ -84,8 +84,7 @@ def test_a_line_missing_from_the_access_log_is_unexplained(gateway: Gateway, mon
     monkeypatch.setattr("harness.load.generator.LOG_LAG_S", 0.5)
     load = gateway.load(rps=100)
     tampered = gateway.folder / "tampered.jsonl"
-    load._log._path = tampered
-    load._log._offset = 0
+    load._access_log = tampered
     load.start(Deadline.after(30))
     load._spawner = Tamper(gateway, tampered, load.load_id)
     ledger = run_for(load, 1.0)
@@ -130,8 +129,7 @@ def test_the_load_ends_by_itself_after_its_longest_time(gateway: Gateway) -> Non
     """A scenario that forgets to stop its load does not leave it running."""
     load = gateway.load(rps=50, max_s=1)
     load.start(Deadline.after(30))
-    assert load._child is not None
-    assert load._child.wait(15) == 0
+    assert load._children[0].wait(15) == 0
     ledger = load.stop(Deadline.after(10))
     assert ledger.unexplained == 0
     assert 0.5 < ledger.duration_s < 2
@@ -141,9 +139,8 @@ def test_a_generator_that_dies_is_an_error_with_its_log(gateway: Gateway) -> Non
     """Killed by -9: no ledger is better than a wrong one."""
     load = gateway.load(rps=50)
     load.start(Deadline.after(30))
-    assert load._child is not None
-    load._child.kill()
-    load._child.wait(5)
+    load._children[0].kill()
+    load._children[0].wait(5)
     with pytest.raises(LoadFailed, match="killed by signal 9"):
         load.stop(Deadline.after(10))
 
@@ -152,12 +149,12 @@ def test_a_full_disk_ends_the_load_and_is_named(gateway: Gateway) -> None:
     """The records cannot be written: the schedule is not run again over them, and no ledger is made of the rest."""
     load = gateway.load(rps=50)
     load.files.folder.mkdir()
-    load.files.records.symlink_to("/dev/full")
+    load.files.records(0).symlink_to("/dev/full")
     load.start(Deadline.after(30))
-    wait(load.files.failed.exists, what="the end of the schedule", deadline=Deadline.after(10))
+    wait(load.files.failed(0).exists, what="the end of the schedule", deadline=Deadline.after(10))
     with pytest.raises(LoadFailed, match=r"exit code 1; .* OSError: .*No space left on device"):
         load.stop(Deadline.after(10))
-    assert not load.files.finished.exists()
+    assert not load.files.finished(0).exists()
 
 
 def test_a_gateway_that_is_not_there_is_said_at_the_deadline(gateway: Gateway) -> None:
@@ -191,7 +188,7 @@ def run_for(load: Load, seconds: float) -> Any:
     """Let the load run for its time, measured by its own records."""
     wanted = seconds * load.spec.rps * 32
     wait(
-        lambda: load.files.records.stat().st_size >= wanted or None,
+        lambda: load.files.records(0).stat().st_size >= wanted or None,
         what="records",
         deadline=Deadline.after(seconds + 10),
         every_s=0.05,

@@ -1,0 +1,228 @@
+"""Accounts for a load that has ended, block by block: the ledger, its Parquet file, latencies and the audit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.load.access_log import EXAMPLES, AccessLogTail
+from harness.load.arrivals import user_of
+from harness.load.audit import distrust
+from harness.load.blocks import Block, blocks
+from harness.load.join import Joined, around_death, join
+from harness.load.latency import Latencies, Series, left
+from harness.load.ledger import Ledger
+from harness.load.records import Failure, LoadFiles, read_json
+from harness.report.record import GuardVerdict
+
+if TYPE_CHECKING:
+    from harness.lifecycle.slo import SLO
+    from harness.load.spec import LoadSpec
+
+PROMISE = 1e-3  # alpha and beta of the verdict on latency
+NO_LOG = "the client lost its record of it"
+STRANGER = "the gateway saw it, the client does not know it"
+
+
+@dataclass
+class Tally:
+    """What is counted over all blocks."""
+
+    classes: Counter[str] = field(default_factory=Counter)
+    odd: int = 0
+    examples: list[str] = field(default_factory=list)
+    retried: int = 0
+    mirrored: int = 0
+    unlogged: int = 0
+    timed: int = 0
+    slow: int = 0
+
+
+def account(
+    spec: LoadSpec,
+    files: LoadFiles,
+    log: AccessLogTail,
+    path: Path,
+    deaths: Sequence[float] = (),
+    slo: SLO | None = None,
+) -> Ledger:
+    """The ledger of a load whose processes have ended; `deaths`: when the gateway died, in Unix seconds."""
+    finished = [read_json(files.finished(share)) for share in range(spec.processes)]
+    started_at = float(read_json(files.go)["started_at"])
+    deaths_us = [int((death - started_at) * 1e6) for death in deaths]
+    tally, latencies, series = Tally(), Latencies(), Series()
+    with _parquet(path) as write:
+        for block in blocks(files, [each["requests"] for each in finished], log.revisions):
+            known = block.known()
+            names = log.revisions.listed()
+            joined = join(known, names, log.flags.listed(), deaths_us)
+            _count(tally, known, joined, slo)
+            _note_unknown(tally, block)
+            latencies.add(known.records)
+            series.add(known.records, _complete_s(known, spec.processes))
+            write(_columns(known, joined, names, log.flags.listed(), spec.users))
+    _note_strangers(tally, log)
+    names = log.revisions.listed()
+    delay_p50, delay_p99 = latencies.delay.percentiles_ms((50, 99))
+    cpu = max(float(each["cpu"]) for each in finished)
+    doubt = distrust(delay_p99, latencies.all.percentiles_ms((99,))[0], cpu)
+    return Ledger(
+        name=spec.name,
+        sent=sum(tally.classes.values()),
+        classes=dict(tally.classes.most_common()),
+        unexplained=tally.odd,
+        examples=tuple(tally.examples),
+        latency=latencies.summaries(names),
+        series=series.finished(names),
+        started_at=started_at,
+        duration_s=max(float(each["duration_s"]) for each in finished),
+        achieved_rps=latencies.achieved_rps,
+        schedule_delay_p50_ms=delay_p50,
+        schedule_delay_p99_ms=delay_p99,
+        path=path,
+        arrivals=spec.arrivals,
+        processes=spec.processes,
+        users=spec.users,
+        retried=tally.retried,
+        mirrored=tally.mirrored,
+        unlogged=tally.unlogged,
+        generator_cpu=cpu,
+        distrust=doubt,
+        latency_verdict=None if doubt or slo is None else latency_verdict(tally.timed, tally.slow, slo),
+    )
+
+
+def missing_lines(files: LoadFiles, log: AccessLogTail, scheduled: Sequence[int], deaths_us: Sequence[int]) -> int:
+    """How many requests the gateway should still write a line for; what died with it is not waited for."""
+    return sum(
+        int((left(known.records) & (known.entries["mark"] == 0) & ~around_death(known.records, deaths_us)).sum())
+        for known in (block.known() for block in blocks(files, scheduled, log.revisions))
+    )
+
+
+def latency_verdict(timed: int, slow: int, slo: SLO) -> GuardVerdict:
+    """Whether at most slo.slow of the requests took longer than slo.slower_than_ms, as seen by the clients."""
+    from harness.lifecycle.evidence import evidence_bad, evidence_good
+
+    good, bad = float(evidence_good(timed, slow, slo.slow)), float(evidence_bad(timed, slow, slo.slow))
+    decided = "roll back" if bad >= 1 / PROMISE else "promote" if good >= 1 / PROMISE else "not enough evidence"
+    return GuardVerdict.model_validate(
+        {
+            "guard": "slow",
+            "bound": slo.slow,
+            "observed": slow / timed if timed else 0.0,
+            "requests": timed,
+            "bad": slow,
+            "evidence_good": good,
+            "evidence_bad": bad,
+            "promote_at": 1 / PROMISE,
+            "roll_back_at": 1 / PROMISE,
+            "decision": decided,
+        }
+    )
+
+
+def _note_unknown(tally: Tally, block: Block) -> None:
+    """Requests that the generator made and has no record of, and those that only the gateway knows."""
+    import numpy as np
+
+    unknown = block.records["mark"] == 0
+    seen = (block.entries["mark"] > 0) | (block.copies["mark"] > 0)
+    for rows, why in ((unknown & block.scheduled, NO_LOG), (unknown & ~block.scheduled & seen, STRANGER)):
+        found = block.first + np.flatnonzero(rows)
+        _note(tally, len(found), (f"request {number}: {why}" for number in found[:EXAMPLES]))
+
+
+def _note_strangers(tally: Tally, log: AccessLogTail) -> None:
+    _note(tally, log.strangers, (f"request {number}: {STRANGER}" for number in log.examples))
+
+
+def _note(tally: Tally, count: int, examples: Iterator[str]) -> None:
+    tally.odd += count
+    tally.examples += list(examples)[: EXAMPLES - len(tally.examples)]
+
+
+def _count(tally: Tally, known: Block, joined: Joined, slo: SLO | None) -> None:
+    import numpy as np
+
+    counts = np.bincount(joined.classes, minlength=len(joined.class_names))
+    tally.classes.update({name: int(count) for name, count in zip(joined.class_names, counts, strict=True) if count})
+    odd = np.flatnonzero(joined.whys)
+    examples = (f"request {known.sequences[row]}: {joined.why_names[joined.whys[row]]}" for row in odd[:EXAMPLES])
+    _note(tally, len(odd), examples)
+    logged = known.entries["mark"] > 0
+    tally.retried += int((known.entries["attempts"] > 1).sum())
+    tally.mirrored += int((known.copies["mark"] > 0).sum())
+    tally.unlogged += int((~logged & (known.records["status"] > 0) & (joined.whys == 0)).sum())
+    if slo is not None:
+        sent = left(known.records)
+        tally.timed += int(sent.sum())
+        tally.slow += int((sent & (known.records["latency_us"] > slo.slower_than_ms * 1000)).sum())
+
+
+def _complete_s(known: Block, shares: int) -> int:
+    """The second that every process of the generator has reached at the end of this block."""
+    of_share = [known.records["intended_us"][known.sequences % shares == share] for share in range(shares)]
+    return min((int(times[-1]) // 1_000_000 for times in of_share if len(times)), default=0)
+
+
+def _columns(known: Block, joined: Joined, names: list[str], flags: list[str], users: int) -> dict[str, Any]:
+    """The ledger's columns: one row a request; a cell is null where that side has nothing."""
+    import pyarrow as pa
+
+    records, entries, copies = known.records, known.entries, known.copies
+    logged, copied = entries["mark"] == 0, copies["mark"] == 0
+
+    def words(numbers: Any, of: list[str], null: Any = None) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(numbers.astype("int32"), mask=null), pa.array(of, pa.string()))
+
+    def cells(values: Any, null: Any) -> Any:
+        return pa.array(values, mask=null)
+
+    return {
+        "sequence": known.sequences,
+        "class": words(joined.classes, joined.class_names),
+        "why": words(joined.whys, joined.why_names),
+        "status": records["status"],
+        "revision": words(records["revision"], names),
+        "error": words(records["error"], [failure.name.lower() for failure in Failure]),
+        "user": pa.array(user_of(known.sequences, users)) if users else pa.nulls(len(records), pa.int64()),
+        "intended_s": records["intended_us"] / 1e6,
+        "schedule_delay_ms": (records["sent_us"] - records["intended_us"]) / 1e3,
+        "latency_ms": records["latency_us"] / 1e3,
+        "gateway_code": cells(entries["code"], logged),
+        "gateway_flags": words(entries["flags"], flags, logged),
+        "gateway_ms": cells(entries["ms"], logged),
+        "gateway_attempts": cells(entries["attempts"], logged),
+        "copy_code": cells(copies["code"], copied),
+        "copy_flags": words(copies["flags"], flags, copied),
+        "copy_ms": cells(copies["ms"], copied),
+    }
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """Yields a function that appends columns as a row group; the file appears when all are written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    half = path.with_suffix(".part")
+    writers: list[Any] = []
+
+    def write(columns: dict[str, Any]) -> None:
+        table = pa.table(columns)
+        if not writers:
+            writers.append(pq.ParquetWriter(half, table.schema))
+        writers[0].write_table(table)
+
+    try:
+        yield write
+    finally:
+        for writer in writers:
+            writer.close()
+    if writers:
+        half.rename(path)
