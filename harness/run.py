@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import os
 import platform as machine
 import shlex
@@ -17,7 +19,8 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import CapabilityMissing, RehearsalError
-from harness.report.record import RunRecord, Skip, Status, Step
+from harness.report.record import EventRecord, RunRecord, Skip, Status, Step
+from harness.report.symptom import around
 from harness.runtime.events import EventLog, Listener
 from harness.runtime.interrupts import held
 from harness.runtime.memory import MemoryMeter
@@ -105,6 +108,8 @@ class Run:
             record.hint = record.hint or getattr(error, "hint", "")
         self.events.emit("run.finished", record.run_id, record.decided_by, status=record.status.value)
         self.events.close()
+        if record.status is not Status.PASSED:
+            record.events = around(record, _events(self.events.path))
         self._write()
         return record
 
@@ -150,6 +155,16 @@ class Run:
             duration_s=step.duration_s,
             detail=step.error or step.detail,
         )
+
+
+def _events(path: Path) -> Iterator[EventRecord]:
+    """The run's events, without what is nested in their data; a line cut short by a full disk is left out."""
+    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                flat = {key: value for key, value in event["data"].items() if isinstance(value, str | int | float)}
+                yield EventRecord(**{**event, "data": flat})
 
 
 def describe(error: BaseException) -> str:

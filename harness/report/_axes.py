@@ -58,7 +58,7 @@ def time_marks(values: Sequence[float], axis: Axis) -> tuple[list[float], Ends]:
     low, high = _range(values, axis)
     if high <= low:
         low, high = low - 0.5 * (not axis.from_zero), low + 1.0
-    return [mark for mark in ticks(low, high) if low - 1e-9 <= mark <= high + 1e-9], (low, high)
+    return [mark for mark in ticks(low, high, about=6) if low - 1e-9 <= mark <= high + 1e-9], (low, high)
 
 
 def value_marks(values: Sequence[float], axis: Axis) -> tuple[list[float], Ends]:
@@ -79,10 +79,12 @@ def _range(values: Sequence[float], axis: Axis) -> Ends:
 def written(marks: Sequence[float], unit: str = "", *, log: bool = False) -> list[str]:
     """The marks as text: all with the same number of decimals, the last with the unit."""
     digits = _decimals(marks)
-    texts = [
-        power_of_ten(round(mark)) if log else number(mark) if digits is None else f"{mark:.{digits}f}" for mark in marks
-    ]
+    texts = [_power(round(mark)) if log else number(mark) if digits is None else f"{mark:.{digits}f}" for mark in marks]
     return [*texts[:-1], f"{texts[-1]}{THIN}{unit}"] if unit and texts else texts
+
+
+def _power(exponent: int) -> str:
+    return str(10**exponent) if exponent in (0, 1) else power_of_ten(exponent)
 
 
 def _decimals(marks: Sequence[float]) -> int | None:

@@ -9,6 +9,7 @@ from itertools import islice
 from harness.report import _format as fmt
 from harness.report._rollout_view import ended_well, kind
 from harness.report._view import expectation, surprising, verdict
+from harness.report.cause import likely
 from harness.report.record import ChaosCase, RolloutRecord, RunRecord, Status
 
 MOST_CASES = 12  # the table of the section has all
@@ -20,6 +21,12 @@ class Finding:
 
     text: str
     anchor: str
+
+
+def opening(record: RunRecord) -> str:
+    """The sentence that the page opens with: the most likely cause of a failure, else what decided the outcome."""
+    found = likely(record)
+    return f"Most likely: {found}." if found else decided(record)
 
 
 def decided(record: RunRecord) -> str:

@@ -29,8 +29,8 @@ def number(value: float | str | None) -> str:
 
 
 def power_of_ten(exponent: int) -> str:
-    """1, 10, 100, then 10³ and on; 10⁻¹ and below."""
-    return str(10**exponent) if 0 <= exponent <= 2 else f"10{str(exponent).translate(_SUPERSCRIPT)}"
+    """Such as 10³ or 10⁻⁴."""
+    return f"10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def _power(value: float) -> str:
@@ -60,6 +60,11 @@ def seconds(value: float) -> str:
         return f"{number(float(value))}{THIN}s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes}{THIN}min" + (f" {rest}{THIN}s" if rest else "")
+
+
+def offset(value: float) -> str:
+    """A time from a moment, in seconds, with its sign."""
+    return f"{'−' if value < 0 else '+'}{abs(value):.2f}{THIN}s"
 
 
 def milliseconds(value: float) -> str:

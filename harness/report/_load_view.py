@@ -21,6 +21,8 @@ def offered(load: LoadRecord) -> Iterator[tuple[str, str]]:
         yield "Retried by the gateway", fmt.count(load.retried)
     if load.mirrored:
         yield "Copies to a shadow", f"{fmt.count(load.mirrored)}, each matched to its request"
+    if load.unlogged:
+        yield "Log line lost with the gateway", f"{fmt.count(load.unlogged)} answers, known from the client alone"
     late = (fmt.milliseconds(value) for value in (load.schedule_delay_p50_ms, load.schedule_delay_p99_ms))
     yield "Sent late by", "{} (median), {} (p99)".format(*late)
     if load.generator_cpu:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
+from harness.report.cause import suspects
 from harness.report.record import RunRecord, Status, Step
 from harness.report.store import write_text
 from harness.runtime.redact import redact_text
@@ -61,7 +62,7 @@ def _case(suite: ElementTree.Element, step: Step, record: RunRecord) -> None:
         tag = "failure" if step.status is Status.FAILED else "error"
         message = step.error or f"the step was {step.status.value}"
         broken = ElementTree.SubElement(case, tag, {"message": _clean(message), "type": step.status.value})
-        broken.text = _clean("\n".join(filter(None, [message, step.hint and f"Hint: {step.hint}"])))
+        broken.text = _told(record, message, step.hint)
     if step.detail:
         ElementTree.SubElement(case, "system-out").text = _clean(step.detail)
 
@@ -71,7 +72,15 @@ def _verdict(suite: ElementTree.Element, record: RunRecord) -> None:
     case = ElementTree.SubElement(suite, "testcase", {"classname": "rehearsal", "name": "verdict", "time": "0"})
     message = record.decided_by or f"the run ended as {record.status.value}"
     error = ElementTree.SubElement(case, "error", {"message": _clean(message), "type": record.status.value})
-    error.text = _clean("\n".join(filter(None, [message, record.hint and f"Hint: {record.hint}"])))
+    error.text = _told(record, message, record.hint)
+
+
+def _told(record: RunRecord, message: str, hint: str) -> str:
+    """The message, the most likely cause with what to do about it, and the hint."""
+    lines = [message]
+    for first in suspects(record)[:1]:
+        lines += [f"Most likely: {first.words} ({first.why}).", f"Next: {first.next}"]
+    return _clean("\n".join([*lines, f"Hint: {hint}"] if hint else lines))
 
 
 def _broken(step: Step) -> bool:

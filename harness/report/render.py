@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.report import _findings, _format, _load_view, _rollout_view, _view
+from harness.report import _findings, _format, _load_view, _rollout_view, _view, cause, symptom
 from harness.report.record import RunRecord
 from harness.report.store import load_record, record_text, write_record, write_text
 
@@ -20,7 +20,7 @@ __all__ = ["load_record", "page", "render", "write_record"]
 
 _MARKS = {"passed": "✓", "failed": "✕", "skipped": "–", "interrupted": "■", "running": "…"}
 
-_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "points", "bound", "when", "scalar")
+_FORMATS = ("number", "count", "seconds", "milliseconds", "percent", "points", "offset", "bound", "when", "scalar")
 
 
 def render(record: RunRecord, folder: Path) -> Path:
@@ -55,8 +55,8 @@ def _environment() -> Environment:
         "ticked": ticked,
     }
     style = files("harness.report").joinpath("templates/style.css").read_text("utf-8")
-    environment.globals |= {"view": _view, "findings": _findings, "style": Markup(style)}
-    environment.globals |= {"rollout_view": _rollout_view, "load_view": _load_view}
+    environment.globals |= {"view": _view, "findings": _findings, "cause": cause, "symptom": symptom}
+    environment.globals |= {"rollout_view": _rollout_view, "load_view": _load_view, "style": Markup(style)}
     return environment
 
 

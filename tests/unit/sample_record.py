@@ -275,7 +275,7 @@ def rollout_promoted() -> RolloutRecord:
         )
         at += duration
     return RolloutRecord(
-        service="high-utiliser.production",
+        service="production/high-utiliser",
         policy="canary 10-50-100 %",
         baseline="v1",
         canary="v2",
@@ -296,7 +296,7 @@ def rollout_promoted() -> RolloutRecord:
 def rollout_failed() -> RolloutRecord:
     reason = "errors: 23 of 198 requests (11.62%), 1.00% is allowed"
     return RolloutRecord(
-        service="high-utiliser.production",
+        service="production/high-utiliser",
         policy="canary 10-50-100 %",
         baseline="v1",
         canary="v2",
@@ -338,7 +338,7 @@ def load(failed: int) -> LoadRecord:
     classes = {"answered:v1": 2_196, "answered:v2": 1_402, "refused:UO": 0, "unexplained": 0}
     return LoadRecord(
         name="canary",
-        service="high-utiliser.production",
+        service="production/high-utiliser",
         target_rps=400.0,
         achieved_rps=399.7,
         started_at=START + 8.8,

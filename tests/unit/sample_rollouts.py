@@ -117,7 +117,7 @@ def shadow() -> RolloutRecord:
 def _base(kind: str, policy: str, outcome: str) -> RolloutRecord:
     return RolloutRecord.model_validate(
         {
-            "service": "high-utiliser.production", "kind": kind, "policy": policy, "baseline": "v1", "canary": "v2",
+            "service": "production/high-utiliser", "kind": kind, "policy": policy, "baseline": "v1", "canary": "v2",
             "outcome": outcome, "reason": "3 598 requests, 0 failed, 17 slow: within the SLO", "steps": [],
             "started_at": BEGAN, "duration_s": 9.4,
         }
