@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness._serving_port import DocumentPort
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec, check
 from harness.clients.inference import InferenceClient, Protocol
 from harness.errors import ConfigError
@@ -92,7 +93,7 @@ class Service:
         The service ends with the canary as its only revision (PROMOTED), or with the baseline (otherwise).
         """
         policy = Canary(slo=slo or SLO(), steps=tuple(steps), max_step_s=max_step_s, min_step_s=min_step_s)
-        port = CanaryPort(self, self._backend, model, policy.slo.slower_than_ms)
+        port = DocumentPort(self, self._backend, policy, revision=revision_name(model), uri=model.uri)
         deadline = deadline or Deadline.after(ROLLOUT_S)
         record = drive(policy, port, WALL, deadline, self._on_event)
         self._run.record.rollouts.append(record)
@@ -104,37 +105,6 @@ class Service:
 
     def _on_event(self, kind: str, words: str, data: dict[str, Any]) -> None:
         self._run.events.emit(kind, f"{self.namespace}/{self.name}", words, **data)
-
-
-class CanaryPort:
-    """The rollout driver's hands: each call changes the service's document and returns when that is in effect."""
-
-    def __init__(self, service: Service, backend: Backend, model: ModelVersion, slower_than_ms: float) -> None:
-        self._service = service
-        self._backend = backend
-        self._model = model
-        self._slower_than_ms = slower_than_ms
-        self._before = service.document
-        self.service = f"{service.namespace}/{service.name}"
-        self.baseline = service.revision
-        self.canary = revision_name(model)
-
-    def start_canary(self) -> None:
-        self._service.apply(self._service.document.with_canary(self.canary, self._model.uri, 0))
-
-    def set_weight(self, percent: int) -> None:
-        self._service.apply(self._service.document.with_traffic(self.canary, percent))
-
-    def promote(self) -> None:
-        self._service.apply(self._service.document.promoted(self.canary))
-
-    def roll_back(self) -> None:
-        """Back to the document from before the rollout, also from a promotion that got stuck half-way."""
-        if self._service.document != self._before:
-            self._service.apply(self._before)
-
-    def counts(self) -> list[RevisionCounts]:
-        return self._service.counts(self._slower_than_ms)
 
 
 def revision_name(model: ModelVersion) -> str:

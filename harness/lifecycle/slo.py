@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from harness.errors import ConfigError
 
@@ -37,7 +38,7 @@ class SLO:
             )
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is an int or a float; Python counts True as an int, a configuration does not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

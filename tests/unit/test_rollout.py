@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from harness.errors import ConfigError, ServiceFailed
+from harness.lifecycle.answers import Answers
 from harness.lifecycle.driver import drive
-from harness.lifecycle.rollout import Canary, Observation, Outcome, Phase, SetWeight, State, step
+from harness.lifecycle.rollout import By, Canary, Observation, Outcome, Phase, SetWeight, State, step
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.verdict import Counts
 from harness.report.record import RevisionCounts, RolloutRecord
@@ -57,6 +58,21 @@ class Simulated:
         self._serve()
         self.percent = percent
         self.calls.append(f"weight {percent}")
+
+    def assign(self, percent: int, by: By) -> None:
+        raise NotImplementedError
+
+    def mirror(self, percent: int) -> None:
+        raise NotImplementedError
+
+    def read_at(self) -> float | None:
+        return None
+
+    def answers(self) -> Answers | None:
+        return None
+
+    def withheld(self) -> str:
+        return ""
 
     def promote(self) -> None:
         self.calls.append("promote")
@@ -189,10 +205,12 @@ def test_the_last_step_is_judged_without_a_baseline_and_the_comparison_of_the_ot
     assert last.observed == pytest.approx(before.observed, abs=1e-3)
 
 
-def test_a_split_that_the_gateway_gets_wrong_is_in_the_record() -> None:
-    """15 % where 10 % is configured: the step says so, and the rollout does not pass the split."""
+def test_a_split_that_the_gateway_gets_wrong_ends_the_rollout() -> None:
+    """15 % where 10 % is configured: a gateway that gives the canary more users than agreed ends the rollout."""
     record = rehearse(Simulated(VirtualClock(), rps=1000, splits={10: 15}), Canary(SLO(errors=0.02), min_step_s=5.0))
-    assert [(split["percent"], split["passed"]) for split in record.split["steps"]] == [(10, False), (50, True)]
+    assert record.outcome == Outcome.ROLLED_BACK
+    assert record.reason.startswith("split: ")
+    assert [(split["percent"], split["passed"]) for split in record.split["steps"]] == [(10, False)]
     assert not record.split["passed"]
 
 
@@ -274,7 +292,7 @@ def test_a_canary_that_is_not_ready_in_time_is_rolled_back() -> None:
     state = State(Canary(max_step_s=10), 0.0)
     state, actions = step(state, Observation(ready=False), 9.0)
     assert actions == ()
-    state, actions = step(state, Observation(ready=False), 10.0)
+    state, _ = step(state, Observation(ready=False), 10.0)
     assert state.outcome is Outcome.ROLLED_BACK
     assert "not ready within 10 s" in state.reason
 
@@ -385,7 +403,7 @@ def test_a_ready_canary_gets_the_first_weight_and_promotion_waits_for_its_confir
         ({"steps": (0.5, 100)}, "whole percentages"),
         ({"max_step_s": -1}, "canary.max_step_s: expected a number of at least 0, got -1"),
         ({"min_step_s": "1"}, "canary.min_step_s"),
-        ({"min_step_requests": 0}, "canary.min_step_requests: expected a number of at least 1"),
+        ({"min_step_requests": 0}, "canary.min_step_requests: expected a whole number of at least 1"),
         ({"min_step_s": 9, "max_step_s": 3}, "expected at most max_step_s (3), got 9"),
     ],
 )

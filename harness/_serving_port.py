@@ -1,0 +1,123 @@
+"""The rollout driver's hands on a service: each call changes its document and returns when that is in effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.lifecycle.answers import Answers
+from harness.lifecycle.rollout import ABTest, By, ByUser, Canary, Policy, Shadow
+from harness.report.record import RevisionCounts
+
+if TYPE_CHECKING:
+    from harness.backends.backend import AnswerSource, Backend
+    from harness.backends.inference_service import InferenceService
+    from harness.service import Service
+
+SAME_ANSWER = 1e-6
+"""By so much two predictions may differ where a policy does not say."""
+
+
+class DocumentPort:
+    """Rolls out by editing the service's InferenceService document.
+
+    The canary is `revision` with the model at `uri`; `before` is the document that a roll back returns to. The calls
+    can be done twice, because a rollout whose process died does its last action again.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        backend: Backend,
+        policy: Policy,
+        *,
+        revision: str,
+        uri: str,
+        before: InferenceService | None = None,
+    ) -> None:
+        self._service = service
+        self._backend = backend
+        self._uri = uri
+        self._policy = policy
+        self._collector: AnswerSource | None = None
+        self.before = before or service.document
+        self.service = f"{service.namespace}/{service.name}"
+        self.baseline = self.before.spec.predictor.name
+        self.canary = revision
+
+    def start_canary(self) -> None:
+        document = self.before
+        if needs_answers(self._policy):
+            document = document.with_logger(self._collect().url)
+        self._service.apply(document.with_canary(self.canary, self._uri, 0))
+
+    def set_weight(self, percent: int) -> None:
+        document = self._service.document.with_mirror(0).with_split_by("")
+        self._service.apply(document.with_traffic(self.canary, percent))
+
+    def assign(self, percent: int, by: By) -> None:
+        document = self._service.document
+        if isinstance(by, ByUser):
+            document = document.with_traffic(self.canary, percent).with_split_by(f"user {by.header.lower()}")
+        else:
+            document = document.with_split_by(f"header {by.name.lower()}={by.value}")
+        self._service.apply(document)
+
+    def mirror(self, percent: int) -> None:
+        self._service.apply(self._service.document.with_mirror(percent))
+
+    def promote(self) -> None:
+        document = self._service.document
+        if document.spec.predictor.name != self.canary:
+            document = document.promoted(self.canary)
+        self._service.apply(document)
+        if self._collector is not None:
+            self._service.apply(document.without_logger())
+
+    def roll_back(self) -> None:
+        """Back to the document from before the rollout, also from a promotion that got stuck half-way."""
+        document = self._service.document
+        if document == self.before:
+            return
+        if self._collector is not None and document.spec.predictor.name == self.baseline:
+            # Replicas without the logger take a moment to start; the users go back to the baseline before that.
+            self._service.apply(document.without_canary(self.canary) if document.spec.canary else document)
+        self._service.apply(self.before)
+
+    def counts(self) -> list[RevisionCounts]:
+        return self._service.counts(self._policy.slo.slower_than_ms)
+
+    def read_at(self) -> float | None:
+        return None
+
+    def answers(self) -> Answers | None:
+        return self._collector.answers() if self._collector else None
+
+    def withheld(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Stop collecting answers."""
+        if self._collector is not None:
+            self._collector.close()
+            self._collector = None
+
+    def _collect(self) -> AnswerSource:
+        if self._collector is None:
+            tolerance = self._policy.tolerance if isinstance(self._policy, Shadow) else SAME_ANSWER
+            self._collector = self._backend.collect_answers(
+                self._service.namespace,
+                self._service.name,
+                baseline=self.baseline,
+                canary=self.canary,
+                tolerance=tolerance,
+            )
+        return self._collector
+
+
+def needs_answers(policy: Policy) -> bool:
+    """Whether a policy judges predictions, which the payload loggers must tell."""
+    if isinstance(policy, Shadow):
+        return policy.min_agreement is not None or policy.prediction_shift is not None
+    if isinstance(policy, ABTest):
+        return policy.metric == "positive"
+    return isinstance(policy, Canary) and policy.prediction_shift is not None
