@@ -49,6 +49,7 @@ GOOD_BETS = ((0.0, 0.8), *((share, 0.025) for share in (0.02, 0.05, 0.1, 0.2, 0.
 BAD_BETS = tuple((2.0**-power, 0.1) for power in range(10))
 LARGEST = 1e300  # evidence goes to JSON, which has no infinity
 _NEVER = -1e12  # log of 0 that may be multiplied by a count of 0
+_LEAST = 1e-300
 
 
 def evidence_good(requests: Counts, bad: Counts, bound: Numbers) -> Any:
@@ -71,18 +72,51 @@ def evidence_bad(requests: Counts, bad: Counts, bound: Numbers) -> Any:
     return _mixture(requests, bad, bound, bound + _ahead(shares, bound) * (1 - bound), weights)[()]
 
 
-def evidence_worse(canary: Arm, baseline: Arm, margin: Numbers) -> Any:
-    """The e-value against "the canary's proportion is at most the baseline's + margin", for a margin in (-1, 1).
+def evidence_apart(canary: Arm, baseline: Arm, margin: Numbers) -> tuple[Any, Any]:
+    """The e-values against "the canary's proportion is at most the baseline's + margin", and against "at least".
 
-    With the arms exchanged and -margin it is the evidence against "the canary is worse by at least the margin".
+    The margin is in (-1, 1). Both have the same mixture, and the same best point on the edge between them.
     """
+    import numpy as np
+
     mixture = _log_krichevsky_trofimov(*canary) + _log_krichevsky_trofimov(*baseline)
-    return _bounded(mixture - _largest_log_likelihood(canary, baseline, margin))
+    seen, other = _observed(canary), _observed(baseline)
+    peak = _log_likelihood(*canary, seen) + _log_likelihood(*baseline, other)
+    edge = _on_edge(canary, baseline, seen, other, margin)
+    # The likelihood is concave: if its peak lies outside a null, the null's best point is on the edge.
+    both = np.minimum(canary[0], baseline[0]) > 0
+    worse = seen > other + margin
+    at_most, at_least = _bounded(mixture - np.where([both & worse, both & ~worse], edge, peak))
+    return at_most, at_least
+
+
+def evidence_worse(canary: Arm, baseline: Arm, margin: Numbers) -> Any:
+    """The e-value against "the canary's proportion is at most the baseline's + margin", for a margin in (-1, 1)."""
+    return evidence_apart(canary, baseline, margin)[0]
 
 
 def evidence_other(requests: Counts, hits: Counts, p: Numbers) -> Any:
     """The e-value against "the proportion is exactly p", for p in (0, 1), with the Beta(1/2, 1/2) mixture."""
     return _bounded(_log_krichevsky_trofimov(requests, hits) - _log_likelihood(requests, hits, p))
+
+
+def effect(baseline: Arm, canary: Arm, *, alpha: float = 1e-3) -> tuple[float, float, float]:
+    """The difference of two proportions (canary - baseline) and an interval that holds it at all times at once.
+
+    The interval has the margins that evidence_apart does not refute at 1 / alpha. Its likelihoods on the two sides of
+    a margin are one e-process on the edge, so the true difference ever falls out with probability at most `alpha`.
+    """
+    import numpy as np
+
+    seen = float(_observed(canary) - _observed(baseline))
+    if min(canary[0], baseline[0]) == 0:
+        return seen, -1.0, 1.0
+    inside, outside = np.array([seen, seen]), np.array([-1.0, 1.0])
+    for _ in range(50):  # halvings, 2^-50 is beyond what counts can tell
+        middle = (inside + outside) / 2
+        refuted = np.max(evidence_apart(canary, baseline, middle), 0) >= 1 / alpha
+        inside, outside = np.where(refuted, inside, middle), np.where(refuted, middle, outside)
+    return seen, float(outside[0]), float(outside[1])
 
 
 def requests_needed(bound: Numbers, beta: float = 1e-3, *, requests: Counts = 0, bad: Counts = 0) -> Any:
@@ -168,21 +202,8 @@ def _log_krichevsky_trofimov(requests: Counts, bad: Counts) -> Any:
     return betaln(bad + 0.5, requests - bad + 0.5) - log(pi)
 
 
-def _largest_log_likelihood(canary: Arm, baseline: Arm, margin: Numbers) -> Floats:
-    """The largest log-likelihood of both arms among canary p <= baseline p + margin."""
-    import numpy as np
-
-    seen, other = _observed(canary), _observed(baseline)
-    # The likelihood is concave: if its peak lies outside the null, the null's best point is on its edge.
-    outside = (np.minimum(canary[0], baseline[0]) > 0) & (seen > other + margin)
-    edge = np.clip(_on_edge(canary, baseline, seen, other, margin), np.maximum(other, -margin), 1)
-    p_canary = np.where(outside, np.clip(edge + margin, 0, seen), seen)
-    p_baseline = np.where(outside, edge, other)
-    return np.asarray(_log_likelihood(*canary, p_canary) + _log_likelihood(*baseline, p_baseline))
-
-
-def _on_edge(canary: Arm, baseline: Arm, seen: Floats, other: Floats, margin: Numbers) -> Floats:
-    """The baseline's p of the largest likelihood among canary p = baseline p + margin (Farrington and Manning 1990)."""
+def _on_edge(canary: Arm, baseline: Arm, seen: Floats, other: Floats, margin: Numbers) -> Any:
+    """The largest log-likelihood of both arms among canary p = baseline p + margin (Farrington and Manning 1990)."""
     import numpy as np
 
     ratio = np.maximum(baseline[0], 1) / np.maximum(canary[0], 1)
@@ -192,9 +213,14 @@ def _on_edge(canary: Arm, baseline: Arm, seen: Floats, other: Floats, margin: Nu
     d = -seen * margin * (1 + margin)
     third = b / (3 * a)
     v = third**3 - b * c / (6 * a * a) + d / (2 * a)
-    u = np.copysign(np.sqrt(np.maximum(third * third - c / (3 * a), 1e-300)), v)
-    angle = (pi + np.arccos(np.clip(v / u**3, -1, 1))) / 3
-    return np.asarray(2 * u * np.cos(angle) - third - margin)
+    u = np.copysign(np.sqrt(np.maximum(third * third - c / (3 * a), _LEAST)), v)
+    angle = (pi + np.arccos(np.minimum(np.maximum(v / u**3, -1), 1))) / 3
+    # Rounding must not leave the null, nor what lies between both observed shares.
+    ends = np.minimum(other, seen - margin), np.maximum(other, seen - margin)
+    p = 2 * u * np.cos(angle) - third - margin
+    low, high = np.maximum(ends[0], np.maximum(-margin, 0)), np.minimum(ends[1], 1 - np.maximum(margin, 0))
+    p = np.minimum(np.maximum(p, low), high)
+    return _log_likelihood(*canary, p + margin) + _log_likelihood(*baseline, p)
 
 
 def _observed(arm: Arm) -> Floats:

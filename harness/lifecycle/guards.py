@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.lifecycle.answers import Answers
-from harness.lifecycle.evidence import Arm, evidence_bad, evidence_good, evidence_worse
+from harness.lifecycle.evidence import Arm, evidence_apart, evidence_bad, evidence_good
 from harness.lifecycle.slo import SLO
 from harness.report.record import GuardVerdict
 
@@ -40,12 +40,13 @@ STANDARD = Standard()
 class Evidence:
     """E-values of rollouts; the last axis but one is (errors, slow), the last axis the starts or the steps.
 
-    `kept` and `broken` are about the SLO's bound from the start of each step on, `worse` about the baseline within
-    each step. A step that has not begun holds evidence 1.
+    `kept` and `broken` are about the SLO's bound from the start of each step on, `not_worse` and `worse` about the
+    baseline within each step. A step that has not begun holds evidence 1.
     """
 
     kept: Floats
     broken: Floats
+    not_worse: Floats
     worse: Floats
 
 
@@ -55,18 +56,9 @@ def weigh(canary: Arm, baseline: Arm, slo: SLO, exposure: Any, standard: Standar
 
     bound = np.array([[slo.errors], [slo.slow]])
     requests, bad = from_each_start(canary[0]), from_each_start(canary[1])
-    return Evidence(
-        kept=evidence_good(requests, bad, bound / exposure),
-        broken=evidence_bad(requests, bad, bound),
-        worse=evidence_worse(canary, baseline, bound * standard.margin_share),
-    )
-
-
-def weigh_not_worse(canary: Arm, baseline: Arm, slo: SLO, standard: Standard = STANDARD) -> Floats:
-    """The evidence of each step, of shape (..., 2, steps), that the canary is not worse than the baseline + margin."""
-    import numpy as np
-
-    return np.asarray(evidence_worse(baseline, canary, -np.array([[slo.errors], [slo.slow]]) * standard.margin_share))
+    worse, not_worse = evidence_apart(canary, baseline, bound * standard.margin_share)
+    kept, broken = evidence_good(requests, bad, bound / exposure), evidence_bad(requests, bad, bound)
+    return Evidence(kept, broken, not_worse, worse)
 
 
 def from_each_start(counts: Any) -> Any:
@@ -129,8 +121,8 @@ def prediction_shift_guard(
         if seen.cuts:
             canary = (np.array(seen.canary), np.array(seen.canary_below))
             baseline = (np.array(seen.baseline), np.array(seen.baseline_below))
-            moved[at] = np.mean([evidence_worse(canary, baseline, margin), evidence_worse(baseline, canary, margin)])
-            same[at] = np.min([evidence_worse(canary, baseline, -margin), evidence_worse(baseline, canary, -margin)])
+            more, less = evidence_apart(canary, baseline, margin), evidence_apart(baseline, canary, margin)
+            moved[at], same[at] = np.mean([more[0], less[0]]), np.min([more[1], less[1]])
     largest = max(steps, key=lambda seen: seen.shift, default=Answers())
     total = sum(seen.canary for seen in steps)
     evidence = (float(mean_over(same, windows)), float(mean_over(moved, windows)) / guards)

@@ -18,11 +18,12 @@ promotion, and is never needed for one: at 100 % there is no baseline traffic to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from operator import mul
 from typing import TYPE_CHECKING, Literal
 
-from harness.lifecycle.evidence import requests_needed
+from harness.lifecycle.budget import budget_problem
+from harness.lifecycle.evidence import effect, requests_needed
 from harness.lifecycle.guards import (
     AGAINST_BASELINE,
     AGREEMENT,
@@ -36,7 +37,6 @@ from harness.lifecycle.guards import (
     mean_over,
     prediction_shift_guard,
     weigh,
-    weigh_not_worse,
 )
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.split import SplitVerdict, check_split, split_power, split_requests_needed
@@ -57,7 +57,9 @@ __all__ = [
     "Standard",
     "Verdict",
     "agreement_guard",
+    "budget_problem",
     "check_split",
+    "effect",
     "judge",
     "prediction_shift_guard",
     "split_power",
@@ -82,10 +84,22 @@ class Counts:
     routed: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(mine + yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
+        return Counts(
+            self.requests + other.requests,
+            self.failed + other.failed,
+            self.slow + other.slow,
+            self.timed + other.timed,
+            self.routed + other.routed,
+        )
 
     def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(mine - yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
+        return Counts(
+            self.requests - other.requests,
+            self.failed - other.failed,
+            self.slow - other.slow,
+            self.timed - other.timed,
+            self.routed - other.routed,
+        )
 
 
 ZERO = Counts()
@@ -178,7 +192,7 @@ class _Rollout:
 def _watched(steps: Sequence[Pair], slo: SLO, exposure: float, standard: Standard) -> Iterator[_Watched]:
     canary, baseline = (_counts([pair[which] for pair in steps]) for which in (0, 1))
     found = weigh(tuple(canary), tuple(baseline), slo, exposure, standard)
-    starts, not_worse = from_each_start(canary), weigh_not_worse(tuple(canary), tuple(baseline), slo, standard)
+    starts = from_each_start(canary)
     for row, (name, bound) in enumerate((("errors", slo.errors), ("slow", slo.slow))):
         yield _Watched(
             name,
@@ -190,7 +204,7 @@ def _watched(steps: Sequence[Pair], slo: SLO, exposure: float, standard: Standar
             found.kept[row],
             found.broken[row],
             found.worse[row],
-            not_worse[row],
+            found.not_worse[row],
         )
 
 
