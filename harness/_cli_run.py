@@ -55,10 +55,14 @@ def exit_code(record: RunRecord) -> int:
 
 
 def verdict_lines(record: RunRecord, folder: Path) -> str:
-    """The end of a run: the verdict, what decided it, what to do next, and where the report is."""
+    """The end of a run: the verdict, what decided it, its likely cause, what to do next, and where the report is."""
+    from harness.report.cause import likely
+
     reason = (record.decided_by or record.title).splitlines()[0]
     lines = ["", f"{record.status.value.upper()} in {record.duration_s:.1f} s: {reason}"]
     lines += [f"skipped  {skip.step}: {skip.reason}" for skip in record.skips]
+    if cause := likely(record):
+        lines.append(f"likely   {cause}")
     if record.hint:
         lines.append(f"hint     {record.hint}")
     lines.append(f"report   {_page(folder)}")

@@ -71,8 +71,8 @@ def findings(record: RunRecord) -> Iterator[Finding]:
 def _of_rollout(rollout: RolloutRecord) -> Iterator[Finding]:
     broken = [
         Finding(
-            f"At {step.percent} %, {guard.guard}: {fmt.count(guard.bad)} of {fmt.count(guard.requests)} requests bad "
-            f"({fmt.percent(guard.observed)} observed, {fmt.bound(guard.bound)} allowed); evidence "
+            f"{_where(step.percent)}, {guard.guard}: {fmt.count(guard.bad)} of {fmt.count(guard.requests)} requests "
+            f"bad ({fmt.percent(guard.observed)} observed, {fmt.bound(guard.bound)} allowed); evidence "
             f"{fmt.number(guard.evidence_bad)}, a roll back needs {fmt.number(guard.roll_back_at)}.",
             "rollout",
         )
@@ -89,6 +89,10 @@ def _of_rollout(rollout: RolloutRecord) -> Iterator[Finding]:
             f"{fmt.percent(cost.budget_share)} of the error budget.",
             "rollout",
         )
+
+
+def _where(percent: int) -> str:
+    return f"At {percent} %" if percent else "On copies"
 
 
 def _of_chaos(cases: list[ChaosCase]) -> Iterator[Finding]:

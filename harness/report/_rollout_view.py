@@ -18,7 +18,7 @@ TIME = Axis("time", "s", from_zero=False)
 KINDS = {"canary": "Canary", "ab": "A/B test", "blue-green": "Blue-green", "shadow": "Shadow"}
 GOOD = ("promoted", "cleared")
 PAUSE_S = 0.5  # a shorter gap between two steps is the time that a change of weights takes
-_SHARES = {"ab": "Share of requests assigned to", "shadow": "Share of requests copied to"}
+_SHARES = {"ab": "Share of requests assigned to", "shadow": "Copies, as a share of all requests, given to"}
 _WEAKEST, _BEYOND = -4, 2  # powers of ten: the least evidence that is drawn, and how far above the limit
 
 
@@ -35,24 +35,37 @@ def began(rollout: RolloutRecord) -> float:
     return rollout.started_at or min((step.started_at for step in rollout.steps), default=0.0)
 
 
+def weight(percent: int) -> str:
+    """A step's weight; at 0 % a canary gets copies only: a shadow's step, or a blue-green one's warming."""
+    return f"{percent}{fmt.THIN}%" if percent else "copies"
+
+
 def weight_chart(rollout: RolloutRecord, name: str, key: int) -> str:
     if not rollout.steps:
         return ""
     start, last = began(rollout), rollout.steps[-1]
     end = last.started_at + last.duration_s - start
     moved = rollout.outcome == "promoted"
+    heights = [_copied(step, rollout) if rollout.kind == "shadow" else float(step.percent) for step in rollout.steps]
     points = [(0.0, 0.0)] if rollout.steps[0].started_at > start else []
-    points += [(step.started_at - start, float(step.percent)) for step in rollout.steps]
+    points += [(step.started_at - start, height) for step, height in zip(rollout.steps, heights, strict=True)]
     gone = end if rollout.rollback is None else max(end, rollout.rollback.effective_at - start)
     final = 100.0 if moved else 0.0
-    points += [(gone, float(last.percent)), (gone, final), (gone * 1.04, final)]
-    words = ", ".join(f"{step.percent} % for {fmt.seconds(step.duration_s)}" for step in rollout.steps)
+    points += [(gone, heights[-1]), (gone, final), (gone * 1.04, final)]
+    words = ", ".join(f"{weight(step.percent)} for {fmt.seconds(step.duration_s)}" for step in rollout.steps)
     return chart(
         [Line(rollout.canary, points, key, "steps")],
         name=name, title=f"{_SHARES.get(rollout.kind, 'Share of traffic for')} {rollout.canary}",
         x=TIME, y=Axis("weight", "%", top=100.0),
         says=f"{words}; then {final:.0f} %.", marks=_moments(rollout, start),
     )  # fmt: skip
+
+
+def _copied(step: RolloutStep, rollout: RolloutRecord) -> float:
+    """Percent of the baseline's requests that the canary got copies of."""
+    requests = {counts.revision: counts.routed or counts.requests for counts in step.counts}
+    served = requests.get(rollout.baseline, 0)
+    return 100.0 * min(1.0, requests.get(rollout.canary, 0) / served) if served else 0.0
 
 
 def _moments(rollout: RolloutRecord, start: float) -> list[Mark]:
@@ -75,7 +88,7 @@ def _evidence_chart(rollout: RolloutRecord, guard: str, name: str) -> str:
     most = max(max(point.good, point.bad) for point in points)
     top = math.ceil(highest) + (_BEYOND if most > 10**highest else 1)
     start = began(rollout)
-    steps = [Mark(step.started_at - start, f"{step.percent}{fmt.THIN}%") for step in rollout.steps]
+    steps = [Mark(step.started_at - start, weight(step.percent)) for step in rollout.steps]
     return chart(
         [
             Line("bound kept", [(point.t_s, point.good) for point in points], "good"),

@@ -62,7 +62,7 @@ def _rollout(record: RunRecord) -> Iterator[Fact]:
         yield Fact(kind(rollout), rollout.outcome, note, "good" if ended_well(rollout) else "bad")
         if cost := rollout.rollback:
             harmed = f"{fmt.count(cost.harmed)} requests harmed, {fmt.percent(cost.budget_share)} of the error budget"
-            yield Fact("Rolled back within", fmt.seconds(cost.reaction_s), harmed, "bad")
+            yield Fact("Rollback", fmt.seconds(cost.reaction_s), harmed, "bad")
 
 
 def _chaos(record: RunRecord) -> Iterator[Fact]:

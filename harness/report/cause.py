@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from harness.report import _format as fmt
 from harness.report._rollout_view import ended_well
-from harness.report.record import ChaosCase, EventRecord, LoadRecord, RolloutRecord, RunRecord, Status
+from harness.report.record import EventRecord, LoadRecord, RolloutRecord, RunRecord, Status
 from harness.report.symptom import Room, Symptom, first_symptom
 
 FAR = 0.5  # what a suspect at the far end of the window is worth, of one at the symptom
@@ -48,11 +48,12 @@ class _Rule:
 
 
 def suspects(record: RunRecord) -> list[Suspect]:
-    """All possible causes that the record knows of, the most likely first; none for a run that passed."""
-    if record.status in (Status.PASSED, Status.INTERRUPTED):
+    """All possible causes that the record knows of, the most likely first.
+
+    There are none for a run that passed or was interrupted, nor for one of chaos, where each case has its fault.
+    """
+    if record.status in (Status.PASSED, Status.INTERRUPTED) or record.chaos:
         return []
-    if record.chaos:
-        return list(_of_chaos(record.chaos))
     symptom = first_symptom(record, record.events)
     found = [*_of_events(record.events, symptom), *_full_disk(record), *_of_record(record, symptom)]
     best: dict[str, Suspect] = {}
@@ -64,6 +65,17 @@ def suspects(record: RunRecord) -> list[Suspect]:
 def likely(record: RunRecord) -> str:
     """The most likely cause in one sentence with why; "" if nothing is known to have caused it."""
     return next((f"{suspect.words} ({suspect.why})" for suspect in suspects(record)), "")
+
+
+def next_step(record: RunRecord) -> str:
+    """What to do about the most likely cause, with commands in backticks; "" if nothing is known."""
+    if record.status in (Status.PASSED, Status.INTERRUPTED):
+        return ""
+    for case in record.chaos:
+        if any(case.invariants.values()):
+            again = f"rehearse chaos --policy {case.policy} --phase {case.phase} --fault {case.fault}"
+            return f"Play the first case that broke an invariant alone: `{again}`."
+    return next((suspect.next for suspect in suspects(record)), "")
 
 
 def _last_resort(found: list[Suspect]) -> list[Suspect]:
@@ -106,7 +118,10 @@ def _words(event: EventRecord) -> str:
     first = event.message.partition("\n")[0]
     if event.kind.startswith("fault."):
         return f"an injected fault: {event.subject}: {first}"
-    return first if event.subject in first else f"{event.subject}: {first}"
+    if _cannot_load(event):
+        return f"{event.subject}: the model of {event.data.get('revision', 'a revision')} cannot be loaded: {first}"
+    dotted = event.subject.replace("/", ".")
+    return first if event.subject in first or dotted in first else f"{event.subject}: {first}"
 
 
 def _about(event: EventRecord) -> str:
@@ -165,16 +180,6 @@ _RULES = (
 )  # fmt: skip
 
 _LOGS = "Read `events.jsonl` and `logs/` in the run folder."
-
-
-def _of_chaos(cases: Iterable[ChaosCase]) -> Iterator[Suspect]:
-    """Each case has its fault; what is to be explained is the invariant that it broke."""
-    for case in cases:
-        for invariant, what in case.invariants.items():
-            if what:
-                words = f"{case.policy}, {case.phase}, {case.fault}: {invariant}: {what}"
-                step = f"`rehearse chaos --policy {case.policy} --phase {case.phase} --fault {case.fault}`"
-                yield Suspect(words, "an invariant broke", step, 1.0, words)
 
 
 def _full_disk(record: RunRecord) -> Iterator[Suspect]:

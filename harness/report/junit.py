@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.report.cause import suspects
+from harness.report.cause import likely, next_step
 from harness.report.record import RunRecord, Status, Step
 from harness.report.store import write_text
 from harness.runtime.redact import redact_text
@@ -77,10 +77,8 @@ def _verdict(suite: ElementTree.Element, record: RunRecord) -> None:
 
 def _told(record: RunRecord, message: str, hint: str) -> str:
     """The message, the most likely cause with what to do about it, and the hint."""
-    lines = [message]
-    for first in suspects(record)[:1]:
-        lines += [f"Most likely: {first.words} ({first.why}).", f"Next: {first.next}"]
-    return _clean("\n".join([*lines, f"Hint: {hint}"] if hint else lines))
+    found = (("Most likely", likely(record)), ("Next", next_step(record)), ("Hint", hint))
+    return _clean("\n".join([message, *(f"{what}: {text}" for what, text in found if text)]))
 
 
 def _broken(step: Step) -> bool:

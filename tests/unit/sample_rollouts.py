@@ -74,7 +74,7 @@ def rolled_back() -> RolloutRecord:
 def blue_green() -> RolloutRecord:
     """Green is warmed by copies, takes all traffic, is held, and blue drains."""
     rollout = _base("blue-green", "blue-green, warm 2 s, hold 10 s", "promoted")
-    rollout.steps = [_step(0, 0.3, 2.1, 0, 400), _step(100, 2.5, 6.2, 1_240, 0)]
+    rollout.steps = [_step(0, 0.3, 2.1, 380, 400), _step(100, 2.5, 6.2, 1_240, 0)]
     rollout.evidence = evidence(8.7, [(0.0, 0), (2.5, 100)])
     return rollout
 
@@ -103,8 +103,8 @@ def ab_test() -> RolloutRecord:
 def shadow() -> RolloutRecord:
     """Copies of all requests, whose answers differ now and then."""
     rollout = _base("shadow", "shadow 100 %, agreement 99 %", "cleared")
-    rollout.steps = [_step(100, 0.4, 9.0, 3_598, 3_598)]
-    rollout.evidence = evidence(9.0, [(0.0, 100)])
+    rollout.steps = [_step(0, 0.4, 9.0, 3_391, 3_598)]
+    rollout.evidence = evidence(9.0, [(0.0, 1)])
     rollout.answers = AnswersRecord(
         baseline=3_398, canary=3_391, compared=3_391, agreed=3_377,
         cuts=[0.05, 0.08, 0.11, 0.15, 0.2, 0.26, 0.34, 0.45, 0.61],
