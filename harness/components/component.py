@@ -21,7 +21,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Restart:
-    """What to do when the component dies: start it again on the same ports at most `at_most` times (0: report it)."""
+    """What to do when the component dies: start it again on the same ports, at most `at_most` times in a row.
+
+    0: report it. One that has lived for seconds starts the count anew.
+    """
 
     at_most: int = 0
 

@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from harness.backends.document import parse
-from harness.backends.embedded import controller as controller_module
+from harness.backends.embedded import lives
 from harness.backends.embedded import starter as starter_module
+from harness.backends.embedded import targets as targets_module
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.planner import Routing
@@ -214,9 +215,9 @@ def test_the_list_for_prometheus_is_written_again_after_it_could_not_be(
             raise failures.pop()
         write(path, text, beside=beside)
 
-    monkeypatch.setattr(controller_module, "replace_text", replace_text)
+    monkeypatch.setattr(targets_module, "replace_text", replace_text)
     world.controller.apply(world.service("fullonce", "shallow"))
-    told = world.controller.targets_file
+    told = targets_module.targets_file(world.folder)
     wait(lambda: told.exists() and "fullonce" in told.read_text(), what="list", deadline=Deadline.after(30))
     assert any("No space left" in e.message for e in world.events if e.kind == "controller.error")
 
@@ -236,8 +237,8 @@ def test_a_controller_that_is_closed_while_a_replica_drains_ends_quietly(world: 
     busy.start()
     with controller._lock:
         service = controller._services["closing", "closing"]
-        controller._retire(service, next(iter(service.replicas)))
-        controller._closed = True
+        controller._lives.retire(service, next(iter(service.replicas)))
+        controller._jobs.close()
         controller._config.close()
     wait(lambda: not alive.alive(), what="the replica's end", deadline=Deadline.after(20))
     wait(lambda: not service.retiring, what="forgotten", deadline=Deadline.after(20))
@@ -417,7 +418,7 @@ def test_a_replica_that_never_becomes_ready_is_given_up_at_its_deadline(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """StartFailed is told while it is tried again; nothing waits for ever."""
-    monkeypatch.setattr(controller_module, "START_S", 0.02)
+    monkeypatch.setattr(lives, "START_S", 0.02)
     world.controller.apply(world.service("slowstart", "shallow"))
     with pytest.raises(ServiceFailed, match="CrashLoopBackOff"):
         world.controller.wait_ready("production", "slowstart", Deadline.after(60))

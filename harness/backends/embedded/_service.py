@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.backends import assignment
 from harness.backends.embedded import conditions, planner
+from harness.backends.embedded.outage import Outage, unserved
 from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView, Routing
 from harness.backends.embedded.revisions import Desired, Workload, desired
 from harness.backends.embedded.routes import cluster_name
@@ -17,10 +18,13 @@ from harness.backends.status import Condition, ReplicaStatus, Status
 from harness.errors import DocumentError
 from harness.runtime.process import Child
 
+Loss = tuple[float, str]
+"""When something was lost (Unix seconds), and how."""
+
 
 @dataclass
 class LiveReplica:
-    """One process; times on the monotonic clock."""
+    """One process; times on the monotonic clock. `loss` is why it was killed, if its controller did."""
 
     number: int
     workload: Workload
@@ -28,6 +32,7 @@ class LiveReplica:
     child: Child | None = None
     address: Address | None = None
     ready_at: float | None = None
+    loss: Loss | None = None
 
     @property
     def state(self) -> Literal["starting", "ready"]:
@@ -54,6 +59,8 @@ class Service:
     observed: int = 0
     clusters: set[str] = field(default_factory=set)
     last_log: Path | None = None
+    outage: Outage | None = None
+    was_served: bool = False
 
     def __post_init__(self) -> None:
         self.last_wanted = desired(self.document)
@@ -80,6 +87,13 @@ class Service:
     def delete(self) -> None:
         self.deleted = True
 
+    def revive(self, document: InferenceService) -> None:
+        """Begin anew under the same name, while what was deleted may still be ending."""
+        self.document, self.last_wanted = document, desired(document)
+        self.generation, self.observed, self.deleted, self.was_served = 1, 0, False, False
+        self.failures, self.restarts = {}, {}
+        self.conditions, self.outage = (), None
+
     def gone(self) -> bool:
         """Whether the service is deleted and its last process has ended."""
         return self.deleted and not self.replicas and not self.retiring
@@ -99,6 +113,17 @@ class Service:
     def routed(self, routing: Routing) -> None:
         self.routing = routing
         self.clusters |= {cluster_name(*self.key, workload) for workload in routing.endpoints}
+
+    def unserved(self) -> tuple[str, ...]:
+        """Who gets requests and has no healthy replica; nobody before the service was first served."""
+        healthy: dict[str, frozenset[Address]] = {}
+        for replica in self.replicas.values():
+            if replica.address:
+                name = replica.workload.name
+                healthy[name] = healthy.get(name, frozenset()) | {replica.address}
+        missing = unserved(self.routing, healthy, transformer=self.last_wanted.transformer is not None)
+        self.was_served = self.was_served or not missing
+        return missing if self.was_served else ()
 
     def scrape_targets(self) -> list[dict[str, Any]]:
         """The ready replicas as Prometheus' file_sd entries."""

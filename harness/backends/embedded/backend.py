@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.backend import Capability, Part, Progress
-from harness.backends.embedded.controller import Controller, targets_file
+from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.faults import EmbeddedFaults
 from harness.backends.embedded.starter import Running, Starter
+from harness.backends.embedded.targets import targets_file
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
 from harness.backends.status import Status

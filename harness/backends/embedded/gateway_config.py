@@ -74,6 +74,16 @@ class GatewayConfig:
         rest = {key: routes for key, routes in self._routes.items() if key != gone}
         self._set_routes(rest, f"routes without {'/'.join(gone)}")
 
+    def write_again(self) -> None:
+        """Put all of it into effect anew, after the gateway was started again: its files may have been spoilt."""
+        endpoints, routes = self._endpoints, self._routes
+        self._endpoints, self._routes = {}, {}
+        try:
+            self._set_endpoints(endpoints)
+            self._set_routes(routes, "routes after a restart")
+        finally:
+            self._endpoints, self._routes = endpoints, routes
+
     def drop_cluster(self, cluster: str) -> None:
         """Forget a cluster that no route uses; its counters go with it."""
         if self._endpoints.pop(cluster, None) is not None:

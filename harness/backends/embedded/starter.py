@@ -23,12 +23,16 @@ from harness.runtime.wait import wait
 
 PORT_TRIES = 5
 RESTART_S = 30.0
+STEADY_S = 5.0
 _TAKEN = "ddress already in use"
 
 
 @dataclass
 class Running:
-    """A component that serves; `child` changes when it is restarted, the ports do not."""
+    """A component that serves; `child` changes when it is restarted, the ports do not.
+
+    `listeners` are told how it died when it did, and "" when it serves again.
+    """
 
     component: Component
     folder: Path
@@ -37,6 +41,12 @@ class Running:
     ready_s: float
     restarts: int = field(default=0)
     failed: str = ""
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, down: str) -> None:
+        for listener in self.listeners:
+            listener(down)
 
     def url(self, port: str = "http") -> str:
         return f"http://{free_ports.LOOPBACK}:{self.ports[port]}"
@@ -104,6 +114,7 @@ class Starter:
 
     def _watch(self, running: Running, warm: bool) -> None:
         def died(code: int) -> None:
+            running.tell(f"{running.component.name} {ending(code)}")
             # Not in the watcher's thread: it has other deaths to tell while this component becomes ready again.
             threading.Thread(target=self._restart, args=(running, code, warm), daemon=True).start()
 
@@ -111,6 +122,8 @@ class Starter:
 
     def _restart(self, running: Running, code: int, warm: bool) -> None:
         component = running.component
+        if time.monotonic() - running.began >= STEADY_S:
+            running.restarts = 0
         if running.restarts >= component.restart.at_most:
             running.failed = message = f"{component.name} {ending(code)}; its recipe allows no further restart"
             self.events.emit("component.failed", component.name, message, level="error", code=code)
@@ -125,6 +138,8 @@ class Starter:
             self.events.emit("component.restart_failed", component.name, error.message, level="warning", code=code)
             self._restart(running, code, warm)
             return
+        running.began = time.monotonic()
+        running.tell("")
         count = f"{running.restarts} of {component.restart.at_most}"
         message = f"{component.name} {ending(code)}; started again ({count})"
         self.events.emit("component.restarted", component.name, message, level="warning", code=code)

@@ -1,0 +1,36 @@
+"""The list of the replicas that Prometheus scrapes, in its own format (file_sd)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.backends.embedded.starter import replace_text
+from harness.errors import PlatformError
+
+
+def targets_file(folder: Path) -> Path:
+    """Where a controller with this folder lists its replicas."""
+    return folder / "replicas" / "targets.json"
+
+
+class Targets:
+    """The one writer of the list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = targets_file(folder)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._written = ""
+
+    def write(self, targets: Iterable[dict[str, Any]]) -> None:
+        """Make the list so; PlatformError if it cannot be written."""
+        text = json.dumps(list(targets))
+        if text == self._written:
+            return
+        try:
+            replace_text(self.path, text, beside=self.path.parent)
+        except OSError as error:
+            raise PlatformError(f"cannot write {self.path}: {error.strerror}") from error
+        self._written = text

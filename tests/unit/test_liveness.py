@@ -1,0 +1,52 @@
+"""Telling a process that hangs from one that works: real processes, and an address that never answers."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from harness.backends.embedded import liveness
+from harness.backends.embedded.liveness import FAILURES, Watch
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """Takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()
+
+
+def probes(code: str, address: tuple[str, int], count: int) -> list[bool]:
+    """What so many probes in a row say of a process that runs `code`."""
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            with Watch(process.pid, address) as watch:
+                return [watch.hangs() for _ in range(count)]
+        finally:
+            process.kill()
+
+
+def test_a_process_that_answers_nothing_and_does_nothing_hangs(
+    silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many probes in a row, and since the first of them."""
+    monkeypatch.setattr(liveness, "TIMEOUT_S", 0.5)
+    began = time.time()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        with Watch(process.pid, silent) as watch:
+            watch.hangs()  # its interpreter may still be starting
+            found = [watch.hangs() for _ in range(FAILURES)]
+        process.kill()
+    assert found[-1]
+    assert began <= watch.silent_since <= began + 1.5
+
+
+def test_a_process_that_works_does_not_hang(silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its event loop is blocked by a long prediction; killing it would only begin that anew."""
+    monkeypatch.setattr(liveness, "TIMEOUT_S", 0.5)
+    assert probes("while True: pass", silent, FAILURES + 1) == [False] * (FAILURES + 1)
