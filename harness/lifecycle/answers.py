@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,17 @@ class Answers:
             return 0.0
         pairs = zip(self.baseline_below, self.canary_below, strict=True)
         return max((abs(yours / self.canary - mine / self.baseline) for mine, yours in pairs), default=0.0)
+
+    def since(self, earlier: Answers) -> Answers:
+        """What was counted after an earlier reading; all of it if there were no cuts by then."""
+        if not earlier.cuts:
+            return replace(self, compared=self.compared - earlier.compared, agreed=self.agreed - earlier.agreed)
+        return Answers(
+            self.cuts,
+            tuple(now - then for now, then in zip(self.baseline_below, earlier.baseline_below, strict=True)),
+            tuple(now - then for now, then in zip(self.canary_below, earlier.canary_below, strict=True)),
+            self.baseline - earlier.baseline,
+            self.canary - earlier.canary,
+            self.compared - earlier.compared,
+            self.agreed - earlier.agreed,
+        )

@@ -10,6 +10,7 @@ from harness.lifecycle.rollout.actions import Action, Assign, By, ByHeader, ByUs
 from harness.lifecycle.rollout.machine import expired, pending, step
 from harness.lifecycle.rollout.policy import ABTest, BlueGreen, Canary, Policy, Shadow
 from harness.lifecycle.rollout.state import OPEN, Approval, Observation, Outcome, Phase, State
+from harness.lifecycle.rollout.table import load_policy, parse_policy
 
 __all__ = [
     "OPEN",
@@ -33,6 +34,8 @@ __all__ = [
     "Shadow",
     "State",
     "expired",
+    "load_policy",
+    "parse_policy",
     "pending",
     "step",
 ]

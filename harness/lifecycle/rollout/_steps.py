@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.lifecycle.rollout.actions import Action, RollBack
-from harness.lifecycle.rollout.state import OPEN, Outcome, Phase, State
+from harness.lifecycle.rollout.state import OPEN, Observation, Outcome, Phase, State
 from harness.lifecycle.verdict import Counts, SplitVerdict, Verdict, check_split
 from harness.report.record import RevisionCounts, RolloutStep
 
@@ -39,9 +39,15 @@ def close_step(state: State, decision: str, reason: str, now: float) -> State:
 
 def split_of(state: State) -> SplitVerdict:
     """The test of the open step's split, by what each revision was given."""
+    canary, baseline = given(state)
+    return check_split(canary + baseline, canary, state.percent / 100)
+
+
+def given(state: State) -> tuple[int, int]:
+    """The requests that the canary and the baseline were given in the open step."""
     # By what each was given: of answered requests, a canary that is slow to answer would seem to have had too few.
-    given, others = (max(counts.routed, counts.requests) for counts in state.pairs[-1])
-    return check_split(given + others, given, state.percent / 100)
+    canary, baseline = (max(counts.routed, counts.requests) for counts in state.pairs[-1])
+    return canary, baseline
 
 
 def fresh_requests(state: State) -> int:
@@ -49,14 +55,29 @@ def fresh_requests(state: State) -> int:
     return state.pairs[-1][0].requests
 
 
-def stale(state: State, now: float, *, fresh: bool) -> str:
+def stale(state: State, seen: Observation, now: float, *, answers: bool = False) -> str:
     """Why what was counted so far may not promote: it is not of now. Empty if it is."""
     age = state.policy.max_age_s
-    if not fresh:
+    if not seen.fresh(now, age):
         return f"no counters that are at most {age:g} s old"
     if now - state.moved_at[0] > age:
         return f"no new request of the canary was counted for {age:g} s"
+    if answers and now - state.answered_at > age:
+        return f"no new answer of the canary was collected for {age:g} s"
     return ""
+
+
+def unless_late(state: State, since: float, limit_s: float, missing: str, now: float) -> Next:
+    """Go on watching, or end without a verdict once `limit_s` are over."""
+    if now - since < limit_s:
+        return state, ()
+    reason = f"no verdict within {limit_s:g} s at {state.percent} %: {missing}"
+    return end(state, Outcome.NOT_ENOUGH_EVIDENCE, reason, now)
+
+
+def reason_of(state: State) -> str:
+    """The sentence of the last verdict."""
+    return state.judged.reason if state.judged else "nothing was counted"
 
 
 def decided(verdict: Verdict | None) -> str:
@@ -65,9 +86,7 @@ def decided(verdict: Verdict | None) -> str:
 
 
 def _split_record(state: State) -> dict[str, Any]:
-    found = split_of(state)
-    given = max(state.pairs[-1][0].routed, state.pairs[-1][0].requests)
-    return {"percent": state.percent, "canary": given, **found.__dict__}
+    return {"percent": state.percent, "canary": given(state)[0], **split_of(state).__dict__}
 
 
 def _revision(name: str, counts: Counts) -> RevisionCounts:

@@ -10,12 +10,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.lifecycle.rollout._steps import Next, close_step, decided, end, fresh_requests, split_of, stale
+from harness.lifecycle.rollout._steps import (
+    Next,
+    close_step,
+    decided,
+    end,
+    fresh_requests,
+    given,
+    reason_of,
+    split_of,
+    stale,
+    unless_late,
+)
 from harness.lifecycle.rollout.actions import Promote
 from harness.lifecycle.rollout.policy import Canary
 from harness.lifecycle.rollout.state import Observation, Outcome, Phase, State
-from harness.lifecycle.verdict import Verdict, judge
-from harness.report.record import Approval
+from harness.lifecycle.verdict import GUARDS, Verdict, judge, prediction_shift_guard, split_requests_needed
+from harness.report.record import Approval, GuardVerdict
 
 
 def verdict(policy: Canary, state: State) -> Verdict:
@@ -28,13 +39,15 @@ def verdict(policy: Canary, state: State) -> Verdict:
         final=last,
         windows=len(policy.steps),
         standard=policy.standard,
+        extra=_shift(policy, state),
+        withheld=state.withheld,
     )
 
 
 def watch(policy: Canary, state: State, seen: Observation, now: float) -> Next:
     """What follows from a look at an open step; its verdict is in the state."""
     if decided(state.judged) == "roll back":
-        return end(state, Outcome.ROLLED_BACK, _reason(state), now)
+        return end(state, Outcome.ROLLED_BACK, reason_of(state), now)
     if wrong := _wrong_split(state):
         return end(state, Outcome.ROLLED_BACK, wrong, now)
     missing = _lacks(policy, state, seen, now)
@@ -46,7 +59,7 @@ def watch(policy: Canary, state: State, seen: Observation, now: float) -> Next:
         if policy.pause_s:
             return state.entered(Phase.PAUSED, now), ()
         return _proven(policy, state, now)
-    return _unless_late(state, state.step_started_at, policy.max_step_s, missing, now)
+    return unless_late(state, state.step_started_at, policy.max_step_s, missing, now)
 
 
 def _paused(policy: Canary, state: State, missing: str, now: float) -> Next:
@@ -54,7 +67,7 @@ def _paused(policy: Canary, state: State, missing: str, now: float) -> Next:
         return state, ()
     if not missing:
         return _proven(policy, state, now)
-    return _unless_late(state, state.phase_at, policy.pause_s + policy.max_step_s, missing, now)
+    return unless_late(state, state.phase_at, policy.pause_s + policy.max_step_s, missing, now)
 
 
 def _proven(policy: Canary, state: State, now: float) -> Next:
@@ -77,7 +90,7 @@ def _gated(policy: Canary, state: State, seen: Observation, missing: str, now: f
     if asked.answered_at is not None:
         if not missing:
             return _advance(policy, state, now)
-        return _unless_late(state, asked.answered_at, policy.max_step_s, missing, now)
+        return unless_late(state, asked.answered_at, policy.max_step_s, missing, now)
     if now - asked.asked_at < policy.approval_s:
         return state, ()
     reason = f"nobody approved {state.percent} % within {policy.approval_s:g} s"
@@ -85,10 +98,10 @@ def _gated(policy: Canary, state: State, seen: Observation, missing: str, now: f
 
 
 def _advance(policy: Canary, state: State, now: float) -> Next:
-    reason = _reason(state)
+    reason = reason_of(state)
     state = close_step(state, "promote", reason, now)
     if state.index + 1 == len(policy.steps):
-        return state.entered(Phase.PROMOTING, now, reason=reason), (Promote(),)
+        return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
     state = state.entered(Phase.SHIFTING, now, index=state.index + 1, step_started_at=now)
     return state, (state.stage.action,)
 
@@ -97,19 +110,26 @@ def _lacks(policy: Canary, state: State, seen: Observation, now: float) -> str:
     """Why the step cannot be left yet; empty if it can."""
     requests, lasted = fresh_requests(state), now - state.step_started_at
     if decided(state.judged) != "promote":
-        return _reason(state)
+        return reason_of(state)
     if requests < policy.min_step_requests:
         return f"{requests} canary requests in this step, {policy.min_step_requests - requests} more are needed"
     if lasted < policy.min_step_s:
         return f"the step lasted {lasted:.1f} s, {policy.min_step_s:g} s are needed"
-    return stale(state, now, fresh=seen.fresh(now, policy.max_age_s))
+    if policy.prove_split and state.stage.splits and sum(given(state)) < split_requests_needed(state.percent / 100):
+        needed = split_requests_needed(state.percent / 100)
+        return f"{sum(given(state))} requests were routed, a test of the split needs {needed}"
+    return stale(state, seen, now, answers=policy.prediction_shift is not None)
 
 
-def _unless_late(state: State, since: float, limit_s: float, missing: str, now: float) -> Next:
-    if now - since < limit_s:
-        return state, ()
-    reason = f"no verdict within {limit_s:g} s at {state.percent} %: {missing}"
-    return end(state, Outcome.NOT_ENOUGH_EVIDENCE, reason, now)
+def _shift(policy: Canary, state: State) -> list[GuardVerdict]:
+    if policy.prediction_shift is None:
+        return []
+    windows, guards = len(policy.steps), GUARDS + 1
+    return [
+        prediction_shift_guard(
+            state.step_answers, policy.prediction_shift, policy.standard, guards=guards, windows=windows
+        )
+    ]
 
 
 def _wrong_split(state: State) -> str:
@@ -118,7 +138,3 @@ def _wrong_split(state: State) -> str:
     found = split_of(state)
     seen = f"{found.observed:.1%} of {found.requests} requests, {state.percent} % is configured"
     return "" if found.passed else f"split: {seen} (p = {found.p_value:.0e})"
-
-
-def _reason(state: State) -> str:
-    return state.judged.reason if state.judged else "nothing was counted"

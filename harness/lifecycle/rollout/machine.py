@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.lifecycle.rollout import canary
+from harness.lifecycle.rollout import ab, blue_green, canary, shadow
 from harness.lifecycle.rollout._steps import Next, end
 from harness.lifecycle.rollout.actions import Action, Promote, RollBack
-from harness.lifecycle.rollout.policy import Canary
+from harness.lifecycle.rollout.policy import ABTest, BlueGreen, Canary, Shadow
 from harness.lifecycle.rollout.state import OPEN, Observation, Outcome, Phase, State
 
 
@@ -60,8 +60,7 @@ def _starting(state: State, seen: Observation, now: float) -> Next:
 def _shifting(state: State, seen: Observation, now: float) -> Next:
     # Without a first reading, requests from before this step would count as evidence of it.
     if seen.fresh(now, state.policy.max_age_s):
-        mark = (state.canary.total, state.baseline.total)
-        return state.entered(Phase.WATCHING, now, step_started_at=now, marks=(*state.marks, mark), judged=None), ()
+        return state.opened(now), ()
     limit_s = state.policy.starts_within_s
     if now - state.step_started_at < limit_s:
         return state, ()
@@ -70,7 +69,12 @@ def _shifting(state: State, seen: Observation, now: float) -> Next:
 
 def _open(state: State, seen: Observation, now: float) -> Next:
     policy = state.policy
-    if isinstance(policy, Canary):
-        state = state.noted(canary.verdict(policy, state), now)
-        return canary.watch(policy, state, seen, now)
-    raise NotImplementedError(policy.kind)
+    match policy:
+        case Canary():
+            return canary.watch(policy, state.noted(canary.verdict(policy, state), now), seen, now)
+        case ABTest():
+            return ab.watch(policy, state.noted(ab.verdict(policy, state), now), seen, now)
+        case BlueGreen():
+            return blue_green.watch(policy, state.noted(blue_green.verdict(policy, state), now), seen, now)
+        case Shadow():
+            return shadow.watch(policy, state.noted(shadow.verdict(policy, state), now), seen, now)

@@ -46,6 +46,9 @@ class _Policy:
     def _check_shared(self, kind: str) -> None:
         check.instance(f"{kind}.slo", self.slo, (SLO,), "an SLO")
         check.instance(f"{kind}.standard", self.standard, (Standard,), "a Standard")
+        for name in ("alpha", "beta"):
+            check.share(f"{kind}.standard.{name}", getattr(self.standard, name))
+        check.number(f"{kind}.standard.margin_share", self.standard.margin_share, least=0.0)
         self._check_numbers(kind, max_age_s=0.1, rollback_within_s=0.0)
 
     def _check_numbers(self, kind: str, **least: float) -> None:

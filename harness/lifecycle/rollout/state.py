@@ -113,6 +113,7 @@ class State:
     moved_at: tuple[float, float] = (0.0, 0.0)  # when the canary's and the baseline's requests last grew
     marks: tuple[Pair, ...] = ()  # canary and baseline totals when each step opened
     answers: Answers | None = None
+    answer_marks: tuple[Answers, ...] = ()  # the totals when each step opened
     answered_at: float = 0.0  # when the canary's answers last grew
     withheld: str = ""
     judged: Verdict | None = None  # the last verdict
@@ -142,6 +143,23 @@ class State:
         """The canary's and the baseline's counts of each step so far, from its opening to the next one's."""
         marks = (*self.marks, (self.canary.total, self.baseline.total))
         return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(marks)]
+
+    @property
+    def step_answers(self) -> list[Answers]:
+        """Both revisions' answers in each step so far."""
+        marks = (*self.answer_marks, self.answers or Answers())
+        return [after.since(before) for before, after in pairwise(marks)]
+
+    def opened(self, now: float) -> State:
+        """The state at the beginning of a step: its counts start from here."""
+        return self.entered(
+            Phase.WATCHING,
+            now,
+            step_started_at=now,
+            marks=(*self.marks, (self.canary.total, self.baseline.total)),
+            answer_marks=(*self.answer_marks, self.answers or Answers()),
+            judged=None,
+        )
 
     def entered(self, phase: Phase, now: float, **changes: Any) -> State:
         """The state at the beginning of a phase."""

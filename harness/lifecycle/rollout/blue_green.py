@@ -1,0 +1,71 @@
+"""Blue-green: green is warmed by copies, gets all traffic at once, holds it, and replaces blue when blue is idle.
+
+Until green is promoted blue keeps all its replicas, so that the way back is one weight.
+"""
+
+from __future__ import annotations
+
+from harness.lifecycle.rollout._steps import (
+    Next,
+    close_step,
+    decided,
+    end,
+    fresh_requests,
+    reason_of,
+    stale,
+    unless_late,
+)
+from harness.lifecycle.rollout.actions import Promote
+from harness.lifecycle.rollout.policy import BlueGreen
+from harness.lifecycle.rollout.state import Observation, Outcome, Phase, State
+from harness.lifecycle.verdict import Verdict, judge
+
+
+def verdict(policy: BlueGreen, state: State) -> Verdict:
+    """The verdict on the open step alone: that green's first copies were slow is what warming is for."""
+    warming = "green is being warmed" if state.percent == 0 else ""
+    return judge(
+        state.pairs[-1:],
+        policy.slo,
+        final=True,
+        windows=len(policy.stages),
+        standard=policy.standard,
+        withheld=warming or state.withheld,
+    )
+
+
+def watch(policy: BlueGreen, state: State, seen: Observation, now: float) -> Next:
+    """What follows from a look at the warming, the hold or the drain; its verdict is in the state."""
+    if decided(state.judged) == "roll back":
+        return end(state, Outcome.ROLLED_BACK, reason_of(state), now)
+    if state.percent == 0:
+        return _warming(policy, state, seen, now)
+    missing = stale(state, seen, now) if decided(state.judged) == "promote" else reason_of(state)
+    if state.phase is Phase.DRAINING:
+        return _draining(policy, state, missing, now)
+    lasted = now - state.step_started_at
+    if not missing and lasted >= policy.hold_s:
+        return state.entered(Phase.DRAINING, now), ()
+    return unless_late(state, state.step_started_at, policy.max_hold_s, missing, now)
+
+
+def _warming(policy: BlueGreen, state: State, seen: Observation, now: float) -> Next:
+    copies, lasted = fresh_requests(state), now - state.step_started_at
+    missing = f"{copies} of {policy.warm_requests} copies were answered" if copies < policy.warm_requests else ""
+    missing = missing or (stale(state, seen, now) if policy.warm_requests else "")
+    if missing or lasted < policy.warm_s:
+        return unless_late(state, state.step_started_at, policy.max_hold_s, missing, now)
+    state = close_step(state, "warm", f"{copies} copies were answered", now)
+    state = state.entered(Phase.SHIFTING, now, index=state.index + 1, step_started_at=now)
+    return state, (state.stage.action,)
+
+
+def _draining(policy: BlueGreen, state: State, missing: str, now: float) -> Next:
+    idle_s = now - max(state.phase_at, state.moved_at[1])
+    if idle_s < policy.drain_s:
+        missing = f"{state.names[0]} answered a request {idle_s:.1f} s ago"
+    if missing:
+        return unless_late(state, state.phase_at, policy.max_hold_s, missing, now)
+    reason = reason_of(state)
+    state = close_step(state, "promote", reason, now)
+    return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
