@@ -168,9 +168,12 @@ class Backend(Protocol):
         ...
 
     def collect_answers(
-        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float
+        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
     ) -> AnswerSource:
-        """Somewhere for the payload loggers of two revisions to send their responses to; close it after the rollout."""
+        """Somewhere for the payload loggers of two revisions to send their responses to; close it after the rollout.
+
+        Predictions are counted at these `cuts`, by default at the deciles of the baseline's first ones.
+        """
         ...
 
     def query(self, promql: str) -> dict[str, float]:

@@ -103,7 +103,7 @@ def run_predictor(replica: Replica) -> None:
     threadpoolctl.threadpool_limits(1)  # replicas share the machine; one row gains nothing from more threads
     if replica.tracking_uri:
         mlflow.set_tracking_uri(replica.tracking_uri)
-    served = _sklearn_model.load(replica.storage_uri, Path(replica.folder) / "model")
+    served = _sklearn_model.load(replica.storage_uri, Path(replica.models))
     _sklearn_model.tune_for_single_rows()
     if replica.logger is not None:
         kserve_app.add_middleware(PayloadLogger, settings=replica.logger)

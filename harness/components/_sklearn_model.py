@@ -5,7 +5,11 @@ Heavy on purpose (mlflow, sklearn): imported by model servers and their nursery,
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
+import re
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ from mlflow.models import Model
 from harness.components._columns import FLOATS, BadRequest, Column, Columns
 
 Input = np.ndarray | pd.DataFrame
+_VERSION = re.compile(r"models:/[^/@]+/[0-9]+")
 
 
 class CannotLoad(Exception):
@@ -60,10 +65,10 @@ class ServedModel:
         return self.gaps_on_arrays or not bool(pd.isna(data).any())
 
 
-def load(storage_uri: str, download_to: Path) -> ServedModel:
-    """Fetch the model version through MLflow, as KServe's storage initializer does, and load it."""
+def load(storage_uri: str, models: Path) -> ServedModel:
+    """Fetch the model version through MLflow into a folder of `models`, and load it."""
     try:
-        folder = _fetch(storage_uri, download_to)
+        folder = _fetch(storage_uri, models)
         meta = Model.load(str(folder))
         estimator = _estimator(folder, meta)
         columns = _columns(meta, estimator)
@@ -82,19 +87,32 @@ def tune_for_single_rows() -> None:
     warnings.filterwarnings("ignore", message="X does not have valid feature names", category=UserWarning)
 
 
-def _fetch(storage_uri: str, download_to: Path) -> Path:
-    if storage_uri.startswith("models:/"):
-        download_to.mkdir(parents=True, exist_ok=True)
-        try:
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=storage_uri, dst_path=str(download_to)))
-        except MlflowException as error:
-            away = error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
-            reason = error.message.splitlines()[0]
-            raise CannotLoad(f"model {storage_uri} cannot be loaded: {reason}", retry=away) from error
-    folder = Path(storage_uri.removeprefix("file://"))
-    if not (folder / "MLmodel").is_file():
-        raise CannotLoad(f"model {storage_uri} cannot be loaded: there is no MLmodel file in that folder")
-    return folder
+def _fetch(storage_uri: str, models: Path) -> Path:
+    """The model's folder. A fetched version is kept: who starts again needs no registry, which may be away by then."""
+    if not storage_uri.startswith("models:/"):
+        folder = Path(storage_uri.removeprefix("file://"))
+        if not (folder / "MLmodel").is_file():
+            raise CannotLoad(f"model {storage_uri} cannot be loaded: there is no MLmodel file in that folder")
+        return folder
+    kept = models / hashlib.sha256(storage_uri.encode()).hexdigest()[:16]
+    if not _VERSION.fullmatch(storage_uri):
+        return _downloaded(storage_uri, models)  # an alias may lead to another version by now
+    if not kept.is_dir():
+        fetched = _downloaded(storage_uri, models)
+        with contextlib.suppress(OSError):  # another replica was first
+            fetched.rename(kept)
+    return kept
+
+
+def _downloaded(storage_uri: str, models: Path) -> Path:
+    models.mkdir(parents=True, exist_ok=True)
+    into = tempfile.mkdtemp(dir=models)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=storage_uri, dst_path=into))
+    except MlflowException as error:
+        away = error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+        reason = error.message.splitlines()[0]
+        raise CannotLoad(f"model {storage_uri} cannot be loaded: {reason}", retry=away) from error
 
 
 def _estimator(folder: Path, meta: Model) -> Any:

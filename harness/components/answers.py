@@ -28,15 +28,18 @@ _RESPONSE = "org.kubeflow.serving.inference.response"
 
 
 class Tally:
-    """Counts of both revisions' predictions at fixed cuts, and of mirrored copies that agree; thread-safe."""
+    """Counts of both revisions' predictions at fixed cuts, and of mirrored copies that agree; thread-safe.
 
-    def __init__(self, baseline: str, canary: str, tolerance: float) -> None:
+    Without `cuts` they are the deciles of the baseline's first predictions.
+    """
+
+    def __init__(self, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()) -> None:
         self._baseline = baseline
         self._canary = canary
         self._tolerance = tolerance
         self._first: list[float] = []
-        self._cuts: tuple[float, ...] = ()
-        self._buckets: dict[str, list[int]] = {}
+        self._cuts = tuple(sorted(set(cuts)))
+        self._buckets = self._empty()
         self._waiting: OrderedDict[str, tuple[str, Sequence[float]]] = OrderedDict()
         self._compared = self._agreed = 0
         self._lock = threading.Lock()
@@ -68,8 +71,11 @@ class Tally:
             return
         ranked = sorted(self._first)
         self._cuts = tuple(sorted({ranked[len(ranked) * tenth // 10 - 1] for tenth in range(1, 10)}))
-        self._buckets = {name: [0] * (len(self._cuts) + 1) for name in (self._baseline, self._canary)}
+        self._buckets = self._empty()
         self._first = []
+
+    def _empty(self) -> dict[str, list[int]]:
+        return {name: [0] * (len(self._cuts) + 1) for name in (self._baseline, self._canary)}
 
     def _compare(self, revision: str, request_id: str, predictions: Sequence[float]) -> None:
         other, theirs = self._waiting.get(request_id, (revision, ()))
@@ -86,8 +92,8 @@ class Tally:
 class AnswerCollector:
     """Takes CloudEvents of responses at `url`; a context manager."""
 
-    def __init__(self, *, baseline: str, canary: str, tolerance: float) -> None:
-        self._tally = Tally(baseline, canary, tolerance)
+    def __init__(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()) -> None:
+        self._tally = Tally(baseline, canary, tolerance, cuts)
         self._server = _Server(self._tally)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="answers", daemon=True)
         self._thread.start()

@@ -25,12 +25,13 @@ class PayloadLog:
 class Replica:
     """One process of a revision: the model's name in URLs, where it comes from, and where the address is told.
 
+    Fetched model versions are kept in `models`, which the replicas of a run share.
     `fault_file` is where a rehearsal may put a fault that the server is to commit (see harness.components.fault_hook).
     """
 
     model_name: str
     storage_uri: str
-    folder: str
+    models: str
     ready_file: str
     tracking_uri: str = ""
     fault_file: str = ""

@@ -127,9 +127,9 @@ class EmbeddedBackend:
         return self._serving().counts(namespace, name, slower_than_ms)
 
     def collect_answers(
-        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float
+        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
     ) -> AnswerCollector:
-        collector = AnswerCollector(baseline=baseline, canary=canary, tolerance=tolerance)
+        collector = AnswerCollector(baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts)
         self._collectors.append(collector)
         return collector
 

@@ -77,7 +77,7 @@ class ReplicaStarter:
         return Replica(
             model_name=wanted.name,
             storage_uri=workload.storage_uri,
-            folder=str(folder),
+            models=str(self.folder / "models"),
             ready_file=ready,
             tracking_uri=self.tracking_uri,
             fault_file=str(fault_file(self.folder, wanted.namespace, wanted.name, workload.name)),
