@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import main_job, readiness, suite, weights
+from benchmarks import generator, main_job, readiness, suite, weights
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ Benchmark = Callable[[Path], Iterator[tuple[str, str, str, list[float]]]]
 BENCHMARKS: dict[str, Benchmark] = {
     "readiness": readiness.measure,
     "weights": weights.measure,
+    "generator": generator.measure,
     "main-job": main_job.measure,
     "suite": suite.measure,
 }
