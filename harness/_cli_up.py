@@ -60,7 +60,7 @@ def detach(reports: Path | None, *, as_json: bool) -> None:
         tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise PlatformError(f"up: the platform did not start: {tail[0]}", hint=f"The whole log: {log}")
     shutil.move(log, home / run_id / "up.log")
-    _announce(_find(str(home / run_id)), as_json=as_json)
+    _announce(find_running("up", str(home / run_id)), as_json=as_json)
 
 
 def describe_runs(*, as_json: bool) -> str:
@@ -73,7 +73,7 @@ def describe_runs(*, as_json: bool) -> str:
 
 def stop_runs(name: str | None, *, everything: bool) -> list[str]:
     """Asks the owners of these runs to stop, and waits until they are gone; returns their run ids."""
-    runs = state.list_runs() if everything else [_find(name)]
+    runs = state.list_runs() if everything else [find_running("down", name)]
     deadline = Deadline.after(STOP_TIMEOUT_S)
     return [_stop(run, deadline) for run in runs]
 
@@ -94,7 +94,8 @@ def _stop(run: state.RunState, deadline: Deadline) -> str:
     return run.run_id
 
 
-def _find(name: str | None) -> state.RunState:
+def find_running(command: str, name: str | None) -> state.RunState:
+    """The running platform of this run id, its start, or folder; None: the only one that runs."""
     runs = state.list_runs()
     exact = [run for run in runs if name in (run.run_id, run.folder)]
     matches = exact or [run for run in runs if name is None or run.run_id.startswith(name)]
@@ -102,7 +103,7 @@ def _find(name: str | None) -> state.RunState:
         return matches[0]
     known = ", ".join(run.run_id for run in runs) or "none"
     if name is None:
-        raise UsageError(f"down: {'which run?' if matches else 'nothing to stop.'} Running: {known}")
+        raise UsageError(f"{command}: {'which run?' if matches else 'nothing runs.'} Running: {known}")
     raise UsageError(f"run {name!r}: {'several match' if matches else 'not running'}. Running: {known}")
 
 

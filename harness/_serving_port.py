@@ -93,7 +93,8 @@ class DocumentPort:
         return self._collector.answers() if self._collector else None
 
     def withheld(self) -> str:
-        return ""
+        bound_ms = self._policy.slo.slower_than_ms
+        return next(filter(None, (load.withheld(bound_ms) for load in self._service.loads)), "")
 
     def close(self) -> None:
         """Stop collecting answers."""
@@ -110,6 +111,7 @@ class DocumentPort:
                 baseline=self.baseline,
                 canary=self.canary,
                 tolerance=tolerance,
+                cuts=(self._policy.cut,) if isinstance(self._policy, ABTest) else (),
             )
         return self._collector
 

@@ -332,6 +332,7 @@ class Platform:
             deaths=self._gateway_deaths,
         )
         load.start(Deadline.after(READY_S))
+        service.loads.append(load)
         try:
             yield load
         except BaseException:
@@ -346,6 +347,7 @@ class Platform:
         return [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
 
     def _account(self, load: Load, service: Service, rps: float) -> Ledger:
+        service.loads.remove(load)
         ledger = load.stop(Deadline.after(READY_S))
         self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
         return ledger

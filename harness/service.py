@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness._rollout_files import RolloutFiles, the_only_rollout
 from harness._serving_port import DocumentPort
+from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec, check
 from harness.clients.inference import InferenceClient, Protocol
 from harness.errors import ConfigError
-from harness.lifecycle.driver import drive
-from harness.lifecycle.rollout import Canary, Outcome
+from harness.lifecycle.driver import Approve, OnState, drive
+from harness.lifecycle.rollout import ABTest, BlueGreen, Canary, Outcome, Policy, Shadow, State, untestable
 from harness.lifecycle.slo import SLO
 from harness.report.record import RevisionCounts, RolloutRecord
 from harness.runtime.clock import WALL, Deadline
 
 if TYPE_CHECKING:
     from harness.backends.backend import Backend
+    from harness.load import Load
     from harness.model_version import ModelVersion
     from harness.run import Run
 
 READY_S = 60.0
-ROLLOUT_S = 600.0
+
+Driver = Callable[..., RolloutRecord]
+"""harness.lifecycle.driver.drive, or what stands in for it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Service:
         self.name = document.name
         self.namespace = document.namespace
         self.host = document.host
+        self.loads: list[Load] = []  # the loads that are under way
         self.client = InferenceClient(backend.gateway_url, model=self.name, host=self.host)
 
     @property
@@ -87,17 +94,101 @@ class Service:
         max_step_s: float = 60.0,
         min_step_s: float = 1.0,
         deadline: Deadline | None = None,
+        **fields: Any,
     ) -> Rollout:
         """Roll a model version out beside the one that serves, step by step, under the traffic that flows.
 
-        The service ends with the canary as its only revision (PROMOTED), or with the baseline (otherwise).
+        The service ends with the canary as its only revision (PROMOTED), or with the baseline (otherwise). `fields`
+        are further ones of harness.lifecycle.rollout.Canary, here and in the next three of their policies.
         """
-        policy = Canary(slo=slo or SLO(), steps=tuple(steps), max_step_s=max_step_s, min_step_s=min_step_s)
-        port = DocumentPort(self, self._backend, policy, revision=revision_name(model), uri=model.uri)
-        deadline = deadline or Deadline.after(ROLLOUT_S)
-        record = drive(policy, port, WALL, deadline, self._on_event)
+        policy = Canary(slo or SLO(), tuple(steps), max_step_s, min_step_s, **fields)
+        return self.roll_out(model, policy, deadline=deadline)
+
+    def ab_test(self, model: ModelVersion, *, slo: SLO | None = None, **fields: Any) -> Rollout:
+        """Split the users between the two model versions until the difference in one metric is known."""
+        return self.roll_out(model, ABTest(slo or SLO(), **fields))
+
+    def blue_green(self, model: ModelVersion, *, slo: SLO | None = None, **fields: Any) -> Rollout:
+        """Warm a model version with copies, give it all traffic at once, and promote it when the old one is idle."""
+        return self.roll_out(model, BlueGreen(slo or SLO(), **fields))
+
+    def shadow(self, model: ModelVersion, *, slo: SLO | None = None, **fields: Any) -> Rollout:
+        """Give a model version copies of the traffic, and compare its answers with those of the one that serves."""
+        return self.roll_out(model, Shadow(slo or SLO(), **fields))
+
+    def roll_out(
+        self,
+        model: ModelVersion,
+        policy: Policy,
+        *,
+        deadline: Deadline | None = None,
+        approve: Approve | None = None,
+        on_state: OnState | None = None,
+        resume: Path | None = None,
+        driver: Driver = drive,
+    ) -> Rollout:
+        """Roll a model version out by a policy, under the traffic that flows; one rollout of a service at a time.
+
+        `approve` answers manual gates, by default what `rehearse approve` said. `resume` is the state file that a
+        rollout whose process died had left in its run folder. Errors: ConfigError if the loads on the service give too
+        few requests for a verdict; UsageError for a second rollout of the service; PlatformError if it cannot be
+        rolled back.
+        """
+        state = RolloutFiles(resume).load() if resume else None
+        policy = state.policy if state else policy
+        if problem := untestable(policy, sum(load.spec.rps for load in self.loads)) if self.loads else "":
+            raise ConfigError(f"{policy.kind}: {problem}")
+        with the_only_rollout(self._run.folder, f"{self.namespace}/{self.name}"):
+            files = RolloutFiles(resume) if resume else RolloutFiles.new(self._run.folder, self.document.to_dict())
+            port = DocumentPort(
+                self,
+                self._backend,
+                policy,
+                revision=revision_name(model),
+                uri=model.uri,
+                before=parse(files.before()),
+            )
+            record = self._driven(
+                driver,
+                policy,
+                port,
+                files,
+                deadline=deadline or Deadline.after(policy.at_most_s),
+                resume=state,
+                approve=approve or (lambda state: files.said()),
+                on_state=on_state,
+            )
         self._run.record.rollouts.append(record)
         return Rollout(Outcome(record.outcome), record.reason, record)
+
+    def _driven(
+        self,
+        driver: Driver,
+        policy: Policy,
+        port: DocumentPort,
+        files: RolloutFiles,
+        *,
+        deadline: Deadline,
+        on_state: OnState | None,
+        **options: Any,
+    ) -> RolloutRecord:
+        """Drive with every state kept in its file; a rollout that is interrupted leaves none to go on from."""
+
+        def keep(state: State) -> None:
+            try:
+                files.save(state)
+            except OSError as error:  # what is not kept cannot be resumed; the rollout itself goes on
+                self._on_event("rollout.unsaved", f"the rollout's state cannot be kept: {error.strerror}", {})
+            if on_state is not None:
+                on_state(state)
+
+        try:
+            return driver(policy, port, WALL, deadline, self._on_event, on_state=keep, **options)
+        except BaseException:
+            files.interrupted()
+            raise
+        finally:
+            port.close()
 
     def delete(self) -> None:
         """Drain and remove the service."""

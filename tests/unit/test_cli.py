@@ -95,7 +95,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--colour"], "No such option: --colour"),
         (["rnu"], "No such command 'rnu'"),
         (["report", "none"], "run 'none': no such run"),
-        (["down"], "down: nothing to stop. Running: none"),
+        (["down"], "down: nothing runs. Running: none"),
         (["down", "2026"], "run '2026': not running. Running: none"),
     ],
 )

@@ -7,6 +7,7 @@ what must be shown; each has its transitions in a module of its own.
 from __future__ import annotations
 
 from harness.lifecycle.rollout.actions import Action, Assign, By, ByHeader, ByUser, Mirror, Promote, RollBack, SetWeight
+from harness.lifecycle.rollout.budget import untestable
 from harness.lifecycle.rollout.machine import expired, pending, step
 from harness.lifecycle.rollout.policy import ABTest, BlueGreen, Canary, Policy, Shadow
 from harness.lifecycle.rollout.state import OPEN, Approval, Observation, Outcome, Phase, State
@@ -38,4 +39,5 @@ __all__ = [
     "parse_policy",
     "pending",
     "step",
+    "untestable",
 ]
