@@ -18,5 +18,5 @@ class NoRecords:
     def close(self) -> None: ...
 
 
-open_loop.Recorder = NoRecords  # type: ignore[attr-defined]
+open_loop.Recorder = NoRecords  # type: ignore[assignment, attr-defined]
 __all__ = ["Load"]
