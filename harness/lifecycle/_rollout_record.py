@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.lifecycle.answers import Answers
 from harness.lifecycle.rollout import Outcome, State
+from harness.lifecycle.split import split_requests_needed
 from harness.lifecycle.verdict import ZERO
 from harness.report.record import AnswersRecord, RollbackCost, RolloutRecord
 
@@ -11,7 +12,7 @@ from harness.report.record import AnswersRecord, RollbackCost, RolloutRecord
 def record_of(state: State, service: str, now: float, unix_now: float) -> RolloutRecord:
     """The record; a rollout was timed on its clock, whose origin has no meaning, and the record has Unix seconds."""
     offset = unix_now - now
-    splits = list(state.splits)
+    splits = [{**split, "needed": split_requests_needed(split["configured"])} for split in state.splits]
     return RolloutRecord(
         service=service,
         kind=state.policy.kind,

@@ -54,7 +54,7 @@ def promoted() -> RolloutRecord:
     rollout.approvals = [
         Approval(percent=50, asked_at=BEGAN + 4.7, answered_at=BEGAN + 6.6, answer="approved", by="ada")
     ]
-    for step, needed, power in zip(rollout.split["steps"], (2_104, 3_420), (0.9971, 0.412), strict=True):
+    for step, needed, power in zip(rollout.split["steps"], (3_549, 8_413), (0.8218, 0.0034), strict=True):
         step |= {"needed": needed, "power": power}
     return rollout
 
@@ -87,7 +87,7 @@ def ab_test() -> RolloutRecord:
     rollout.split = {
         "passed": True,
         "steps": [{"percent": 50, "configured": 0.5, "observed": 1_790 / 3_612, "requests": 3_612, "canary": 1_790,
-                   "p_value": 0.9, "passed": True, "needed": 3_420, "power": 0.9994}],
+                   "p_value": 0.9, "passed": True, "needed": 8_413, "power": 0.5016}],
     }  # fmt: skip
     rollout.effects = [
         Effect(metric=metric, baseline=a, canary=b, difference=b - a, low=low, high=high, confidence=0.999)

@@ -126,6 +126,7 @@ def test_a_canary_within_its_slo_is_promoted_step_by_step() -> None:
     ]
     assert record.split["passed"]
     assert [split["percent"] for split in record.split["steps"]] == [10, 50]
+    assert [split["needed"] for split in record.split["steps"]] == [3549, 8413]  # to see a weight that is 5 points off
     canary = record.steps[0].counts[1]
     assert (canary.revision, canary.failed) == ("v2", 0)
     json.loads(record.model_dump_json())
