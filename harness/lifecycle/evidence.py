@@ -28,7 +28,7 @@ Every function takes numbers, or arrays that broadcast, and returns the same; nu
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from math import log, pi
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,7 @@ def evidence_good(requests: Counts, bad: Counts, bound: Numbers) -> Any:
     import numpy as np
 
     possible = np.asarray(bound) < 1
-    inside = np.where(possible, bound, 0.5)
-    shares, weights = _bets("good")
-    evidence = _mixture(requests, bad, inside, _ahead(shares, inside) * inside, weights)
+    evidence = _mixture("good", requests, bad, np.where(possible, bound, 0.5))
     return np.where(possible, evidence, LARGEST)[()]
 
 
@@ -67,9 +65,7 @@ def evidence_bad(requests: Counts, bad: Counts, bound: Numbers) -> Any:
     """The e-value against "the proportion is at most `bound`", for a bound in (0, 1)."""
     import numpy as np
 
-    bound = np.asarray(bound)
-    shares, weights = _bets("bad")
-    return _mixture(requests, bad, bound, bound + _ahead(shares, bound) * (1 - bound), weights)[()]
+    return _mixture("bad", requests, bad, np.asarray(bound))[()]
 
 
 def evidence_apart(canary: Arm, baseline: Arm, margin: Numbers) -> tuple[Any, Any]:
@@ -98,6 +94,12 @@ def evidence_worse(canary: Arm, baseline: Arm, margin: Numbers) -> Any:
 def evidence_other(requests: Counts, hits: Counts, p: Numbers) -> Any:
     """The e-value against "the proportion is exactly p", for p in (0, 1), with the Beta(1/2, 1/2) mixture."""
     return _bounded(_log_krichevsky_trofimov(requests, hits) - _log_likelihood(requests, hits, p))
+
+
+def log_ceiling(requests: Counts, bad: Counts, p: Numbers) -> Any:
+    """The log of the largest likelihood ratio against p in (0, 1): the evidence of no mixture against p exceeds it."""
+    seen = _observed((requests, bad))
+    return _log_likelihood(requests, bad, seen) - _log_likelihood(requests, bad, p)
 
 
 def effect(baseline: Arm, canary: Arm, *, alpha: float = 1e-3) -> tuple[float, float, float]:
@@ -140,11 +142,10 @@ def _bracket(bound: Floats, beta: float, requests: Counts, bad: Counts) -> tuple
     """Further good requests that are too few, and that are enough: the best bet alone, and with its weight."""
     import numpy as np
 
-    shares, weights = _bets("good")
-    if_bad, if_good = _log_ratios(_ahead(shares, bound) * bound, bound)
+    if_bad, if_good = _log_ratios("good", bound)
     missing = -log(beta) - bad * if_bad - (requests - bad) * if_good
-    enough = (missing - _ahead(np.log(weights), bound)) / if_good
-    too_few, many = (missing / if_good).min(0), enough.min(0)
+    too_few = (missing / if_good).min(0)
+    many = ((missing - _ahead(np.log(_bets("good")[1]), bound)) / if_good).min(0)
     low = np.maximum(np.floor(too_few).astype(np.int64) - 1, -1)
     return low, np.maximum(np.ceil(many).astype(np.int64) + 1, low + 1)
 
@@ -162,22 +163,37 @@ def _ahead(bets: Floats, bound: Floats) -> Floats:
     return bets.reshape(-1, *(1,) * bound.ndim)
 
 
-def _mixture(requests: Counts, bad: Counts, bound: Floats, bets: Floats, weights: Floats) -> Floats:
-    """The weighted mean over the bets of the likelihood ratio against the bound; the bets are the first axis."""
+def _mixture(side: str, requests: Counts, bad: Counts, bound: Floats) -> Floats:
+    """The weighted mean over the bets of the likelihood ratio against the bound."""
     import numpy as np
 
-    if_bad, if_good = _log_ratios(bets, bound)
+    if_bad, if_good = _log_ratios(side, bound)
     bad = np.asarray(bad)
     good = requests - bad
     axes = (slice(None), *(None,) * (good.ndim - bound.ndim), ...)
     ratios = np.exp(np.minimum(bad * if_bad[axes] + good * if_good[axes], 5 + log(LARGEST)))
-    return np.asarray(np.minimum(np.tensordot(weights, ratios, 1), LARGEST))
+    return np.asarray(np.minimum(np.tensordot(_bets(side)[1], ratios, 1), LARGEST))
 
 
-def _log_ratios(bets: Floats, bound: Floats) -> tuple[Floats, Floats]:
-    """What one bad and one good request add to the log of each bet's likelihood ratio against the bound."""
+def _log_ratios(side: str, bound: Floats) -> tuple[Floats, Floats]:
+    """What one bad and one good request add to the log of each bet's likelihood ratio against the bound, bets first."""
+    if bound.size <= 8:  # a rollout asks for the same bounds at every look
+        return _few_log_ratios(side, bound.shape, tuple(bound.ravel().tolist()))
+    return _many_log_ratios(side, bound)
+
+
+@lru_cache(maxsize=256)
+def _few_log_ratios(side: str, shape: tuple[int, ...], bounds: tuple[float, ...]) -> tuple[Floats, Floats]:
     import numpy as np
 
+    return _many_log_ratios(side, np.array(bounds).reshape(shape))
+
+
+def _many_log_ratios(side: str, bound: Floats) -> tuple[Floats, Floats]:
+    import numpy as np
+
+    shares = _ahead(_bets(side)[0], bound)
+    bets = shares * bound if side == "good" else bound + shares * (1 - bound)
     with np.errstate(divide="ignore"):
         if_bad, if_good = np.log(bets / bound), np.log1p(-bets) - np.log1p(-bound)
     return np.maximum(if_bad, _NEVER), np.maximum(if_good, _NEVER)

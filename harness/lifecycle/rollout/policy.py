@@ -6,6 +6,7 @@ Durations are in seconds, `percent` and `steps` are percentages, all other share
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from harness.lifecycle.rollout import _checks as check
@@ -99,7 +100,7 @@ class Canary(_Policy):
         people = len(self.manual) * (self.approval_s + self.max_step_s)
         return self.max_step_s + len(self.steps) * (3 * self.max_step_s + self.pause_s) + people
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """What is tried, in order."""
         return tuple(Stage(SetWeight(weight), weight, splits=weight < 100) for weight in self.steps)
