@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generator, main_job, readiness, suite, weights
+from benchmarks import generator, main_job, promotions, readiness, suite, weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "readiness": readiness.measure,
     "weights": weights.measure,
     "generator": generator.measure,
+    "promotions": promotions.measure,
     "main-job": main_job.measure,
     "suite": suite.measure,
 }
