@@ -116,7 +116,7 @@ def _when(at: float, symptom: Symptom) -> str:
 
 def _words(event: EventRecord) -> str:
     first = event.message.partition("\n")[0]
-    if event.kind.startswith("fault."):
+    if _injected(event):
         return f"an injected fault: {event.subject}: {first}"
     if _cannot_load(event):
         return f"{event.subject}: the model of {event.data.get('revision', 'a revision')} cannot be loaded: {first}"
@@ -126,7 +126,7 @@ def _words(event: EventRecord) -> str:
 
 def _about(event: EventRecord) -> str:
     """One thing that happened has several events: a replica's death is told by the supervisor and the controller."""
-    if event.kind.startswith("fault."):
+    if _injected(event):
         return f"fault {event.subject} {event.message}"
     if event.kind == "replica.died":
         return f"{event.subject.replace('/', '.')}.{event.data.get('revision', '')}"
@@ -152,7 +152,7 @@ def _died(*names: str) -> Callable[[EventRecord], bool]:
 
 def _injected(event: EventRecord) -> bool:
     ended = event.kind.endswith(("cleared", "ended")) or event.data.get("signal") == "SIGCONT"
-    return event.kind.startswith("fault.") and not ended
+    return event.kind.startswith(("fault.", "chaos.")) and not ended
 
 
 def _cannot_load(event: EventRecord) -> bool:

@@ -38,9 +38,12 @@ class Symptom:
 
 def first_symptom(record: RunRecord, events: Iterable[EventRecord] = ()) -> Symptom:
     """The earliest symptom of a run that did not pass; its end, if nothing else tells when it went wrong."""
-    found = [*_of_rollouts(record.rollouts), *_of_loads(record.loads), *_of_steps(record.steps), *_unserved(events)]
-    end = record.started_at + record.duration_s
-    return min(found, key=lambda symptom: symptom.at, default=_symptom(end, "the end of the run", ""))
+    end = _symptom(record.started_at + record.duration_s, "the end of the run", "")
+    found = [*_of_rollouts(record.rollouts), *_of_loads(record.loads), *_of_steps(record.steps)]
+    first = min(found, key=lambda symptom: symptom.at, default=end)
+    # An outage long before anything else went wrong was mended.
+    outages = (outage for outage in _unserved(events) if first.since <= outage.at < first.at)
+    return min(outages, key=lambda symptom: symptom.at, default=first)
 
 
 def around(record: RunRecord, events: Iterable[EventRecord]) -> list[EventRecord]:
@@ -100,4 +103,5 @@ def _of_steps(steps: Iterable[Step]) -> Iterator[Symptom]:
 def _unserved(events: Iterable[EventRecord]) -> Iterator[Symptom]:
     for event in events:
         if event.kind == "service.unserved":
-            yield _symptom(event.at, f"{event.subject} had no healthy replica", "serving", (event.subject,))
+            since = float(event.data.get("since", event.at))
+            yield _symptom(since, f"the outage of {event.subject}", "serving", (event.subject,))

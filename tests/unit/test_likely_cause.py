@@ -78,6 +78,8 @@ def test_what_happened_before_the_first_bad_answer_is_the_likely_cause(seen: Eve
         ([ELSEWHERE, REPLICA], "production.high-utiliser.v2-1"),
         ([GATEWAY, NURSERY, REPLICA], "nursery"),
         ([GATEWAY, FAULT], "an injected fault"),
+        ([MODEL, event(1.1, "chaos.began", "model-corrupt", "in watching")], "an injected fault: model-corrupt"),
+        ([REPLICA, event(0.1, "chaos.ended", "replica-slow", "replica-slow has ended")], "v2-1 killed"),
         ([UNSERVED, MODEL], "cannot be loaded"),
         ([GATEWAY, event(28.0, "fault.injected", SERVICE, "v2: errors")], "envoy"),
         ([REPLICA, event(0.2, "fault.cleared", SERVICE, "v2: no fault")], "v2-1 killed"),
@@ -169,7 +171,10 @@ def test_the_first_symptom_is_the_earliest_of_all() -> None:
 
     record.loads[0].series[0]["failed"] = 1.0
     assert first_symptom(record).words == "the first failed request of canary"
-    assert "had no healthy replica" in first_symptom(record, [event(5.0, "service.unserved", SERVICE, "x")]).words
+    outage = event(1.0, "service.unserved", SERVICE, "x", since=FIRST_BAD - 1.5)
+    mended = event(50.0, "service.unserved", SERVICE, "x")
+    assert first_symptom(record, [mended, outage]).words == f"the outage of {SERVICE}"
+    assert first_symptom(record, [mended, outage]).at == FIRST_BAD - 1.5
 
     record.rollouts, record.loads = [], []
     assert first_symptom(record).words == "the end of the step canary"
