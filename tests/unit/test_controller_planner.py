@@ -246,6 +246,15 @@ def test_a_header_still_leads_to_its_canary_when_the_predictor_cannot_serve() ->
     assert found.routing == Routing({"v2": frozenset({B})}, {}, wanted.split, "v2")
 
 
+def test_copies_end_with_the_predictor_that_they_are_copies_of() -> None:
+    """A document with another predictor and no mirroring: the old predictor carries on, and nothing is copied."""
+    old = desired(mirrored())
+    replicas = [ready(1, old.predictor, A), ready(2, old.canaries[0], B)]
+    current = plan(old, replicas, {}, SERVING, 0.0).routing
+    found = plan(desired(document("v3", "models:/risk/3")), replicas, {}, current, 0.0)
+    assert found.routing == Routing({"v1": frozenset({A})}, {"v1": 100})
+
+
 def test_what_carries_on_without_the_predictor_shares_a_hundred_percent() -> None:
     """Weights of 10 and 20 become 33 and 67: their sum is a hundred whoever has died."""
     base = canary(10)

@@ -193,7 +193,7 @@ class Sequences(RuleBasedStateMachine):
 
 TestSequences = Sequences.TestCase
 TestSequences.settings = settings(
-    max_examples=150,
+    max_examples=250,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -186,7 +186,7 @@ def _carried(endpoints: Mapping[str, frozenset[Address]], replicas: Sequence[Rep
     alive = {name: _ready(replicas, name) for name in (*current.weights, current.apart)}
     weights = _to_hundred({name: weight for name, weight in current.weights.items() if alive[name] and weight > 0})
     apart = current.apart if alive[current.apart] and isinstance(current.split, HeaderSplit) else ""
-    kept = {name: alive[name] for name in (*weights, apart)}
+    kept = {name: addresses for name, addresses in alive.items() if name in weights or name == apart}
     return Routing(_filled({**endpoints, **kept}), weights, current.split, apart)
 
 
