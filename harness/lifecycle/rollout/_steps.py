@@ -45,8 +45,10 @@ def split_of(state: State) -> SplitVerdict:
 
 def given(state: State) -> tuple[int, int]:
     """The requests that the canary and the baseline were given in the open step."""
-    # By what each was given: of answered requests, a canary that is slow to answer would seem to have had too few.
-    canary, baseline = (max(counts.routed, counts.requests) for counts in state.pairs[-1])
+    # By what each was given: of answered requests, a canary that is slow to answer would seem to have had too few, and
+    # a baseline that answers what it was given before the step opened too many.
+    known = state.canary.total.routed or state.baseline.total.routed
+    canary, baseline = (max(0, counts.routed if known else counts.requests) for counts in state.pairs[-1])
     return canary, baseline
 
 
