@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.load.access_log import EXAMPLES, AccessLogTail
-from harness.load.arrivals import user_of
 from harness.load.audit import distrust
 from harness.load.blocks import Block, blocks
 from harness.load.join import Joined, around_death, join
 from harness.load.latency import Latencies, Series, left
 from harness.load.ledger import Ledger
-from harness.load.records import Failure, LoadFiles, read_json
+from harness.load.records import LoadFiles, read_json
+from harness.load.table import columns, table
 from harness.report.record import GuardVerdict
 
 if TYPE_CHECKING:
@@ -53,18 +52,17 @@ def account(
     """The ledger of a load whose processes have ended; `deaths`: when the gateway died, in Unix seconds."""
     finished = [read_json(files.finished(share)) for share in range(spec.processes)]
     started_at = float(read_json(files.go)["started_at"])
-    deaths_us = [int((death - started_at) * 1e6) for death in deaths]
+    scheduled, deaths_us = [each["requests"] for each in finished], since(started_at, deaths)
     tally, latencies, series = Tally(), Latencies(), Series()
-    with _parquet(path) as write:
-        for block in blocks(files, [each["requests"] for each in finished], log.revisions):
-            known = block.known()
-            names = log.revisions.listed()
-            joined = join(known, names, log.flags.listed(), deaths_us)
+    with table(path) as write:
+        for block in blocks(files, scheduled, log.revisions):
+            known, names, flags = block.known(), log.revisions.listed(), log.flags.listed()
+            joined = join(known, names, flags, deaths_us)
             _count(tally, known, joined, slo)
             _note_unknown(tally, block)
             latencies.add(known.records)
             series.add(known.records, _complete_s(known, spec.processes))
-            write(_columns(known, joined, names, log.flags.listed(), spec.users))
+            write(columns(known, joined, names, flags, spec.users))
     _note_strangers(tally, log)
     names = log.revisions.listed()
     delay_p50, delay_p99 = latencies.delay.percentiles_ms((50, 99))
@@ -94,6 +92,11 @@ def account(
         distrust=doubt,
         latency_verdict=None if doubt or slo is None else latency_verdict(tally.timed, tally.slow, slo),
     )
+
+
+def since(started_at: float, times: Sequence[float]) -> list[int]:
+    """Unix times in microseconds from the load's origin."""
+    return [int((time - started_at) * 1e6) for time in times]
 
 
 def missing_lines(files: LoadFiles, log: AccessLogTail, scheduled: Sequence[int], deaths_us: Sequence[int]) -> int:
@@ -168,61 +171,3 @@ def _complete_s(known: Block, shares: int) -> int:
     """The second that every process of the generator has reached at the end of this block."""
     of_share = [known.records["intended_us"][known.sequences % shares == share] for share in range(shares)]
     return min((int(times[-1]) // 1_000_000 for times in of_share if len(times)), default=0)
-
-
-def _columns(known: Block, joined: Joined, names: list[str], flags: list[str], users: int) -> dict[str, Any]:
-    """The ledger's columns: one row a request; a cell is null where that side has nothing."""
-    import pyarrow as pa
-
-    records, entries, copies = known.records, known.entries, known.copies
-    logged, copied = entries["mark"] == 0, copies["mark"] == 0
-
-    def words(numbers: Any, of: list[str], null: Any = None) -> Any:
-        return pa.DictionaryArray.from_arrays(pa.array(numbers.astype("int32"), mask=null), pa.array(of, pa.string()))
-
-    def cells(values: Any, null: Any) -> Any:
-        return pa.array(values, mask=null)
-
-    return {
-        "sequence": known.sequences,
-        "class": words(joined.classes, joined.class_names),
-        "why": words(joined.whys, joined.why_names),
-        "status": records["status"],
-        "revision": words(records["revision"], names),
-        "error": words(records["error"], [failure.name.lower() for failure in Failure]),
-        "user": pa.array(user_of(known.sequences, users)) if users else pa.nulls(len(records), pa.int64()),
-        "intended_s": records["intended_us"] / 1e6,
-        "schedule_delay_ms": (records["sent_us"] - records["intended_us"]) / 1e3,
-        "latency_ms": records["latency_us"] / 1e3,
-        "gateway_code": cells(entries["code"], logged),
-        "gateway_flags": words(entries["flags"], flags, logged),
-        "gateway_ms": cells(entries["ms"], logged),
-        "gateway_attempts": cells(entries["attempts"], logged),
-        "copy_code": cells(copies["code"], copied),
-        "copy_flags": words(copies["flags"], flags, copied),
-        "copy_ms": cells(copies["ms"], copied),
-    }
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[Any]:
-    """Yields a function that appends columns as a row group; the file appears when all are written."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    half = path.with_suffix(".part")
-    writers: list[Any] = []
-
-    def write(columns: dict[str, Any]) -> None:
-        table = pa.table(columns)
-        if not writers:
-            writers.append(pq.ParquetWriter(half, table.schema))
-        writers[0].write_table(table)
-
-    try:
-        yield write
-    finally:
-        for writer in writers:
-            writer.close()
-    if writers:
-        half.rename(path)

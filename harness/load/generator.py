@@ -15,7 +15,7 @@ from harness.errors import LoadFailed, WaitTimeout
 from harness.lifecycle.slo import SLO
 from harness.load import audit
 from harness.load.access_log import AccessLogTail
-from harness.load.account import account, missing_lines
+from harness.load.account import account, missing_lines, since
 from harness.load.ledger import Ledger
 from harness.load.records import LoadFiles, read_json, write_json
 from harness.load.spec import DRAIN_S, LoadSpec
@@ -152,7 +152,7 @@ class Load:
 
         def complete() -> bool:
             log.read()
-            deaths_us = [int((death - started_at) * 1e6) for death in self._deaths()]
+            deaths_us = since(started_at, self._deaths())
             enough = log.taken >= left or bool(deaths_us)
             return enough and not missing_lines(self.files, log, scheduled, deaths_us)
 
