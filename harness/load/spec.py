@@ -13,6 +13,7 @@ from harness.load.arrivals import ARRIVALS, Arrivals, most_requests
 DRAIN_S = 5.0
 PROCESSES_A_CORE = 4
 MOST_USERS = 1 << 30
+LEAST_RPS, MOST_RPS = 0.1, 20_000.0
 _SLACK_S = 60.0
 
 
@@ -40,7 +41,7 @@ class LoadSpec:
     users: int = 0
 
     def __post_init__(self) -> None:
-        for name, least, most in (("rps", 0.1, 20_000), ("max_s", 1, 86_400), ("timeout_s", 0.01, 600)):
+        for name, least, most in (("rps", LEAST_RPS, MOST_RPS), ("max_s", 1, 86_400), ("timeout_s", 0.01, 600)):
             value = getattr(self, name)
             if not (_is_number(value, int | float) and math.isfinite(value) and least <= value <= most):
                 raise ConfigError(f"load.{name}: expected a number from {least:g} to {most:g}, got {value!r}")

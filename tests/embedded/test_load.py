@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from harness.lifecycle.slo import SLO
 from harness.load.arrivals import user_of
 from harness.runtime.clock import Deadline
 from tests.embedded.load_gateway import Gateway, rows, run_for, running
+
+STEADY = Path(__file__).parents[2] / "loadtests" / "steady.py"
 
 
 @pytest.fixture
@@ -121,8 +124,7 @@ def test_the_latencies_of_a_slow_server_break_the_slo(gateway: Gateway) -> None:
 
 def test_steady_runs_alone(gateway: Gateway, tmp_path: Path) -> None:
     """`locust -f loadtests/steady.py`, with Poisson arrivals and users; the records are where they were asked for."""
-    steady = Path(__file__).parents[2] / "loadtests" / "steady.py"
-    argv = [sys.executable, "-m", "locust", "-f", str(steady), "--headless", "--only-summary", "--host", gateway.url]
+    argv = [sys.executable, "-m", "locust", "-f", str(STEADY), "--headless", "--only-summary", "--host", gateway.url]
     argv += ["--run-time", "4s", "--rps", "100", "--arrivals", "poisson", "--user-ids", "3", "--path", "/v1"]
     argv += ["--records", str(tmp_path / "records"), "--service-host", "model.example.com"]
     child = gateway.supervisor.spawn("steady", argv, task=True)
@@ -130,6 +132,22 @@ def test_steady_runs_alone(gateway: Gateway, tmp_path: Path) -> None:
     finished = json.loads((tmp_path / "records" / "finished-0.json").read_text())
     assert finished["left"] > 50
     assert (tmp_path / "records" / "records-0.bin").stat().st_size == finished["requests"] * 32
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--rps", "0", "argument --rps: expected a number from 0.1 to 20000, got 0"),
+        ("--user-ids", "-1", "argument --user-ids: expected a whole number from 0 to"),
+        ("--arrivals", "bursts", "argument --arrivals: invalid choice: 'bursts'"),
+    ],
+)
+def test_steady_refuses_what_makes_no_sense(option: str, value: str, words: str) -> None:
+    """One line with the option and what is allowed, before anything is sent."""
+    argv = [sys.executable, "-m", "locust", "-f", str(STEADY), "--headless", "--host", "http://127.0.0.1:1"]
+    ended = subprocess.run([*argv, option, value], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert words in ended.stderr.splitlines()[-1]
 
 
 def test_the_load_ends_by_itself_after_its_longest_time(gateway: Gateway) -> None:
