@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from harness.backends.document import parse
+from harness.backends.embedded import gateway_config as gateway_config_module
 from harness.backends.embedded import lives
 from harness.backends.embedded import starter as starter_module
 from harness.backends.embedded import targets as targets_module
@@ -422,3 +423,26 @@ def test_a_replica_that_never_becomes_ready_is_given_up_at_its_deadline(
     world.controller.apply(world.service("slowstart", "shallow"))
     with pytest.raises(ServiceFailed, match="CrashLoopBackOff"):
         world.controller.wait_ready("production", "slowstart", Deadline.after(60))
+
+
+def test_weights_that_could_not_be_written_are_tried_again_when_they_are_asked_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full: each apply of the document says so, until one of them has put it into effect."""
+    base = world.deploy(world.service("fullroutes", "shallow"))
+    world.deploy(base.with_canary("v2", str(world.models["deep"]), 50))
+    full = True
+    write = gateway_config_module.replace_text
+
+    def replace_text(path: Path, text: str, *, beside: Path) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        write(path, text, beside=beside)
+
+    monkeypatch.setattr(gateway_config_module, "replace_text", replace_text)
+    for _ in range(2):
+        with pytest.raises(PlatformError, match="No space left on device"):
+            world.controller.apply(base)
+    full = False
+    world.controller.apply(base)
+    assert world.controller.status("production", "fullroutes").weights == {"v1": 100}

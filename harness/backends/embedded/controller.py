@@ -70,6 +70,8 @@ class Controller:
             elif service.deleted:
                 service.revive(document)
             elif not service.change(document):
+                if service.observed < service.generation:  # it could not be put into effect; who asks again is told so
+                    self._pass(service)
                 return
             message = f"applied, generation {service.generation}"
             self._emit("service.applied", service, message, generation=service.generation)
