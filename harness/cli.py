@@ -177,6 +177,36 @@ def report(run: Run, reports: Reports = None, as_json: Json = False) -> None:
     _print(json.dumps({"run": folder.name, "report": str(page)}) if as_json else str(page))
 
 
+@app.command()
+def chaos(
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", metavar="KIND", help="canary, ab, blue-green or shadow (all).")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", metavar="NAME", help="A fault of the catalogue (all).")
+    ] = None,
+    phase: Annotated[
+        list[str] | None, typer.Option("--phase", metavar="NAME", help="A phase of the rollout (all).")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="How many cases (12; all that were chosen).")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which sample is drawn.")] = 4,
+    list_only: Annotated[bool, typer.Option("--list", help="List the cases; run none.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
+) -> None:
+    """Put faults into rollouts, and check what must hold whatever fails.
+
+    Every option may be given several times. The exit code is 1 if an invariant broke.
+    """
+    from harness._cli_chaos import Choice, list_cases, rehearse_chaos
+
+    choice = Choice(policy or (), fault or (), phase or (), size, seed)
+    if list_only:
+        _print(list_cases(choice, as_json=as_json))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run the tests of this clone with tox.

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.spec import PipelineResult
+
+
+class Servable(Protocol):
+    """What a rollout asks of a model version: its number, and the storageUri that serves it."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def uri(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from harness.errors import CapabilityMissing, StepFailed
 
 if TYPE_CHECKING:
     from harness.backends.embedded.session import Session
+    from harness.chaos.chaos import Chaos
     from harness.platform import Platform
 
 BACKENDS = ("embedded",)
@@ -28,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--backend", choices=BACKENDS, default="embedded", help="the world that scenarios run in")
     group.addoption("--keep", action="store_true", help="keep the run folders of tests that passed, too")
     group.addoption("--reports", default=None, help="folder of the run folders (default: REHEARSAL_RUNS or ./reports)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    mark = "fault(name, phase='watching', aim='', **settings): the fault that the fixture chaos puts into a rollout"
+    config.addinivalue_line("markers", mark)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +76,24 @@ def platform(request: pytest.FixtureRequest, rehearsal_session: Session) -> Iter
             raise
     if _FAILURE not in request.node.stash and not request.config.getoption("--keep"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest, platform: Platform) -> Chaos:
+    """The fault of this test's mark, armed for its next rollout: use chaos.roll_out in place of service.roll_out.
+
+    @pytest.mark.fault("replica-killed", phase="watching", aim="baseline"); further settings are the fault's own.
+    """
+    from harness.chaos.chaos import Chaos
+    from harness.chaos.faults import fault_named, phase_named
+    from harness.errors import UsageError
+
+    mark = request.node.get_closest_marker("fault")
+    if mark is None or len(mark.args) != 1:
+        raise UsageError(f"{request.node.name}: the fixture chaos needs the mark fault with one name")
+    settings = dict(mark.kwargs)
+    phase, aim = phase_named(settings.pop("phase", "watching")), settings.pop("aim", "")
+    return Chaos(platform, fault_named(mark.args[0]).with_settings(**settings), phase, aim=aim)
 
 
 @pytest.hookimpl(wrapper=True)

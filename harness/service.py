@@ -22,7 +22,7 @@ from harness.runtime.clock import WALL, Deadline
 if TYPE_CHECKING:
     from harness.backends.backend import Backend
     from harness.load import Load
-    from harness.model_version import ModelVersion
+    from harness.model_version import ModelVersion, Servable
     from harness.run import Run
 
 READY_S = 60.0
@@ -118,7 +118,7 @@ class Service:
 
     def roll_out(
         self,
-        model: ModelVersion,
+        model: Servable,
         policy: Policy,
         *,
         deadline: Deadline | None = None,
@@ -198,7 +198,7 @@ class Service:
         self._run.events.emit(kind, f"{self.namespace}/{self.name}", words, **data)
 
 
-def revision_name(model: ModelVersion) -> str:
+def revision_name(model: Servable) -> str:
     """The name of the revision that serves this model version."""
     return f"v{model.version}"
 

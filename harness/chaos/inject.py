@@ -201,14 +201,15 @@ def _fill_disk(target: Target, _: Settings) -> Undo:
 
 
 def _fill(filler: Path) -> None:
-    block = 1 << 20
     with filler.open("wb", buffering=0) as file:
-        while block >= 1:
-            try:
-                file.write(b"\0" * block)
-                os.fsync(file.fileno())
-            except OSError:
-                block //= 16
+        disk = os.fstatvfs(file.fileno())
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize)
+        # What a file system keeps for its own tables, or has got back meanwhile, goes block by block.
+        with contextlib.suppress(OSError):
+            file.seek(0, os.SEEK_END)
+            while file.write(b"\0" * disk.f_frsize):
+                pass
 
 
 def _kill_controller(target: Target, _: Settings) -> None:

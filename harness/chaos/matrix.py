@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.chaos.faults import FAULTS, Fault, Hits, phase_name, unknown
+from harness.chaos.faults import FAULTS, Fault, Hits, fault_named, phase_name, unknown
 from harness.errors import UsageError
 from harness.lifecycle.rollout import Phase
 
@@ -56,14 +56,19 @@ class Case:
 def matrix(
     policies: Sequence[str] = (), phases: Sequence[Phase] = (), faults: Sequence[str] = ()
 ) -> list[tuple[Case, str]]:
-    """Each combination with the reason why it cannot be, "" if it can; an empty choice is all."""
+    """Each combination with the reason why it cannot be, "" if it can; an empty choice is all.
+
+    A fault may name its aim too, as in "replica-killed/baseline". UsageError for a name that is not there.
+    """
+    chosen = [_fault_and_aim(fault) for fault in faults or FAULTS]
     return [
         (case, impossible(case))
-        for policy in policies or PHASES
+        for policy in map(policy_named, policies or PHASES)
         for phase in PHASES[policy]
         if phase in (phases or Phase)
-        for fault in faults or FAULTS
+        for fault, aim in chosen
         for case in _aims(policy, phase, fault)
+        if aim in ("", case.aim)
     ]
 
 
@@ -105,6 +110,14 @@ def impossible(case: Case) -> str:
 def aims_of(fault: Fault) -> tuple[str, ...]:
     """What a fault may be aimed at, the usual first."""
     return {Hits.REPLICA: REVISIONS, Hits.CONTROLLER: MOMENTS}.get(fault.hits, ("",))
+
+
+def _fault_and_aim(choice: str) -> tuple[str, str]:
+    name, _, aim = choice.partition("/")
+    fault = fault_named(name)
+    if aim and aim not in aims_of(fault):
+        raise UsageError(unknown(f"aim of {name}", aim, filter(None, aims_of(fault))))
+    return name, aim
 
 
 def _aims(policy: str, phase: Phase, fault: str) -> Iterator[Case]:
