@@ -59,7 +59,8 @@ def _starting(state: State, seen: Observation, now: float) -> Next:
 
 def _shifting(state: State, seen: Observation, now: float) -> Next:
     # Without a first reading, requests from before this step would count as evidence of it.
-    if seen.fresh(now, state.policy.max_age_s):
+    settled = now - state.step_started_at >= state.stage.settles_s
+    if settled and seen.fresh(now, state.policy.max_age_s):
         return state.opened(now), ()
     limit_s = state.policy.starts_within_s
     if now - state.step_started_at < limit_s:

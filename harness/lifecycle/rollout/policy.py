@@ -22,12 +22,14 @@ METRICS: tuple[Metric, ...] = ("errors", "slow", "positive")
 class Stage:
     """One way of routing that a policy tries: how to get it, which share of the users meets the canary.
 
-    `splits`: requests are given to the canary at random by that share, so the split can be tested.
+    `splits`: requests are given to the canary at random by that share, so the split can be tested. Its step opens
+    `settles_s` after it is in effect.
     """
 
     action: SetWeight | Assign | Mirror
     percent: int
     splits: bool = False
+    settles_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,10 @@ class BlueGreen(_Policy):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What is tried, in order."""
-        warm = (Stage(Mirror(100), 0),) if self.warms else ()
-        return (*warm, Stage(SetWeight(100), 100))
+        if not self.warms:
+            return (Stage(SetWeight(100), 100),)
+        # Green's latencies are told up to 0.1 s late: those of its first copies must not count as those of users.
+        return (Stage(Mirror(100), 0), Stage(SetWeight(100), 100, settles_s=0.5))
 
     @property
     def words(self) -> str:
