@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__
+from harness._cli_simulate import simulate
 from harness.errors import RehearsalError, UsageError
 
 EXIT_INTERRUPTED = 130
@@ -205,6 +206,9 @@ def chaos(
     choice = Choice(policy or (), fault or (), phase or (), size, seed)
     if list_only:
         _print(list_cases(choice, as_json=as_json))
+
+
+app.command()(simulate)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

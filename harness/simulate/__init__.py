@@ -7,4 +7,14 @@ from harness.simulate.port import Run, run_once
 from harness.simulate.trials import Summary, simulate_trials
 from harness.simulate.world import Behaviour, World
 
-__all__ = ["Behaviour", "Case", "Run", "Summary", "World", "described_case", "hard_cases", "run_once", "simulate_trials"]
+__all__ = [
+    "Behaviour",
+    "Case",
+    "Run",
+    "Summary",
+    "World",
+    "described_case",
+    "hard_cases",
+    "run_once",
+    "simulate_trials",
+]

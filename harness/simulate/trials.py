@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from signal import SIG_IGN, SIGINT, signal
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,23 @@ class Summary:
     def wrong_rates(self) -> dict[Outcome, Rate]:
         """The rates of the outcomes that would be wrong."""
         return {outcome: self.outcomes[outcome] for outcome in self.wrong}
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary for scripts: counts, and exact intervals of what would be wrong."""
+        wrong = {
+            outcome: {"count": rate.count, "share": rate.share, "interval": rate.interval}
+            for outcome, rate in self.wrong_rates.items()
+        }
+        return {
+            "case": self.case,
+            "rule": self.rule,
+            "outcomes": {outcome: rate.count for outcome, rate in self.outcomes.items()},
+            "wrong": wrong,
+            "seconds": self.seconds,
+            "canary_requests": self.canary_requests,
+            "requests": self.requests,
+            "harmed": self.harmed,
+        }
 
 
 @dataclass(frozen=True)

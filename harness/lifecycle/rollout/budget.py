@@ -16,4 +16,5 @@ def untestable(policy: Policy, rps: float) -> str:
         steps, limit_s = (100,), policy.max_hold_s
     else:
         steps, limit_s = (policy.percent,), policy.max_s
-    return budget_problem(steps, policy.slo, limit_s, rps, standard=policy.standard)
+    split = isinstance(policy, Canary) and policy.prove_split
+    return budget_problem(steps, policy.slo, limit_s, rps, standard=policy.standard, prove_split=split)
