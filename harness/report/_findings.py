@@ -33,10 +33,9 @@ def decided(record: RunRecord) -> str:
     """One sentence: what decided the outcome, or the first thing that went wrong."""
     if record.decided_by:
         return record.decided_by
-    found = list(findings(record))
-    if found:
-        return found[0].text
-    return "Every step passed." if record.status is Status.PASSED else f"The run ended as {record.status.value}."
+    if record.status is Status.PASSED:
+        return "Every step passed."
+    return next((finding.text for finding in findings(record)), f"The run ended as {record.status.value}.")
 
 
 def evidence(record: RunRecord) -> list[Finding]:

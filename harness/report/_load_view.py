@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 from harness.report import _format as fmt
 from harness.report.plots import Axis, Line, chart, stack
@@ -62,6 +63,14 @@ def _by_revision(load: LoadRecord, field: str, known: dict[str, int]) -> list[Li
     ]
 
 
-def ledger_bar(load: LoadRecord, name: str) -> str:
-    parts = [(label, float(number)) for label, number in load.classes.items()]
+def class_keys(load: LoadRecord, known: dict[str, int]) -> dict[str, int]:
+    """Each ledger class's colour: a revision's is the one that it has in the charts."""
+    spare = count(len(known))
+    revisions = {name: name.removeprefix("answered:") for name in load.classes}
+    return {name: known[revision] if revision in known else next(spare) for name, revision in revisions.items()}
+
+
+def ledger_bar(load: LoadRecord, name: str, known: dict[str, int]) -> str:
+    keys = class_keys(load, known)
+    parts = [(label, float(number), keys[label]) for label, number in load.classes.items()]
     return stack(parts, name=name, title=f"Where the requests of load {load.name} went")

@@ -82,20 +82,20 @@ def bar(start: float, length: float, total: float, kind: str) -> str:
     )
 
 
-def stack(parts: Sequence[tuple[str, float]], *, name: str, title: str) -> str:
-    """One bar of parts that add up to the whole; the table beside it has the numbers."""
-    total = sum(value for _, value in parts)
+def stack(parts: Sequence[tuple[str, float, int]], *, name: str, title: str) -> str:
+    """One bar of parts (label, value, key) that add up to the whole; the table beside it has the numbers."""
+    total = sum(value for _, value, _ in parts)
     if total <= 0:
         return ""
     drawn, x = [], 0.0
-    for index, (_, value) in enumerate(parts):
+    for _, value, key in parts:
         width = value / total * _BOX
         if value > 0:
             # A part is never thinner than a visible line, however rare.
             place = f'x="{min(x, 996.0):.1f}" width="{max(width, 4.0):.1f}"'
-            drawn.append(f'<rect class="f{index % KEYS}" {place} y="0" height="10"/>')
+            drawn.append(f'<rect class="f{key % KEYS}" {place} y="0" height="10"/>')
         x += width
-    words = "; ".join(f"{label}: {number(value / total * 100)} %" for label, value in parts)
+    words = "; ".join(f"{label}: {number(value / total * 100)} %" for label, value, _ in parts)
     return (
         f'<svg class="stack" viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" '
         f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(title)}</title>'

@@ -170,6 +170,8 @@ def test_the_first_symptom_is_the_earliest_of_all() -> None:
     assert first_symptom(record).words == "the first bad answer of v2"
 
     record.loads[0].series[0]["failed"] = 1.0
+    assert first_symptom(record).words == "the first bad answer of v2"  # known more exactly than to the second
+    record.loads[0].started_at -= 1.0
     assert first_symptom(record).words == "the first failed request of canary"
     outage = event(1.0, "service.unserved", SERVICE, "x", since=FIRST_BAD - 1.5)
     mended = event(50.0, "service.unserved", SERVICE, "x")

@@ -74,12 +74,14 @@ def test_a_gantt_bar_starts_and_ends_on_the_axis() -> None:
 
 
 def test_a_rare_part_of_a_stack_is_still_visible() -> None:
-    svg = ElementTree.fromstring(stack([("answered", 99_999), ("refused", 1), ("lost", 0)], name="s", title="t"))
+    svg = ElementTree.fromstring(
+        stack([("answered", 99_999, 0), ("refused", 1, 1), ("lost", 0, 2)], name="s", title="t")
+    )
 
     widths = [float(str(rect.get("width"))) for rect in svg.findall("rect")]
     assert widths == [1000.0, 4.0]
     assert svg.findtext("desc") == "answered: 100 %; refused: 0.00100 %; lost: 0 %"
-    assert stack([("none", 0)], name="s", title="t") == ""
+    assert stack([("none", 0, 0)], name="s", title="t") == ""
 
 
 def test_an_interval_is_drawn_in_order() -> None:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.report import _rollout_view, _view
+from harness.report import _load_view, _rollout_view, _view
 from harness.report.junit import junit
 from harness.report.record import Effect, EventRecord, EvidencePoint, RolloutRecord, RunRecord
 from harness.report.render import page, render
@@ -252,6 +252,24 @@ def test_how_the_load_was_offered_is_told() -> None:
         "Sent late by 0.210 ms (median), 6.40 ms (p99)", "Generator 97 % of a core in its busiest process",
     ):  # fmt: skip
         assert words in text
+
+
+def test_a_revision_has_one_colour_in_the_ledger_and_in_the_charts() -> None:
+    """Whatever the order of the classes; the others get the colours that are left."""
+    load = sample_record.load(0)
+    load.classes = {"answered:v2": 3, "refused:UO": 1, "answered:v1": 2, "unexplained": 0}
+
+    assert _load_view.class_keys(load, {"v1": 0, "v2": 1}) == {
+        "answered:v2": 1, "refused:UO": 2, "answered:v1": 0, "unexplained": 3
+    }  # fmt: skip
+
+
+def test_a_passed_run_opens_with_no_finding() -> None:
+    """A late generator is no reason for having passed."""
+    record = sample_rollouts.all_kinds()
+    record.decided_by = ""
+
+    assert "✓ passed Every step passed." in text_of(record)
 
 
 def test_chaos_cases_that_broke_come_first_and_each_invariant_is_counted() -> None:
