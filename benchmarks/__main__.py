@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generator, main_job, promotions, readiness, suite, weights
+from benchmarks import generator, main_job, promotions, readiness, rollback, suite, weights
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "weights": weights.measure,
     "generator": generator.measure,
     "promotions": promotions.measure,
+    "rollback": rollback.measure,
     "main-job": main_job.measure,
     "suite": suite.measure,
 }
