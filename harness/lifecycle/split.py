@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import sqrt
 
 from harness.lifecycle.evidence import evidence_other
 
@@ -71,7 +72,7 @@ def _requests_needed(weight: float, off: float, power: float) -> int:
         middle = (enough + low) // 2
         low, enough = (low, middle) if split_power(middle, weight, off) >= power else (middle, enough)
     # Counts are whole, so the power is a saw: the last tooth below `power` decides, and it is near the first above.
-    teeth = range(enough, enough + max(50, enough // 5))
+    teeth = range(enough, enough + max(50, enough // 20))
     return 1 + max((n for n in teeth if split_power(n, weight, off) < power), default=enough - 1)
 
 
@@ -79,6 +80,9 @@ def _accepted(requests: int, weight: float) -> tuple[int, int]:
     """The least and the largest count that is not rejected; the e-value is convex in the count."""
     import numpy as np
 
-    counts = np.arange(requests + 1)
+    # Ten standard deviations and 20 requests away from its mean every count is rejected.
+    away = 20 + 10 * sqrt(requests * weight * (1 - weight))
+    first, last = max(0, int(requests * weight - away)), min(requests, int(requests * weight + away))
+    counts = np.arange(first, last + 1)
     kept = np.flatnonzero(evidence_other(requests, counts, weight) <= 1 / SPLIT_P_VALUE)
-    return int(kept[0]), int(kept[-1])
+    return first + int(kept[0]), first + int(kept[-1])
