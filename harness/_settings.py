@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from harness.lifecycle.rollout import Canary, Policy, load_policy
+from harness.lifecycle.slo import SLO
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,14 @@ class LoadSettings(Section):
     step_deadline_s: Positive = Field(30.0, description="seconds after which a step without a verdict is rolled back")
 
 
+class RolloutSettings(Section):
+    """How the candidate is released; a canary with the weights of [load] and the promises of [slo] if unset."""
+
+    policy: FilePath | None = Field(
+        None, description="a policy file: canary, ab, blue-green or shadow (docs/rollouts.md); it has its own [slo]"
+    )
+
+
 class Settings(Section):
     """All that a run is told; `root` is the folder that relative paths and the training module are found from."""
 
@@ -157,10 +169,19 @@ class Settings(Section):
     slo: SLOSettings = SLOSettings()
     gate: GateSettings = GateSettings()
     load: LoadSettings = LoadSettings()
+    rollout: RolloutSettings = RolloutSettings()
 
     @property
     def uses_default_data(self) -> bool:
         return self.data.file is None
+
+    @cached_property
+    def policy(self) -> Policy:
+        """How the candidate is released; raises ConfigError for a policy file that makes no sense."""
+        if self.rollout.policy is not None:
+            return load_policy(self.rollout.policy)
+        slo = SLO(**self.slo.model_dump())
+        return Canary(slo, steps=self.load.steps, max_step_s=self.load.step_deadline_s)
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -72,6 +72,9 @@ def run(
         str | None, typer.Option("--train", metavar="MODULE:FUNCTION", help="Your training function.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the run.")] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="FILE", help="How it is released (manifests/policies).")
+    ] = None,
     backend: Annotated[str | None, typer.Option("--backend", metavar="BACKEND", help="Where: embedded.")] = None,
     reports: Reports = None,
     as_json: Json = False,
@@ -90,6 +93,7 @@ def run(
         "--positive": positive,
         "--train": train,
         "--name": name,
+        "--policy": policy,
         "--backend": backend,
         "--reports": str(reports) if reports else None,
     }
@@ -135,6 +139,23 @@ def down(
 
     for run_id in stop_runs(name, everything=everything):
         typer.echo(f"stopped {run_id}")
+
+
+@app.command()
+def approve(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Run id; may be left out if only one runs.")
+    ] = None,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Roll back instead.")] = False,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who says so (your user name).")] = None,
+) -> None:
+    """Let a rollout go on that waits for a person.
+
+    A policy's `manual` weights wait; the record keeps who answered.
+    """
+    from harness._cli_approve import answer
+
+    _print(answer(name, refuse=refuse, by=by))
 
 
 @app.command()
@@ -206,6 +227,8 @@ def chaos(
     choice = Choice(policy or (), fault or (), phase or (), size, seed)
     if list_only:
         _print(list_cases(choice, as_json=as_json))
+    else:
+        raise typer.Exit(rehearse_chaos(choice, reports, as_json=as_json))
 
 
 app.command()(simulate)

@@ -6,8 +6,6 @@ names the place, the allowed values and what was found.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from harness._settings import (
     DataSettings,
     GateSettings,
     LoadSettings,
+    RolloutSettings,
     RunSettings,
     Settings,
     SLOSettings,
@@ -28,7 +27,9 @@ from harness._settings import (
     expected_words,
 )
 from harness.errors import ConfigError
+from harness.lifecycle.rollout import untestable
 from harness.lifecycle.slo import SLO
+from harness.runtime.tables import read_toml, unknown_key
 
 __all__ = [
     "DATA_SUFFIXES",
@@ -38,6 +39,7 @@ __all__ = [
     "DataSettings",
     "GateSettings",
     "LoadSettings",
+    "RolloutSettings",
     "RunSettings",
     "SLOSettings",
     "Settings",
@@ -60,6 +62,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--threshold": ("data", "threshold"),
     "--positive": ("data", "positive"),
     "--train": ("train", "entry"),
+    "--policy": ("rollout", "policy"),
 }
 
 
@@ -69,7 +72,7 @@ def load_settings(config: Path | None = None, flags: Mapping[str, Any] | None = 
     Paths of the file are relative to the file, paths of flags to the current folder. Raises ConfigError.
     """
     path = config or (Path(FILE_NAME) if Path(FILE_NAME).is_file() else None)
-    table = _read(path) if path else {}
+    table = read_toml(path, hint="docs/configuration.md shows one.") if path else {}
     _check_keys(table, path)
     root = path.absolute().parent if path else Path.cwd()
     _resolve(table, root)
@@ -123,37 +126,18 @@ def _value(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:76]}..."
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file", hint="docs/configuration.md shows one.") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 (byte {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-
-
 def _check_keys(table: dict[str, Any], path: Path | None) -> None:
     for section, keys in table.items():
         if section not in SECTIONS:
-            raise ConfigError(f"{_shown(path)}: {_unknown(f'[{section}]', section, SECTIONS)}")
+            raise ConfigError(f"{_shown(path)}: {unknown_key(f'[{section}]', section, SECTIONS)}")
         for key in keys if isinstance(keys, dict) else ():
             if key not in SECTIONS[section].model_fields:
-                what = _unknown(f"[{section}] {key}", key, SECTIONS[section].model_fields)
+                what = unknown_key(f"[{section}] {key}", key, SECTIONS[section].model_fields)
                 raise ConfigError(f"{_shown(path)}: {what}")
 
 
-def _unknown(shown: str, name: str, allowed: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, allowed, n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
-    return f"{shown}: unknown key; {guess}Allowed: {', '.join(allowed)}"
-
-
 def _resolve(table: dict[str, Any], root: Path) -> None:
-    for section, key in (("data", "file"), ("run", "reports")):
+    for section, key in (("data", "file"), ("run", "reports"), ("rollout", "policy")):
         values = table.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             values[key] = str(root / Path(values[key]).expanduser())
@@ -177,6 +161,16 @@ def _check_together(settings: Settings, where: _Places) -> None:
     if list(steps) != sorted(set(steps)) or steps[-1] != 100:
         words = expected_words(LoadSettings, "steps")
         raise where.wrong("load", "steps", f"expected {words}, got {list(steps)}")
+    _check_policy(settings, where)
+
+
+def _check_policy(settings: Settings, where: _Places) -> None:
+    said_twice = [("slo", key) for key in sorted(settings.slo.model_fields_set)]
+    said_twice += [("load", key) for key in ("steps", "step_deadline_s") if key in settings.load.model_fields_set]
+    if settings.rollout.policy is not None and said_twice:
+        raise where.wrong(*said_twice[0], f"the policy {settings.rollout.policy} has its own; say it there alone")
+    if problem := untestable(settings.policy, settings.load.rps):
+        raise ConfigError(f"{settings.rollout.policy or _shown(where.path)}: {problem}")
 
 
 def _check_slo(slo: SLOSettings, where: _Places) -> None:

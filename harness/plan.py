@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.lifecycle.dataset import Dataset, high_utiliser
+from harness.lifecycle.rollout import Policy
 from harness.lifecycle.sampling import AUTOMATIC
-from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ class Plan:
     deadline_s: float
     source_root: str
     gate: GatePolicy
-    slo: SLO
+    policy: Policy
     rps: float
-    steps: tuple[int, ...]
-    max_step_s: float
     seed: int
 
     @classmethod
@@ -55,7 +53,7 @@ class Plan:
         entry, train = settings.train.entry, settings.train
         default = {} if entry else {"max_depth": 2}
         return cls(
-            title=f"Release of {dataset.name}: train, gate, stage, canary, drift",
+            title=f"Release of {dataset.name}: train, gate, stage, {settings.policy.kind}, drift",
             dataset=dataset,
             baseline=Training(BASELINE, entry or "decision-tree", {**default, **train.baseline}),
             candidate=Training(
@@ -66,10 +64,8 @@ class Plan:
             deadline_s=train.deadline_s,
             source_root=str(settings.root),
             gate=GatePolicy(**settings.gate.model_dump()),
-            slo=SLO(**settings.slo.model_dump()),
+            policy=settings.policy,
             rps=settings.load.rps,
-            steps=settings.load.steps,
-            max_step_s=settings.load.step_deadline_s,
             seed=settings.run.seed,
         )
 

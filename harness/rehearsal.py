@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from harness.backends.backend import Capability, Part
 from harness.backends.embedded.backend import EmbeddedBackend
 from harness.errors import LoadFailed, RehearsalError, StepFailed, UsageError
-from harness.lifecycle.rollout import Outcome
+from harness.lifecycle.rollout import ABTest, Outcome
 from harness.lifecycle.spec import TrainingSpec
 from harness.load.ledger import Ledger
 from harness.model_version import ModelVersion
 from harness.monitoring import counted_requests, disagreement, logged_requests, series
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform, Window
-from harness.report.record import DriftRecord, GateRecord, RolloutRecord, RunRecord, Step
+from harness.report.record import DriftRecord, GateRecord, RunRecord, Step
 from harness.run import Run
 from harness.runtime.events import Listener
 from harness.service import Rollout, Service
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.config import Settings
 
 CHAMPION = "champion"
+USERS = 1000  # of a load whose users are to meet the same revision each time
 
 
 def rehearse(settings: Settings, *, run_folder: Path, listener: Listener | None = None) -> RunRecord:
@@ -69,7 +70,7 @@ class Rehearsal:
         self.gate(baseline, candidate)
         service = self.stage(baseline, candidate)
         rollout = self.release(service, candidate)
-        self.drift(service, candidate)
+        self.drift(service, candidate if rollout.outcome is Outcome.PROMOTED else baseline)
         self.metrics(service)
         self.conclude(rollout)
 
@@ -112,27 +113,26 @@ class Rehearsal:
             return service
 
     def release(self, service: Service, candidate: ModelVersion) -> Rollout:
-        steps = " -> ".join(map(str, self.plan.steps))
-        with self.run.step("canary", f"Canary {steps} % in production under {self.plan.rps:g} requests/s") as step:
-            with self.platform.load(service, rps=self.plan.rps) as traffic:
-                rollout = service.canary(
-                    candidate, steps=self.plan.steps, slo=self.plan.slo, max_step_s=self.plan.max_step_s
-                )
-            if rollout.outcome is not Outcome.PROMOTED:
-                raise StepFailed(f"canary {rollout.outcome}: {rollout.reason}")
-            _check_splits(rollout.record)
+        policy = self.plan.policy
+        with self.run.step(policy.kind, f"Release to production: {policy.words}, {self.plan.rps:g} requests/s") as step:
+            users = USERS if isinstance(policy, ABTest) else 0
+            with self.platform.load(service, rps=self.plan.rps, users=users) as traffic:
+                rollout = service.roll_out(candidate, policy)
+            if rollout.outcome not in (Outcome.PROMOTED, Outcome.CLEARED):
+                raise StepFailed(f"{policy.kind} {rollout.outcome}: {rollout.reason}")
             self._account_for_every_request(traffic.ledger, step)
-            self.platform.promote(candidate, CHAMPION)
-            step.detail = f"promoted after {rollout.record.duration_s:.1f} s; {step.detail}"
+            if rollout.outcome is Outcome.PROMOTED:
+                self.platform.promote(candidate, CHAMPION)
+            step.detail = f"{rollout.outcome} after {rollout.record.duration_s:.1f} s; {step.detail}"
             return rollout
 
-    def drift(self, service: Service, candidate: ModelVersion) -> None:
+    def drift(self, service: Service, serving: ModelVersion) -> None:
         with self.run.step("drift", "Replay a control and a shifted window, compare with the reference") as step:
             windows = [
                 Window("control", expected=False),
                 Window("shifted", where=self.plan.shifted, expected=True),
             ]
-            records = self.platform.drift(service, candidate, windows)
+            records = self.platform.drift(service, serving, windows)
             step.detail = "; ".join(_drift_words(record) for record in records)
             if wrong := [record.window for record in records if record.drifted != record.expected]:
                 raise StepFailed(f"drift: wrong verdict on the window {', '.join(wrong)}: {step.detail}.")
@@ -154,7 +154,7 @@ class Rehearsal:
                 raise StepFailed(f"metrics: {step.detail}: {wrong}.")
 
     def conclude(self, rollout: Rollout) -> None:
-        self.run.record.decided_by = f"{rollout.record.canary} was promoted: {rollout.reason}"
+        self.run.record.decided_by = f"{rollout.record.canary} was {rollout.outcome}: {rollout.reason}"
 
     def _spec(self, training: Training) -> TrainingSpec:
         plan = self.plan
@@ -172,7 +172,8 @@ class Rehearsal:
     def _account_for_every_request(self, ledger: Ledger, step: Step) -> None:
         if ledger.lost:
             raise LoadFailed(
-                f"canary: {ledger.lost} of {ledger.sent} requests were not answered by a revision: {ledger.classes}.",
+                f"{self.plan.policy.kind}: {ledger.lost} of {ledger.sent} requests were not answered by a revision: "
+                f"{ledger.classes}.",
                 hint=f"the ledger has a line for each request: {ledger.path}",
             )
         step.detail = f"{ledger.sent} requests, 0 lost, 0 unexplained"
@@ -180,16 +181,6 @@ class Rehearsal:
 
 def _gate_words(record: GateRecord) -> str:
     return f"v{record.candidate} against v{record.champion}: {record.summary}"
-
-
-def _check_splits(rollout: RolloutRecord) -> None:
-    for split in rollout.split["steps"]:
-        if not split["passed"]:
-            raise StepFailed(
-                f"canary: at {split['percent']} % the split was wrong: {split['observed']:.2%} of {split['requests']} "
-                f"requests reached {rollout.canary}, {split['configured']:.0%} is configured "
-                f"(p-value {split['p_value']:.1e})."
-            )
 
 
 def _drift_words(record: DriftRecord) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from harness.config import SECTIONS, Settings, expected_words, load_settings
 from harness.errors import ConfigError
+from harness.lifecycle.rollout import BlueGreen
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy
 
@@ -52,8 +53,8 @@ def test_a_file_is_read_with_paths_relative_to_it(folder: Path) -> None:
 
 def test_rehearsal_toml_in_the_current_folder_is_found_by_itself(folder: Path) -> None:
     """As other tools do with their file."""
-    write(folder, "[load]\nrps = 50\n")
-    assert load_settings().load.rps == 50
+    write(folder, "[load]\nrps = 90\n")
+    assert load_settings().load.rps == 90
 
 
 def test_flags_override_the_file(folder: Path) -> None:
@@ -91,7 +92,8 @@ def test_settings_survive_json(folder: Path) -> None:
         ),
         (
             "[sloo]\nerrors = 0.1",
-            "rehearsal.toml: [sloo]: unknown key; did you mean slo? Allowed: run, data, train, slo, gate, load",
+            "rehearsal.toml: [sloo]: unknown key; did you mean slo? "
+            "Allowed: run, data, train, slo, gate, load, rollout",
         ),
         ("slo = 3", "rehearsal.toml: [slo]: expected a table of keys, got 3"),
         (
@@ -199,3 +201,29 @@ def test_the_committed_reference_is_what_the_code_generates() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_policy_file_says_how_the_candidate_is_released(tmp_path: Path) -> None:
+    policy = tmp_path / "release.toml"
+    policy.write_text('kind = "blue-green"\nhold_s = 3\n[slo]\nerrors = 0.03\n')
+    (tmp_path / "rehearsal.toml").write_text('[rollout]\npolicy = "release.toml"\n')
+    from_file = load_settings(tmp_path / "rehearsal.toml")
+    from_flag = load_settings(None, {"--policy": str(policy)})
+    assert from_file.policy == from_flag.policy == BlueGreen(SLO(errors=0.03), hold_s=3)
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('[slo]\nerrors = 0.1\n[rollout]\npolicy = "p.toml"\n', r"\[slo\] errors: the policy .*p.toml has its own"),
+        ('[load]\nsteps = [100]\n[rollout]\npolicy = "p.toml"\n', r"\[load\] steps: the policy .*p.toml has its own"),
+        ('[rollout]\npolicy = "none.toml"\n', r"none.toml: no such file"),
+        ('[rollout]\npolicy = "p.toml"\n[load]\nrps = 2\n', r"p.toml: the step of 100 % can have no verdict: .* 2 req"),
+        ("[load]\nrps = 5\n", r"rehearsal.toml: the step of 10 % can have no verdict: .* takes 173 canary requests"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_cannot_be_followed_is_one_line(tmp_path: Path, table: str, complaint: str) -> None:
+    (tmp_path / "p.toml").write_text('kind = "blue-green"\n')
+    (tmp_path / "rehearsal.toml").write_text(table)
+    with pytest.raises(ConfigError, match=complaint):
+        load_settings(tmp_path / "rehearsal.toml")

@@ -1,4 +1,4 @@
-"""The main job's own decisions, without its platform: what ends a step although the rollout was promoted."""
+"""The main job's own decisions, without its platform: what passes and what fails the release."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 import pytest
 
 from harness.config import Settings
-from harness.errors import StepFailed
+from harness.errors import LoadFailed, StepFailed
 from harness.lifecycle.rollout import Outcome
 from harness.plan import Plan
 from harness.rehearsal import Rehearsal
-from harness.report.record import RolloutRecord, Status
+from harness.report.record import Status
 from harness.run import Run
 from harness.service import Rollout
 from tests.unit import sample_record
 
 
-class Promoting:
-    """A platform and a service in one, on which every canary is promoted with the given record."""
+class Stage:
+    """A platform and a service in one, on which every rollout ends the same way, with so many requests lost."""
 
-    def __init__(self, run: Run, record: RolloutRecord) -> None:
-        self.run, self.record, self.promoted = run, record, list[str]()
+    def __init__(self, run: Run, outcome: Outcome, lost: int) -> None:
+        self.run, self.outcome, self.lost, self.promoted = run, outcome, lost, list[str]()
 
     @contextmanager
-    def load(self, service: Any, rps: float) -> Iterator[Any]:
-        yield SimpleNamespace(ledger=SimpleNamespace(check=lambda: None, lost=0, sent=10, classes={}))
+    def load(self, service: Any, **how: Any) -> Iterator[Any]:
+        yield SimpleNamespace(ledger=SimpleNamespace(lost=self.lost, sent=10, classes={}, path="ledger.parquet"))
 
-    def canary(self, model: Any, **kw: Any) -> Rollout:
-        return Rollout(Outcome.PROMOTED, "within the SLO", self.record)
+    def roll_out(self, model: Any, policy: Any) -> Rollout:
+        return Rollout(self.outcome, "10 of 100 requests failed", sample_record.rollout_promoted())
 
     def promote(self, model: Any, alias: str) -> None:
         self.promoted.append(alias)
@@ -44,26 +44,28 @@ def run(tmp_path: Path) -> Iterator[Run]:
         yield run
 
 
-def release(run: Run, record: RolloutRecord) -> list[str]:
-    platform: Any = Promoting(run, record)
+def release(run: Run, outcome: Outcome, lost: int = 0) -> list[str]:
+    platform: Any = Stage(run, outcome, lost)
     Rehearsal(platform, Plan.of(Settings())).release(platform, platform)
     return list(platform.promoted)
 
 
-def test_a_promoted_canary_whose_split_fits_becomes_the_champion(run: Run) -> None:
-    """The step passes, and the alias moves."""
-    assert release(run, sample_record.rollout_promoted()) == ["champion"]
+@pytest.mark.parametrize(("outcome", "champion"), [(Outcome.PROMOTED, ["champion"]), (Outcome.CLEARED, [])])
+def test_only_a_promoted_version_becomes_the_champion(run: Run, outcome: Outcome, champion: list[str]) -> None:
+    """A shadow that ended well passes the step as well, and the baseline stays the champion."""
+    assert release(run, outcome) == champion
     assert run.record.steps[-1].status is Status.PASSED
 
 
-def test_a_split_that_does_not_fit_fails_the_canary_step(run: Run) -> None:
-    """The canary keeps its SLO, but the gateway did not do what was asked: the step names which weight and how far."""
-    record = sample_record.rollout_promoted()
-    wrong = {"percent": 10, "configured": 0.1, "observed": 0.15, "requests": 5000, "p_value": 2.1e-24, "passed": False}
-    record.split = {"passed": False, "steps": [wrong, *record.split["steps"][1:]]}
-    with pytest.raises(StepFailed) as caught:
-        release(run, record)
-    assert str(caught.value) == (
-        "canary: at 10 % the split was wrong: 15.00% of 5000 requests reached v2, 10% is configured (p-value 2.1e-24)."
-    )
+@pytest.mark.parametrize("outcome", [Outcome.ROLLED_BACK, Outcome.NOT_ENOUGH_EVIDENCE])
+def test_any_other_end_fails_the_step_with_the_rollouts_reason(run: Run, outcome: Outcome) -> None:
+    with pytest.raises(StepFailed, match=f"canary {outcome}: 10 of 100 requests failed"):
+        release(run, outcome)
+    assert run.record.steps[-1].status is Status.FAILED
+
+
+def test_a_request_that_no_revision_answered_fails_the_step(run: Run) -> None:
+    """The canary was promoted, but a client was left without an answer."""
+    with pytest.raises(LoadFailed, match="canary: 1 of 10 requests were not answered by a revision"):
+        release(run, Outcome.PROMOTED, lost=1)
     assert run.record.steps[-1].status is Status.FAILED
