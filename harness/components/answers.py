@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
-from typing import Self
+from typing import Any, Self
 
 from harness.lifecycle.answers import Answers
 
@@ -124,6 +125,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, tally: Tally) -> None:
         super().__init__(("127.0.0.1", 0), _Receiver)
         self.tally = tally
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A replica that is killed resets its connection, which is not news; any other error is a defect of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Receiver(BaseHTTPRequestHandler):

@@ -128,3 +128,14 @@ def test_events_are_taken_over_http_until_it_is_closed() -> None:
     assert (collector.answers().compared, collector.answers().agreed) == (1, 1)
     with client(collector.url) as http, pytest.raises(httpx.ConnectError):
         http.post("/", json=body)
+
+
+def test_a_replica_that_is_killed_while_it_tells_is_not_news(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its connection is reset: no traceback on the screen of a rehearsal that kills replicas."""
+    collector = AnswerCollector(baseline="v1", canary="v2", tolerance=0.0)
+    try:
+        raise ConnectionResetError
+    except ConnectionError:
+        collector._server.handle_error(None, ("127.0.0.1", 0))
+    collector.close()
+    assert capsys.readouterr().err == ""
