@@ -108,7 +108,7 @@ class Run:
             record.hint = record.hint or getattr(error, "hint", "")
         self.events.emit("run.finished", record.run_id, record.decided_by, status=record.status.value)
         self.events.close()
-        if record.status is not Status.PASSED:
+        if record.status is not Status.PASSED and not record.chaos:  # whose cases have events of their own
             record.events = around(record, _events(self.events.path))
         self._write()
         return record

@@ -62,7 +62,7 @@ def findings(record: RunRecord) -> Iterator[Finding]:
         if load.distrust:
             yield Finding(f"Load {load.name}: its latencies are not to be trusted: {load.distrust}.", "load")
     yield from _of_answers(record)
-    for step in record.steps:
+    for step in () if any(_broken(record.chaos)) else record.steps:  # a case's step says what its invariant said
         if step.status in (Status.FAILED, Status.INTERRUPTED, Status.RUNNING):
             yield Finding(f"{step.title}: {step.error or step.status.value}", "timeline")
 
@@ -95,13 +95,16 @@ def _where(percent: int) -> str:
 
 
 def _of_chaos(cases: list[ChaosCase]) -> Iterator[Finding]:
-    broken = (
+    yield from islice(_broken(cases), MOST_CASES)
+
+
+def _broken(cases: list[ChaosCase]) -> Iterator[Finding]:
+    return (
         Finding(f"Chaos, {case.policy}, {case.phase}, {case.fault}: {invariant}: {what}", "chaos")
         for case in cases
         for invariant, what in case.invariants.items()
         if what
     )
-    yield from islice(broken, MOST_CASES)
 
 
 def _of_answers(record: RunRecord) -> Iterator[Finding]:

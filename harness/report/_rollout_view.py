@@ -246,5 +246,8 @@ def price(rollout: RolloutRecord) -> Iterator[tuple[str, str]]:
     yield "No more traffic for it", f"{fmt.seconds(cost.effective_at - start)} after the start"
     since = "the decision" if cost.first_bad_at is None else "the first bad answer"
     yield "Reaction", f"{fmt.seconds(cost.reaction_s)} from {since} to no traffic"
+    if not cost.requests:
+        yield "Requests harmed", "none: it got copies only"
+        return
     yield "Requests harmed", f"{fmt.count(cost.harmed)} of {fmt.count(cost.requests)} during the rollout"
     yield "Share of the error budget", f"{fmt.percent(cost.budget_share)} of what the SLO allows of these requests"

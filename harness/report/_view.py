@@ -62,14 +62,20 @@ def _rollout(record: RunRecord) -> Iterator[Fact]:
         yield Fact(kind(rollout), rollout.outcome, note, "good" if ended_well(rollout) else "bad")
         if cost := rollout.rollback:
             harmed = f"{fmt.count(cost.harmed)} requests harmed, {fmt.percent(cost.budget_share)} of the error budget"
-            yield Fact("Rollback", fmt.seconds(cost.reaction_s), harmed, "bad")
+            note = harmed if cost.requests else "copies only: nobody was harmed"
+            yield Fact("Rollback", fmt.seconds(cost.reaction_s), note, "bad" if cost.harmed else "")
 
 
 def _chaos(record: RunRecord) -> Iterator[Fact]:
     if record.chaos:
         broken = sum(any(case.invariants.values()) for case in record.chaos)
         note = f"{fmt.count(broken)} broke an invariant" if broken else "every invariant held"
-        yield Fact("Chaos", f"{fmt.count(len(record.chaos))} cases", note, "bad" if broken else "good")
+        yield Fact(
+            "Chaos",
+            f"{fmt.count(len(record.chaos))} {'case' if len(record.chaos) == 1 else 'cases'}",
+            note,
+            "bad" if broken else "good",
+        )
 
 
 def _requests(record: RunRecord) -> Iterator[Fact]:

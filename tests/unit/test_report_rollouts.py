@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.report import _load_view, _rollout_view, _view
+from harness.report import _findings, _load_view, _rollout_view, _view
 from harness.report.junit import junit
-from harness.report.record import Effect, EventRecord, EvidencePoint, RolloutRecord, RunRecord
+from harness.report.record import Effect, EventRecord, EvidencePoint, RolloutRecord, RunRecord, Status
 from harness.report.render import page, render
 from tests.unit import sample_record, sample_rollouts
 from tests.unit.test_report import Page
@@ -169,6 +169,16 @@ def test_without_a_bad_answer_the_reaction_counts_from_the_decision() -> None:
     assert price["Reaction"] == f"90{THIN}ms from the decision to no traffic"
 
 
+def test_a_shadow_that_is_rolled_back_harmed_nobody() -> None:
+    record = sample_rollouts.rolled_back_run()
+    cost = record.rollouts[0].rollback
+    assert cost is not None
+    cost.requests = cost.harmed = 0
+
+    assert dict(_rollout_view.price(record.rollouts[0]))["Requests harmed"] == "none: it got copies only"
+    assert "Rollback 1.29 s copies only: nobody was harmed" in text_of(record)
+
+
 def test_an_effect_says_which_way_only_if_its_interval_leaves_out_zero() -> None:
     effects = sample_rollouts.ab_test().effects
     text = text_of(sample_rollouts.all_kinds())
@@ -283,7 +293,16 @@ def test_chaos_cases_that_broke_come_first_and_each_invariant_is_counted() -> No
     assert _view.cases(record)[0].policy == "ab"
     assert "✕ 1 broken baseline keeps its capacity: v1-1 drained before the canary was promoted" in text
     assert "Chaos 64 cases 1 broke an invariant" in text
-    assert "Chaos, ab, shifting, replica-errors: baseline keeps its capacity" in text
+    assert text.count("v1-1 drained before the canary was promoted") == 2  # at the top and in the table
+
+
+def test_a_case_that_broke_is_evidence_once() -> None:
+    """Its step fails with the same words."""
+    record = sample_rollouts.chaos()
+    record.decided_by = "1 of 64 cases broke an invariant"
+    record.steps[0].status, record.steps[0].error = Status.FAILED, "ab/shifting/replica-errors: broken"
+
+    assert [finding.anchor for finding in _findings.evidence(record)] == ["chaos"]
 
 
 def test_a_run_without_a_stated_cause_opens_with_the_likely_one() -> None:
