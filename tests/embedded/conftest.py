@@ -24,7 +24,7 @@ from harness.runtime.nursery import Nursery
 from harness.runtime.supervisor import Supervisor
 
 
-@dataclass
+@dataclass(repr=False)
 class World:
     """The running parts, and the shortest ways to use them."""
 

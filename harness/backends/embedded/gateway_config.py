@@ -128,7 +128,7 @@ class GatewayConfig:
             in_effect,
             what=f"gateway: {what} in effect",
             deadline=Deadline.after(CONFIRM_S),
-            fail=lambda: f"Envoy refused them; {self._last_words()}" if refused() else None,
+            fail=lambda: self._gateway.failed or (f"Envoy refused them; {self._last_words()}" if refused() else None),
             state=self._last_words,
             every_s=_EVERY_S,
         )
