@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.platform import Platform
     from harness.service import Service
 
-RPS = 200.0
+RPS = 100.0  # a third of what two cores serve beside everything that a case starts
 THINKS_S = 0.5
 ENDS = "it comes to an end"
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from harness.lifecycle.rollout import ABTest, BlueGreen, ByUser, Canary, Outcome, Phase, Policy, Shadow
 from harness.lifecycle.slo import SLO
 
-QUICK = SLO(errors=0.05, slower_than_ms=500, slow=0.2)
+QUICK = SLO(errors=0.08, slower_than_ms=500, slow=0.25)
 USERS = 200
 
 _POLICIES: dict[str, Policy] = {
     "canary": Canary(QUICK, steps=(50, 100), max_step_s=8.0, min_step_s=0.5),
-    "ab": ABTest(QUICK, by=ByUser(), metric="errors", min_effect=0.1, max_s=12.0, min_s=1.0),
+    "ab": ABTest(QUICK, by=ByUser(), metric="errors", min_effect=0.15, max_s=14.0, min_s=1.0),
     "blue-green": BlueGreen(QUICK, warm_s=0.5, warm_requests=20, hold_s=0.5, max_hold_s=8.0, drain_s=0.5),
     "shadow": Shadow(QUICK, min_agreement=0.9, max_s=10.0),
 }
