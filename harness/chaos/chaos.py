@@ -43,7 +43,9 @@ class Chaos:
         allowed = aims_of(fault)
         self.aim = aim or allowed[0]
         if self.aim not in allowed:
-            raise UsageError(f"fault {fault.name}: aim: expected {' or '.join(allowed) or 'none'}, got {aim!r}")
+            raise UsageError(
+                f"fault {fault.name}: aim: expected {' or '.join(filter(None, allowed)) or 'none'}, got {aim!r}"
+            )
         self.platform, self.fault, self.phase = platform, fault, phase
         self._plans: list[Plan] = [*before, (fault, phase, self.aim)]
         self._events: list[Event] = []
