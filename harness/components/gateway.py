@@ -23,6 +23,7 @@ VERSION_HEADER = "x-routes-version"
 ROUTES = "ingress"
 DRAINING = "DRAINING"
 MIRROR = "mirror"  # the cluster of mirrored copies: this gateway itself, so that they are logged and counted as well
+COPIES = 256  # so many copies are on their way at a time, and so many wait; what is more is not copied
 SHADOW = "-shadow"  # what Envoy appends to a mirrored copy's host
 RDS, CDS, EDS = "xds/rds", "xds/cds", "xds/eds"
 
@@ -107,11 +108,12 @@ def _bootstrap(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
 
 def _mirror() -> dict[str, Any]:
     endpoint = {"endpoint": {"address": _address("{port[http]}")}}
-    # Envoy's own limits stay: a canary that hangs gets no more than 1,024 copies at a time, and clients notice nothing.
     return {
         "name": MIRROR,
         "type": "STATIC",
         "connect_timeout": "1s",
+        # A copy on its way has three descriptors: those for a canary that hangs must leave room for the clients'.
+        "circuit_breakers": {"thresholds": [{"max_connections": COPIES, "max_pending_requests": COPIES}]},
         "load_assignment": {"cluster_name": MIRROR, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
 

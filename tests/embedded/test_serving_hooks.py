@@ -73,6 +73,20 @@ def test_a_slow_canary_takes_no_time_of_the_clients_whose_requests_are_copied(
     world.deploy(service)
 
 
+def test_a_canary_that_hangs_takes_no_time_and_no_requests_of_the_clients(
+    world: World, service: InferenceService, faults: EmbeddedFaults
+) -> None:
+    """A thousand copies have nowhere to go: some wait, the others are dropped, and every client has its answer."""
+    world.deploy(service.with_mirror(100))
+    canary = faults.replicas("production", "hooked", "v2")
+    for replica in canary:
+        faults.stop(replica.pid)
+    assert codes(world, service, 1000) == [200] * 1000
+    for replica in canary:
+        faults.cont(replica.pid)
+    world.deploy(service)
+
+
 def _counts(world: World) -> dict[str, RevisionCounts]:
     return {each.revision: each for each in world.controller.counts("production", "hooked", 500)}
 

@@ -75,6 +75,21 @@ def test_a_canary_that_died_is_an_outage_until_its_share_has_moved(world: World)
     assert ended.data["until"] - ended.data["since"] < 2.0
 
 
+def test_the_baseline_keeps_its_replicas_until_the_canary_is_promoted(world: World) -> None:
+    """Also when it gets no request any more, and one of them dies: the way back is one weight."""
+    base = world.deploy(world.service("keeps", "shallow", minReplicas=2))
+    document = world.deploy(base.with_canary("v2", str(world.models["deep"]), 100))
+    baseline = lambda: [r for r in world.controller.status("production", "keeps").replicas if r.revision == "v1"]  # noqa: E731
+    victim = baseline()[0].pid
+    os.kill(victim, signal.SIGKILL)
+    wait(lambda: told(world, document, "replica.died"), what="death", deadline=Deadline.after(10))
+    world.controller.wait_ready("production", "keeps", Deadline.after(40))
+    assert len({replica.pid for replica in baseline() if replica.state == "ready"} - {victim}) == 2
+    assert told(world, document, "service.unserved") == []
+    world.deploy(document.promoted("v2"))
+    assert baseline() == []
+
+
 def test_a_killed_gateway_is_an_outage_of_every_service_and_loses_no_route(world: World) -> None:
     """Also when the file that it starts from was spoilt meanwhile; its counters start at zero."""
     base = world.deploy(world.service("behind", "shallow"))
