@@ -1,150 +1,18 @@
-"""The ledger's join: every request in exactly one class, and whatever does not fit is said."""
+"""The ledger of a whole load: nothing is counted twice, nothing is forgotten, and whatever does not fit is said."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError, LoadFailed
+from harness.errors import LoadFailed
 from harness.lifecycle.slo import SLO
-from harness.load import Ledger, LoadSpec
-from harness.load.access_log import AccessLogTail
-from harness.load.account import account
-from harness.load.join import Case, Entry, classify
-from harness.load.records import Failure, LoadFiles, Recorder, write_json
-
-OK = Entry(200, "", "v1")
-STARTED_AT = 1_000_000.0
-
-
-def case(
-    status: int = 200,
-    revision: str = "v1",
-    error: Failure = Failure.NONE,
-    entry: Entry | None = OK,
-    **more: bool,
-) -> Case:
-    return Case(status, revision, error, entry, **more)
-
-
-def failed(error: Failure, entry: Entry | None = None, **more: bool) -> Case:
-    return case(0, "", error, entry, **more)
-
-
-@pytest.mark.parametrize(
-    ("request_", "found"),
-    [
-        (case(), "answered:v1"),
-        (case(500, entry=Entry(500, "", "v1")), "answered:v1"),
-        (case(entry=Entry(200, "DI", "v1")), "answered:v1"),
-        (case(entry=Entry(200, "", "")), "answered:v1"),
-        (case(copied=True), "answered:v1"),
-        (case(entry=None, died=True), "answered:v1"),
-        (case(503, "", entry=Entry(503, "UH", "")), "refused:UH"),
-        (case(503, entry=Entry(503, "UF,URX", "v1")), "refused:UF,URX"),
-        (case(413, "", entry=Entry(413, "", "v1")), "refused:413"),
-        (case(503, "", entry=None, died=True), "refused:503"),
-        (failed(Failure.TIMEOUT, Entry(0, "DC", "v2")), "gave up:v2:DC"),
-        (failed(Failure.ABANDONED, OK), "gave up:v1:200"),
-        (failed(Failure.DISCONNECTED, Entry(0, "DC", "")), "gave up:no revision:DC"),
-        (failed(Failure.DISCONNECTED, died=True), "lost:gateway died"),
-        (failed(Failure.TIMEOUT, died=True), "lost:gateway died"),
-        (failed(Failure.OVERLOADED), "never sent:too many in flight"),
-        (failed(Failure.NO_CONNECTION), "never sent:no connection"),
-        (failed(Failure.NO_CONNECTION, died=True), "never sent:no connection"),
-    ],
-)
-def test_a_request_that_both_sides_agree_on_has_its_class(request_: Case, found: str) -> None:
-    """Answered, refused, given up, lost with the gateway, never sent: with who or why."""
-    assert classify(request_) == (found, "")
-
-
-@pytest.mark.parametrize(
-    ("request_", "why"),
-    [
-        (case(entry=None), "the client says answered 200, the gateway has no record of it"),
-        (failed(Failure.TIMEOUT), "the client says failed (timeout), the gateway has no record of it"),
-        (case(revision="v2"), "the client was served by v2, the gateway says v1"),
-        (case(revision="v2", died=True), "the client was served by v2, the gateway says v1"),
-        (case(500), "the client got 500, the gateway sent 200"),
-        (failed(Failure.OVERLOADED, OK), "the client did not send it, the gateway answered 200"),
-        (failed(Failure.OVERLOADED, copied=True), "did not send it, the gateway has a mirrored copy of it"),
-    ],
-)
-def test_a_request_that_the_sides_disagree_on_is_unexplained(request_: Case, why: str) -> None:
-    """The reason says what each of them holds; the death of a gateway explains what is missing, never what differs."""
-    found, said = classify(request_)
-    assert found == "unexplained"
-    assert why in said
-
-
-@dataclass
-class Story:
-    """A load's files as its processes leave them: `sent` and `log` write, `ledger` accounts."""
-
-    folder: Path
-    shares: int = 1
-    users: int = 0
-
-    def __post_init__(self) -> None:
-        self.files = LoadFiles(self.folder / "load")
-        self.files.folder.mkdir()
-        self.access_log = self.folder / "access.jsonl"
-        self.access_log.touch()
-        self.payload = self.folder / "payload.jsonl"
-        self.payload.write_text("{}\n")
-        self.tail = AccessLogTail(self.access_log, "aa", self.files, 10_000)
-        self.recorders = [Recorder(self.files, share, self.shares) for share in range(self.shares)]
-        self.scheduled = [0] * self.shares
-
-    def sent(
-        self,
-        sequence: int,
-        status: int = 200,
-        revision: str = "v1",
-        error: Failure = Failure.NONE,
-        *,
-        ms: float = 1.5,
-        at_ms: int | None = None,
-    ) -> None:
-        """One request, sent 0.1 ms late; due at `at_ms`, or else at a thousand a second."""
-        due = 1000 * (sequence if at_ms is None else at_ms)
-        share = sequence % self.shares
-        self.scheduled[share] = max(self.scheduled[share], sequence // self.shares + 1)
-        self.recorders[share].write(sequence, due, due + 100, int(ms * 1000), status, revision, error)
-
-    def log(self, request_id: str | None, **changed: Any) -> None:
-        with self.access_log.open("a") as file:
-            file.write(line(request_id, **changed))
-
-    def ledger(self, deaths: tuple[float, ...] = (), slo: SLO | None = None) -> Ledger:
-        self.tail.read()
-        write_json(self.files.go, {"origin": 0.0, "started_at": STARTED_AT})
-        for share, requests in enumerate(self.scheduled):
-            told = {"requests": requests, "left": requests, "duration_s": 1.0, "cpu": 0.1}
-            write_json(self.files.finished(share), told)
-        spec = LoadSpec(
-            "test", "http://x", "h", "/v1", self.payload, processes=self.shares, users=self.users, arrivals="poisson"
-        )
-        found = account(spec, self.files, self.tail, self.folder / "ledger.parquet", deaths, slo)
-        assert sum(found.classes.values()) == found.sent
-        return found
-
-    def rows(self) -> dict[str, list[Any]]:
-        import pyarrow.parquet as pq
-
-        return dict(pq.read_table(self.folder / "ledger.parquet").to_pydict())
-
-    def close(self) -> None:
-        self.tail.close()
-        for recorder in self.recorders:
-            recorder.close()
+from harness.load import Ledger
+from harness.load.records import Failure
+from tests.unit.load_story import STARTED_AT, Story
 
 
 @pytest.fixture
@@ -315,61 +183,6 @@ def test_the_verdict_on_latency_is_withheld_when_the_generator_itself_was_late(s
     )
 
 
-def test_the_access_log_is_read_from_where_the_load_began_and_to_the_last_whole_line(story: Story) -> None:
-    """Other loads' lines, half a line, and ids that only look alike are left alone."""
-    for number in range(5):
-        story.sent(number, 503, "")
-    with story.access_log.open("a") as log:
-        whole = line("aa-3", flags="UH", revision=None, cluster=None, code=503)
-        log.write(line("bb-1") + line("aaa-2") + line("xaa-4") + line("aa-x") + line(None) + whole[:30])
-    story.tail.read()
-    assert story.tail.taken == 0
-    with story.access_log.open("a") as log:
-        log.write(whole[30:])
-    ledger = story.ledger()
-    assert ledger.classes == {"unexplained": 4, "refused:UH": 1}
-
-
-def test_reading_again_takes_no_line_twice(story: Story) -> None:
-    """A thousand lines, then one more."""
-    for number in range(1000):
-        story.log(f"aa-{number}")
-    story.tail.read()
-    story.log("aa-1000")
-    story.tail.read()
-    assert story.tail.taken == 1001
-
-
-def test_a_line_that_a_killed_gateway_left_unfinished_hides_no_other(story: Story) -> None:
-    """The next gateway appends to the same file, right behind the half line."""
-    story.sent(0)
-    story.sent(1)
-    with story.access_log.open("a") as log:
-        log.write(line("aa-0")[:40] + line("aa-1"))
-    ledger = story.ledger(deaths=(STARTED_AT,))
-    assert (ledger.classes, ledger.unlogged) == ({"answered:v1": 2}, 1)
-
-
-def test_a_log_that_does_not_exist_yet_is_empty(story: Story) -> None:
-    """Envoy makes it with the first request; the revision comes from the cluster if it is not logged."""
-    story.access_log.unlink()
-    story.tail.read()
-    story.sent(0, revision="v7")
-    story.log("aa-0", revision="-", cluster="production/m/v7")
-    assert story.ledger().classes == {"answered:v7": 1}
-
-
-def test_records_are_in_the_file_as_soon_as_they_are_written(tmp_path: Path) -> None:
-    """In any order, and without a close: what becomes of the process does not matter; 32 bits of seconds are kept."""
-    recorder = Recorder(LoadFiles(tmp_path), share=1, shares=2)
-    recorder.write(3, 5_000_000_000, 5_000_000_100, 900, 200, "v2", Failure.NONE)
-    recorder.write(1, 0, 50, 1200, 0, "", Failure.TIMEOUT)
-    written = LoadFiles(tmp_path)
-    sizes = (written.records(1).stat().st_size, written.revisions(1).read_text())
-    recorder.close()
-    assert sizes == (2 * 32, "v2\n")
-
-
 def test_a_ledger_with_unexplained_requests_does_not_pass(tmp_path: Path) -> None:
     """The error names the load, the count and examples; without any, nothing is raised."""
     ledger(tmp_path, unexplained=0).check()
@@ -383,37 +196,6 @@ def test_the_run_record_names_the_ledger_inside_the_run_folder(tmp_path: Path) -
     assert record.ledger == "load/ledger.parquet"
     assert sum(record.classes.values()) == record.sent
     assert ledger(tmp_path).answered("v1") == 10
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"rps": 0}, "load.rps: expected a number from 0.1 to 20000, got 0"),
-        ({"rps": float("inf")}, "load.rps"),
-        ({"max_s": -1}, "load.max_s"),
-        ({"connections": 0}, "load.connections"),
-        ({"rps": True}, "load.rps"),
-        ({"arrivals": "bursts"}, "load.arrivals: expected constant or poisson, got 'bursts'"),
-        ({"processes": 0}, "load.processes: expected a whole number from 1 to"),
-        ({"processes": 4096}, "load.processes: expected a whole number from 1 to"),
-        ({"users": -1}, "load.users: expected a whole number from 0 to"),
-        ({"users": 2.5}, "load.users: expected a whole number from 0 to"),
-        ({"path": "v1"}, "load.path: expected a path that starts with '/', got 'v1'"),
-        ({"payload": Path("no-such-file")}, "load.payload: no-such-file is missing or empty"),
-    ],
-)
-def test_a_load_that_makes_no_sense_is_one_clear_line(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
-    """The field and what is allowed."""
-    payload = tmp_path / "payload.jsonl"
-    payload.write_text("{}\n")
-    with pytest.raises(ConfigError) as caught:
-        LoadSpec(**{"name": "a", "url": "http://x", "host": "h", "path": "/v1", "payload": payload, **fields})
-    assert words in str(caught.value)
-
-
-def line(request_id: str | None, **changed: Any) -> str:
-    entry = {"id": request_id, "code": 200, "flags": "-", "revision": "v1", "cluster": "c", "ms": 2, "attempts": 1}
-    return json.dumps({**entry, **changed}) + "\n"
 
 
 def ledger(folder: Path, unexplained: int = 0, examples: tuple[str, ...] = ()) -> Ledger:
