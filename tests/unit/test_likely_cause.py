@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness._cli_run import verdict_lines
 from harness.errors import StepFailed
 from harness.report.cause import likely, next_step, suspects
 from harness.report.record import EventRecord, Status, Step
@@ -117,6 +118,13 @@ def test_one_death_is_one_suspect_however_many_events_tell_it() -> None:
 
     assert [suspect.about for suspect in found] == ["envoy", "production.high-utiliser.v2", "canary"]
     assert found[-1].why == "if nothing above explains it"
+
+
+def test_the_terminal_names_the_likely_cause_too(tmp_path: Path) -> None:
+    lines = verdict_lines(sample_rollouts.rolled_back_run([GATEWAY]), tmp_path).splitlines()
+
+    assert next(line for line in lines if line.startswith("likely")).startswith("likely   envoy was killed by signal 9")
+    assert not any(line.startswith("likely") for line in verdict_lines(sample_record.passed(), tmp_path).splitlines())
 
 
 def test_a_full_disk_outranks_all_that_follows_from_it() -> None:
