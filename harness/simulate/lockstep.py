@@ -30,7 +30,7 @@ def can_lockstep(policy: object) -> bool:
 
 def run_lockstep(policy: Canary, world: World, trials: int, rng: np.random.Generator, every_s: float) -> Results:
     """Run the trials to their ends, looking at all of them every `every_s` seconds."""
-    lockstep = _Lockstep(policy, world, trials, rng)
+    lockstep = Lockstep(policy, world, trials, rng)
     now = 0.0
     lockstep.begin()
     while len(lockstep.trial):
@@ -40,7 +40,9 @@ def run_lockstep(policy: Canary, world: World, trials: int, rng: np.random.Gener
 
 
 @dataclass
-class _Lockstep:
+class Lockstep:
+    """The trials that go on, as arrays with one entry for each, and their states."""
+
     policy: Canary
     world: World
     trials: int
@@ -63,6 +65,7 @@ class _Lockstep:
         self.exposures = np.array([*self.policy.steps[1:], 100]) / 100
         self.moved_at = np.zeros(number)  # when the canary's requests last grew
         self.moved = np.zeros((number, 2, 3), np.int64)  # the totals then
+        self.told_at = np.zeros(number)  # when the state machine last saw the counts
 
     def begin(self) -> None:
         """Start all canaries."""
@@ -75,7 +78,7 @@ class _Lockstep:
         """Look at all rollouts, let those decide that can, and draw what comes until the next look."""
         grown = self.traffic.totals[:, CANARY].sum(-1) > self.moved[:, CANARY].sum(-1)
         ended = np.zeros(len(self.trial), bool)
-        for at in np.flatnonzero(self._due(now)).tolist():
+        for at in np.flatnonzero(self.due(now)).tolist():
             ended[at] = self._settle(at, now, grown=bool(grown[at]))
         self.moved_at[grown] = now
         self.moved[grown] = self.traffic.totals[grown]
@@ -84,7 +87,7 @@ class _Lockstep:
         self.traffic.advance(now, every_s, self.percent)
         self.traffic.turn(every_s)
 
-    def _due(self, now: float) -> npt.NDArray[np.bool_]:
+    def due(self, now: float) -> npt.NDArray[np.bool_]:
         """Where the state machine may decide something at this look."""
         policy, lasted = self.policy, now - self.began
         requests = self.traffic.requests - self.opened.sum(-1)
@@ -96,7 +99,7 @@ class _Lockstep:
         if policy.prove_split:
             needed = [split_requests_needed(step / 100) if step < 100 else 0 for step in policy.steps]
             ready &= requests.sum(-1) >= np.array(needed)[self.index]
-        self._count()
+        self.count()
         rows = np.flatnonzero(~due & self._near(ready))
         if len(rows):
             roll_back, promote = self._verdicts(rows)
@@ -108,7 +111,8 @@ class _Lockstep:
         ceiling = log_ceiling(requests.sum(-1), requests[:, CANARY], weight)
         return np.asarray((self.percent < 100) & (ceiling >= -log(SPLIT_P_VALUE)))
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Bring the counts of the open steps up to date."""
         np.put_along_axis(
             self.steps, self.index[:, None, None, None], (self.traffic.totals - self.opened)[..., None], axis=-1
         )
@@ -144,7 +148,7 @@ class _Lockstep:
     def _settle(self, at: int, now: float, *, grown: bool) -> bool:
         """Step one rollout as the driver does, until its phase stays; returns whether it is over."""
         state = self.states[at]
-        if self.watching[at] and not grown and self.moved_at[at] < now:
+        if self.watching[at] and not grown and self.told_at[at] < self.moved_at[at]:
             # A canary without new requests may not be promoted on old ones: the state must know when they came.
             before = float(self.moved_at[at])
             state, _ = step(state, Observation(*_seen(self.moved[at]), at=before), before)
@@ -162,7 +166,7 @@ class _Lockstep:
                 self._open(at, state, now)
             if state.phase in (phase, Phase.WATCHING, Phase.DONE):
                 break
-        self.states[at] = state
+        self.states[at], self.told_at[at] = state, now
         self.watching[at] = state.phase in (Phase.WATCHING, Phase.PAUSED)
         self.resting_until[at] = state.phase_at + self.policy.pause_s if state.phase is Phase.PAUSED else 0.0
         if state.phase is not Phase.DONE or state.outcome is None:
@@ -183,7 +187,8 @@ class _Lockstep:
 
 
 _PER_TRIAL = (
-    "trial", "index", "percent", "began", "resting_until", "watching", "opened", "steps", "moved_at", "moved",
+    "trial", "index", "percent", "began", "resting_until", "watching", "opened", "steps",
+    "moved_at", "moved", "told_at",
 )  # fmt: skip
 
 
