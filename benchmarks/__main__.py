@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generator, main_job, promotions, readiness, rollback, suite, weights
+from benchmarks import generator, main_job, promotions, readiness, rollback, simulation, suite, weights
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "generator": generator.measure,
     "promotions": promotions.measure,
     "rollback": rollback.measure,
+    "simulation": simulation.measure,
     "main-job": main_job.measure,
     "suite": suite.measure,
 }
