@@ -19,8 +19,8 @@ from harness.runtime.process import Child
 from harness.runtime.wait import wait
 
 HERE = Path(__file__).parent
-ROUNDS = 5
-RUN_S = 6
+ROUNDS = 9
+RUN_S = 4
 USERS = 64
 SATURATING_RPS = 20_000
 STEADY_RPS = 2000

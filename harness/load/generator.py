@@ -101,7 +101,9 @@ class Load:
             self._await_log(self._log, deadline)
             self._ledger = account(self.spec, self.files, self._log, self._path, self._deaths(), self._slo)
         except OSError as error:
-            raise LoadFailed(f"load {self.spec.name}: its ledger cannot be written: {error.strerror}") from error
+            raise LoadFailed(
+                f"load {self.spec.name}: its ledger cannot be written: {error.strerror or error}"
+            ) from error
         finally:
             self._log.close()
         return self._ledger

@@ -95,13 +95,13 @@ class Slots:
 
     def __init__(self, path: Path, size: int) -> None:
         self._size = size
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._file = path.open("w+b", buffering=0)
 
     def write(self, slot: int, content: bytes) -> None:
-        os.pwrite(self._file, content, slot * self._size)
+        os.pwrite(self._file.fileno(), content, slot * self._size)
 
     def close(self) -> None:
-        os.close(self._file)
+        self._file.close()
 
 
 class Names:

@@ -121,6 +121,17 @@ def test_a_full_disk_ends_the_load_and_is_named(gateway: Gateway) -> None:
     assert not load.files.finished(0).exists()
 
 
+def test_a_disk_that_has_no_room_for_the_ledger_is_named(gateway: Gateway) -> None:
+    """The records are there, their table cannot be written; a half one is not left under its name."""
+    load = gateway.load(rps=50)
+    load.files.folder.mkdir(parents=True)
+    (load.files.folder / "ledger.part").symlink_to("/dev/full")
+    load.start(Deadline.after(30))
+    with pytest.raises(LoadFailed, match=r"load test: its ledger cannot be written: .*No space left on device"):
+        load.stop(Deadline.after(10))
+    assert not (load.files.folder / "ledger.parquet").exists()
+
+
 def test_a_gateway_that_is_not_there_is_said_at_the_deadline(gateway: Gateway) -> None:
     """Nobody listens at the URL: requests are never sent, so the load does not count as started."""
     load = gateway.load(url=f"http://127.0.0.1:{reserve()}", rps=20)
