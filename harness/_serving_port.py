@@ -39,49 +39,47 @@ class DocumentPort:
         self._uri = uri
         self._policy = policy
         self._collector: AnswerSource | None = None
+        self._in_effect = True  # the service's document, as far as is known
         self.before = before or service.document
         self.service = f"{service.namespace}/{service.name}"
         self.baseline = self.before.spec.predictor.name
         self.canary = revision
 
     def start_canary(self) -> None:
-        document = self.before
-        if needs_answers(self._policy):
-            document = document.with_logger(self._collect().url)
-        self._service.apply(document.with_canary(self.canary, self._uri, 0))
+        self._apply(self._with_canary())
 
     def set_weight(self, percent: int) -> None:
-        document = self._service.document.with_mirror(0).with_split_by("")
-        self._service.apply(document.with_traffic(self.canary, percent))
+        document = self._present().with_mirror(0).with_split_by("")
+        self._apply(document.with_traffic(self.canary, percent))
 
     def assign(self, percent: int, by: By) -> None:
-        document = self._service.document
+        document = self._present()
         if isinstance(by, ByUser):
             document = document.with_traffic(self.canary, percent).with_split_by(f"user {by.header.lower()}")
         else:
             document = document.with_split_by(f"header {by.name.lower()}={by.value}")
-        self._service.apply(document)
+        self._apply(document)
 
     def mirror(self, percent: int) -> None:
-        self._service.apply(self._service.document.with_mirror(percent))
+        self._apply(self._present().with_mirror(percent))
 
     def promote(self) -> None:
         document = self._service.document
         if document.spec.predictor.name != self.canary:
             document = document.promoted(self.canary)
-        self._service.apply(document)
+        self._apply(document)
         if self._collector is not None:
-            self._service.apply(document.without_logger())
+            self._apply(document.without_logger())
 
     def roll_back(self) -> None:
         """Back to the document from before the rollout, also from a promotion that got stuck half-way."""
         document = self._service.document
-        if document == self.before:
+        if document == self.before and self._in_effect:
             return
-        if self._collector is not None and document.spec.predictor.name == self.baseline:
+        if self._collector is not None and document.spec.canary:
             # Replicas without the logger take a moment to start; the users go back to the baseline before that.
-            self._service.apply(document.without_canary(self.canary) if document.spec.canary else document)
-        self._service.apply(self.before)
+            self._apply(document.without_canary(self.canary))
+        self._apply(self.before)
 
     def counts(self) -> list[RevisionCounts]:
         return self._service.counts(self._policy.slo.slower_than_ms)
@@ -101,6 +99,22 @@ class DocumentPort:
         if self._collector is not None:
             self._collector.close()
             self._collector = None
+
+    def _present(self) -> InferenceService:
+        """The document with the canary in it; what interrupted a rollout had taken it out."""
+        document = self._service.document
+        return document if document.spec.canary else self._with_canary()
+
+    def _with_canary(self) -> InferenceService:
+        document = self.before
+        if needs_answers(self._policy):
+            document = document.with_logger(self._collect().url)
+        return document.with_canary(self.canary, self._uri, 0)
+
+    def _apply(self, document: InferenceService) -> None:
+        self._in_effect = False
+        self._service.apply(document)
+        self._in_effect = True
 
     def _collect(self) -> AnswerSource:
         if self._collector is None:
