@@ -42,7 +42,7 @@ def watch(policy: BlueGreen, state: State, seen: Observation, now: float) -> Nex
         return _warming(policy, state, seen, now)
     missing = stale(state, seen, now) if decided(state.judged) == "promote" else reason_of(state)
     if state.phase is Phase.DRAINING:
-        return _draining(policy, state, missing, now)
+        return _draining(policy, state, seen, missing, now)
     lasted = now - state.step_started_at
     if not missing and lasted >= policy.hold_s:
         return state.entered(Phase.DRAINING, now), ()
@@ -60,8 +60,9 @@ def _warming(policy: BlueGreen, state: State, seen: Observation, now: float) -> 
     return state, (state.stage.action,)
 
 
-def _draining(policy: BlueGreen, state: State, missing: str, now: float) -> Next:
-    idle_s = now - max(state.phase_at, state.moved_at[1])
+def _draining(policy: BlueGreen, state: State, seen: Observation, missing: str, now: float) -> Next:
+    read_at = now if seen.at is None else seen.at  # a reading says nothing of the time after it
+    idle_s = max(0.0, read_at - max(state.phase_at, state.moved_at[1]))
     if idle_s < policy.drain_s:
         missing = f"{state.names[0]} answered a request {idle_s:.1f} s ago"
     if missing:
