@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.chaos.faults import Fault, Hits
 from harness.chaos.harm import harmed
 from harness.chaos.inject import Corruptible, Injection, Target
-from harness.chaos.invariants import Evidence, check
+from harness.chaos.invariants import WITHHELD, Evidence, check
 from harness.chaos.matrix import aims_of
 from harness.chaos.readings import FaultyReadings
 from harness.chaos.rollout_process import RolloutProcess
@@ -73,10 +73,13 @@ class Chaos:
     def check(self, ledger: Ledger, *, expected: str = "") -> dict[str, str]:
         """Every invariant with what broke it, "" where it held; `expected` is the outcome without the fault.
 
-        Raises StepFailed if the rollout never came to the fault's phase: nothing was rehearsed.
+        Raises StepFailed if the rollout never came to the fault's phase: nothing was rehearsed; CapabilityMissing if
+        that was because this machine was too busy for a verdict on latency.
         """
         if self.rollout is None or self._policy is None or self._injection is None:
             raise StepFailed("chaos: there was no rollout; use chaos.roll_out in place of service.roll_out")
+        if not self._injection.began and WITHHELD in self.rollout.reason:
+            raise CapabilityMissing("a machine quiet enough for a verdict on latency", hint=self.rollout.reason)
         if not self._injection.began:
             raise StepFailed(f"chaos: the rollout {self.rollout.outcome} without {self._injection.when}")
         return check(

@@ -5,6 +5,7 @@ Each check gives one line on what broke it, or "" where it held. Times are Unix 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -120,11 +121,13 @@ def baseline_keeps_its_capacity(evidence: Evidence) -> str:
 
 
 def traffic_fits_the_outcome(evidence: Evidence) -> str:
-    """At the end all traffic is the canary's if it was promoted, and the baseline's if not."""
+    """At the end all traffic is the canary's if it was promoted, else the baseline's; or the run says nobody serves."""
     record = evidence.record
     serving = record.canary if record.outcome == Outcome.PROMOTED else record.baseline
     routed = [event.data.get("weights", {}) for event in of_kind(evidence.events, "service.routed")]
     last = {name: weight for name, weight in routed[-1].items() if weight} if routed else {}
+    if not last and any(math.isinf(spell.end) for spell in unserved(evidence.events)):
+        return ""
     return "" if last == {serving: 100} else f"it ended {record.outcome!r} and the traffic is {last}"
 
 

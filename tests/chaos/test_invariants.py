@@ -158,6 +158,14 @@ def test_every_invariant_has_a_doctored_run_that_breaks_it() -> None:
     assert {name for name, _ in DOCTORED.values()} == set(INVARIANTS)
 
 
+def test_a_promoted_canary_that_breaks_later_and_leaves_nobody_is_told_by_the_run() -> None:
+    """Its model became garbage after the verdict: no traffic is right, as long as the run says that nobody serves."""
+    nobody = (*PROMOTION, event(19, "service.unserved"), event(19, "service.routed"))
+    assert check(sound(events=nobody)) == dict.fromkeys(INVARIANTS, "")
+    served = (*PROMOTION, event(19, "service.unserved"), event(20, "service.served"), event(21, "service.routed"))
+    assert check(sound(events=served))["traffic fits the outcome"]
+
+
 EXCUSED: dict[str, Callable[[Evidence], Evidence]] = {
     "its replica had just been killed": lambda sound: replace(
         sound, events=(*sound.events, event(20, "replica.died", revision="v2"))
