@@ -76,7 +76,7 @@ def assumption_cases(policy: Policy, world: World) -> list[Case]:
 
 
 def trials_table(summaries: Sequence[Summary]) -> Table:
-    """How every rule judged every case."""
+    """How every rule judged every case; what says nothing is left out."""
     columns = (
         "canary", "rule", "promoted", "rolled back", "no verdict", "wrong promotions", "wrong roll backs",
         "canary requests", "harmed", "seconds",
@@ -98,7 +98,10 @@ def trials_table(summaries: Sequence[Summary]) -> Table:
                 f"{found.seconds:.0f}",
             )
         )
-    return Table(columns, rows)
+    one_rule = len({found.rule for found in summaries}) == 1
+    silent = {at for at in range(len(columns)) if not any(row[at] for row in rows)} | ({1} if one_rule else set())
+    kept = [at for at in range(len(columns)) if at not in silent]
+    return Table([columns[at] for at in kept], [[row[at] for at in kept] for row in rows])
 
 
 def run_table(record: RolloutRecord) -> Table:

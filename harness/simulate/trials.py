@@ -96,11 +96,12 @@ def simulate_trials(
     seed: int,
     *,
     every_s: float = 1.0,
+    rules: Sequence[str] = RULES,
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> list[Summary]:
     """Run `trials` of each case under each rule; the naive rules are about canaries only."""
-    rules = RULES if isinstance(policy, Canary) else RULES[:1]
+    rules = rules if isinstance(policy, Canary) else RULES[:1]
     batches = _batches(policy, cases, rules, trials, seed)
     parts = _run_all(policy, cases, batches, every_s, processes or os.cpu_count() or 1, progress)
     summaries = []
