@@ -49,7 +49,7 @@ GOOD_BETS = ((0.0, 0.8), *((share, 0.025) for share in (0.02, 0.05, 0.1, 0.2, 0.
 BAD_BETS = tuple((2.0**-power, 0.1) for power in range(10))
 LARGEST = 1e300  # evidence goes to JSON, which has no infinity
 _NEVER = -1e12  # log of 0 that may be multiplied by a count of 0
-_LEAST = 1e-300
+_LEAST = 1e-100  # its power of 3/2 is a number too
 
 
 def evidence_good(requests: Counts, bad: Counts, bound: Numbers) -> Any:

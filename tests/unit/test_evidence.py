@@ -141,3 +141,11 @@ def _capped(log_evidence: float) -> float:
 
 def _log(evidence: float) -> float:
     return max(-700.0, log(evidence)) if evidence else -700.0
+
+
+def test_an_effect_of_all_against_nothing_has_an_interval() -> None:
+    """Every request of one revision fails and none of the other's: the edge of the null is a corner there."""
+    difference, low, high = effect((60, 0), (60, 60), alpha=1e-3)
+    assert difference == 1.0
+    assert 0.7 < low < 1.0
+    assert high == 1.0
