@@ -18,9 +18,6 @@ SPLIT_P_VALUE = 1e-6
 POWER = 0.999
 OFF = 0.05
 
-# split_requests_needed of the usual weights: half a second each, which no rollout should wait for.
-_KNOWN = {0.01: 841, 0.02: 1209, 0.05: 2154, 0.1: 3549, 0.2: 5791, 0.25: 6659, 0.3: 7347, 0.4: 8227, 0.5: 8413}
-
 
 @dataclass(frozen=True)
 class SplitVerdict:
@@ -56,14 +53,9 @@ def split_power(requests: int, weight: float, off: float) -> float:
     return min(powers, default=1.0)
 
 
+@cache
 def split_requests_needed(weight: float, off: float = OFF, power: float = POWER) -> int:
     """The least number of requests from which on a split that is `off` is rejected with this power."""
-    known = _KNOWN.get(weight) if (off, power) == (OFF, POWER) else None
-    return _requests_needed(weight, off, power) if known is None else known
-
-
-@cache
-def _requests_needed(weight: float, off: float, power: float) -> int:
     enough = 1
     while split_power(enough, weight, off) < power:
         enough *= 2
