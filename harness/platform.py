@@ -21,6 +21,7 @@ from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
 from harness.load import Ledger, Load, LoadSpec
 from harness.load.arrivals import Arrivals
+from harness.load.spec import check as check_load
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
@@ -302,6 +303,7 @@ class Platform:
         examples; the record and the ledger are there all the same. The bodies are the lines of `payload`, or else
         held-out rows of `model` (default: the version that the service was deployed with).
         """
+        check_load(rps=rps, arrivals=arrivals, processes=processes, users=users, max_s=max_s)
         self._loads += 1
         folder = self.run.folder / "loads" / f"load-{self._loads}"
         folder.mkdir(parents=True)

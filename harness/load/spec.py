@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,14 @@ PROCESSES_A_CORE = 4
 MOST_USERS = 1 << 30
 LEAST_RPS, MOST_RPS = 0.1, 20_000.0
 _SLACK_S = 60.0
+_LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits are
+    "rps": (LEAST_RPS, MOST_RPS),
+    "max_s": (1.0, 86_400.0),
+    "timeout_s": (0.01, 600.0),
+    "connections": (1, 10_000),
+    "processes": (1, PROCESSES_A_CORE * (os.cpu_count() or 1)),
+    "users": (0, MOST_USERS),
+}
 
 
 @dataclass(frozen=True)
@@ -41,19 +48,15 @@ class LoadSpec:
     users: int = 0
 
     def __post_init__(self) -> None:
-        for name, least, most in (("rps", LEAST_RPS, MOST_RPS), ("max_s", 1, 86_400), ("timeout_s", 0.01, 600)):
-            value = getattr(self, name)
-            if not (_is_number(value, int | float) and math.isfinite(value) and least <= value <= most):
-                raise ConfigError(f"load.{name}: expected a number from {least:g} to {most:g}, got {value!r}")
-        most_processes = PROCESSES_A_CORE * (os.cpu_count() or 1)
-        for name, least, most in (
-            ("connections", 1, 10_000), ("processes", 1, most_processes), ("users", 0, MOST_USERS),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not (_is_number(value, int) and least <= value <= most):
-                raise ConfigError(f"load.{name}: expected a whole number from {least} to {most}, got {value!r}")
-        if self.arrivals not in ARRIVALS:
-            raise ConfigError(f"load.arrivals: expected {' or '.join(ARRIVALS)}, got {self.arrivals!r}")
+        check(
+            rps=self.rps,
+            max_s=self.max_s,
+            timeout_s=self.timeout_s,
+            connections=self.connections,
+            processes=self.processes,
+            users=self.users,
+            arrivals=self.arrivals,
+        )
         if not self.path.startswith("/"):
             raise ConfigError(f"load.path: expected a path that starts with '/', got {self.path!r}")
         if not self.payload.is_file() or not self.payload.stat().st_size:
@@ -80,6 +83,18 @@ class LoadSpec:
             "users": self.users,
             "shares": self.processes,
         }
+
+
+def check(*, arrivals: str = "constant", **numbers: float) -> None:
+    """Raises ConfigError for a field of LoadSpec that makes no sense; for what is known before the payload is there."""
+    if arrivals not in ARRIVALS:
+        raise ConfigError(f"load.arrivals: expected {' or '.join(ARRIVALS)}, got {arrivals!r}")
+    for name, value in numbers.items():
+        least, most = _LIMITS[name]
+        whole = isinstance(least, int)
+        if not (_is_number(value, int if whole else int | float) and least <= value <= most):
+            allowed = f"a whole number from {least} to {most}" if whole else f"a number from {least:g} to {most:g}"
+            raise ConfigError(f"load.{name}: expected {allowed}, got {value!r}")
 
 
 def _is_number(value: object, kind: object) -> bool:

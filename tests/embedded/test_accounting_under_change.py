@@ -11,6 +11,7 @@ import pytest
 
 from harness import Platform
 from harness.clients.http import client
+from harness.errors import ConfigError
 from harness.lifecycle.dataset import Dataset
 from harness.load import Load
 from harness.model_version import ModelVersion
@@ -73,6 +74,18 @@ def test_a_load_is_explained_though_the_gateway_dies(platform: Platform, model: 
     assert record.unexplained == 0
     assert record.classes["never sent:no connection"] > 0
     assert sum(record.classes.values()) == record.sent
+
+
+@pytest.mark.parametrize("field", [{"rps": 0}, {"arrivals": "bursts"}, {"processes": 0}, {"users": -1}, {"max_s": 0}])
+def test_a_load_that_makes_no_sense_leaves_nothing_behind(platform: Platform, field: dict[str, Any]) -> None:
+    """It is refused before rows are drawn for it, and before its folder is made."""
+    nobody: Any = None
+    with (
+        pytest.raises(ConfigError, match=f"load.{next(iter(field))}: expected"),
+        platform.load(nobody, **{"rps": 1, **field}),
+    ):
+        pass
+    assert not (platform.run.folder / "loads").exists()
 
 
 def _sent(load: Load, seconds: float) -> None:
