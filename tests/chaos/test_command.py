@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from harness._cli_chaos import SAMPLE, Choice, list_cases, table
+from harness.chaos import invariants
+from harness.chaos.faults import FAULTS
+from harness.chaos.invariants import Evidence
 from harness.cli import run_command
 from harness.errors import UsageError
 from harness.report.record import ChaosCase
+from harness.report.store import load_record
 
 
 @pytest.mark.parametrize(
@@ -86,3 +91,28 @@ def test_the_table_has_a_line_for_each_case_and_what_broke_below_it() -> None:
         "canary  watching  mlflow-down  rolled back  4.0 s  0.26 s    50%     1 broken",
         "    one promotion: 2 promotions",
     ]
+
+
+def test_a_run_tells_each_case_and_keeps_what_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two cases, of which one breaks an invariant: exit code 1, both are in the record, the folder of one is kept."""
+
+    def doctored(evidence: Evidence) -> str:
+        return "so it was doctored" if evidence.fault == FAULTS["gateway-config-rejected"] else ""
+
+    monkeypatch.setattr(invariants, "INVARIANTS", {**invariants.INVARIANTS, "doctored": doctored})
+    chosen = ["--policy", "canary", "--phase", "watching", "--fault", "mlflow-down"]
+    arguments = ["chaos", *chosen, "--fault", "gateway-config-rejected", "--reports", str(tmp_path)]
+    assert run_command(arguments) == 1
+    said = capsys.readouterr().out
+    (folder,) = tmp_path.iterdir()
+    record = load_record(folder)
+    assert {case.fault: case.invariants["doctored"] for case in record.chaos} == {
+        "mlflow-down": "",
+        "gateway-config-rejected": "so it was doctored",
+    }
+    assert "1 of 2 cases broke an invariant" in said
+    assert "    doctored: so it was doctored" in said
+    assert [path.name for path in (folder / "cases").iterdir()] == ["canary-watching-gateway-config-rejected"]
+    assert (folder / "cases" / "canary-watching-gateway-config-rejected" / "index.html").is_file()
