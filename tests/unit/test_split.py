@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.lifecycle import split
 from harness.lifecycle.evidence import evidence_other
 from harness.lifecycle.split import check_split, split_power, split_requests_needed
 
@@ -64,9 +63,3 @@ def test_the_test_of_one_split_is_the_one_whose_power_is_computed() -> None:
 def test_smaller_errors_of_a_split_need_more_requests() -> None:
     """Two points need about six times as many as five."""
     assert split_requests_needed(0.1, off=0.02) > 5 * split_requests_needed(0.1)
-
-
-@pytest.mark.parametrize(("weight", "known"), sorted(split._KNOWN.items()))
-def test_the_requests_that_are_known_are_those_that_are_computed(weight: float, known: int) -> None:
-    """A rollout does not wait half a second to put them into its record."""
-    assert split.split_requests_needed(weight) == known == split._requests_needed(weight, split.OFF, split.POWER)
