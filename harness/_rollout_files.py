@@ -42,6 +42,11 @@ class RolloutFiles:
             break
         return files
 
+    @property
+    def number(self) -> int:
+        """Which of the run's rollouts it is."""
+        return int(self.path.stem)
+
     def before(self) -> dict[str, Any]:
         """The service's document from before the rollout."""
         found: dict[str, Any] = json.loads(self._plan.read_text(encoding="utf-8"))["before"]

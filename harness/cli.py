@@ -148,6 +148,9 @@ def approve(
     ] = None,
     refuse: Annotated[bool, typer.Option("--refuse", help="Roll back instead.")] = False,
     by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who says so (your user name).")] = None,
+    rollout: Annotated[
+        int | None, typer.Option("--rollout", metavar="N", help="Which rollout of the run, if several wait.")
+    ] = None,
 ) -> None:
     """Let a rollout go on that waits for a person.
 
@@ -155,7 +158,7 @@ def approve(
     """
     from harness._cli_approve import answer
 
-    _print(answer(name, refuse=refuse, by=by))
+    _print(answer(name, refuse=refuse, by=by, rollout=rollout))
 
 
 @app.command()
