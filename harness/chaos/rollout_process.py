@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +51,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Served:
     """What the platform's process gives to a rollout: its policy, the port, and whom to tell."""
 
     policy: Policy
@@ -64,8 +65,8 @@ class Rollout:
 class PortServer:
     """Serves a ServingPort, events and news of the state to one rollout process after another."""
 
-    def __init__(self, rollout: Rollout) -> None:
-        self._rollout = rollout
+    def __init__(self, served: Served) -> None:
+        self._served = served
         self._folder = tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True)
         self.address = Address(str(Path(self._folder.name) / "port.sock"), os.urandom(16))
         self._listener = Listener(self.address.socket, "AF_UNIX", authkey=self.address.key)
@@ -88,7 +89,7 @@ class PortServer:
 
     def _run(self) -> None:
         while not self._closed:
-            with contextlib.suppress(OSError, EOFError), self._listener.accept() as connection:
+            with contextlib.suppress(OSError, EOFError, AuthenticationError), self._listener.accept() as connection:
                 self._serve(connection)
 
     def _serve(self, connection: Connection) -> None:
@@ -105,16 +106,16 @@ class PortServer:
             return {"error": (type(error).__name__, error.message, error.hint)}
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        rollout = self._rollout
+        served, port = self._served, self._served.port
         if name == "rollout":
-            return rollout.policy, (rollout.port.service, rollout.port.baseline, rollout.port.canary)
+            return served.policy, (port.service, port.baseline, port.canary)
         if name in ("on_event", "on_state", "approve"):
-            return getattr(rollout, name)(*arguments)
+            return getattr(served, name)(*arguments)
         if name not in (*ACTIONS, *READINGS):
             raise PlatformError(f"rollout process: the serving port has no {name!r}")
-        found = getattr(rollout.port, name)(*arguments)
+        found = getattr(port, name)(*arguments)
         if name in ACTIONS:
-            rollout.after_action()
+            served.after_action()
         return found
 
 
@@ -204,12 +205,14 @@ class RolloutProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
         if resume is not None:
             write_text(self._state, resume.to_json())
-        rollout = Rollout(policy, serving, on_event, on_state, approve, lambda: self.after_action())
-        with PortServer(rollout) as server:
-            while (code := self._run(server.address, deadline)) != 0:
-                self.deaths += 1
-                if code > 0 or self.deaths > AT_MOST:
-                    raise StepFailed(f"the rollout's process {ending(code)}, for the {self.deaths}. time.")
+        served = Served(policy, serving, on_event, on_state, approve, lambda: self.after_action())
+        try:
+            with PortServer(served) as server:
+                self._run_to_the_end(server.address, deadline)
+        except BaseException:
+            with contextlib.suppress(RehearsalError, httpx.HTTPError):
+                serving.roll_back()
+            raise
         return RolloutRecord.model_validate(read_answer(self._result))
 
     @property
@@ -219,6 +222,12 @@ class RolloutProcess:
     @property
     def _result(self) -> Path:
         return self._folder / "record.json"
+
+    def _run_to_the_end(self, address: Address, deadline: Deadline) -> None:
+        while (code := self._run(address, deadline)) != 0:
+            self.deaths += 1
+            if code > 0 or self.deaths > AT_MOST:
+                raise StepFailed(f"the rollout's process {ending(code)}, for the {self.deaths}. time.")
 
     def _run(self, address: Address, deadline: Deadline) -> int:
         """One process from its start to its end; returns its exit code, negative for a signal."""

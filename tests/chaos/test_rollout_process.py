@@ -165,14 +165,15 @@ def test_killed_while_it_rolls_back_it_rolls_back(world: World, done: bool) -> N
 
 
 def test_a_rollout_that_dies_again_and_again_is_given_up(world: World) -> None:
-    """With the signal that ended it, and how often."""
-    process = world.process("cursed")
+    """With the signal that ended it, and how often; the baseline has the traffic back."""
+    process, service = world.process("cursed"), Service()
 
     def kill(state: State) -> None:
         process.kill()
 
     with pytest.raises(StepFailed, match=r"was killed by signal 9, for the 6\. time"):
-        process.drive(POLICY, Service(), WALL, Deadline.after(60), lambda *event: None, on_state=kill)
+        process.drive(POLICY, service, WALL, Deadline.after(60), lambda *event: None, on_state=kill)
+    assert service.calls[-1] == "roll back"
 
 
 def test_what_the_port_refuses_is_refused_in_the_rollouts_process(world: World) -> None:
