@@ -263,13 +263,10 @@ def test_clear_cases_are_never_decided_wrongly_and_always_decided() -> None:
 
 def test_two_equal_arms_are_hardly_ever_told_apart() -> None:
     """200 pairs with the same 5 % failures, looked at every 20 of 2,000 requests: at most a 5 % level's share."""
-    rng = np.random.default_rng(4)
-    rejected = 0
-    for _ in range(200):
-        canary, baseline = (np.cumsum(rng.random(2000) < 0.05) for _ in range(2))
-        looks = range(19, 2000, 20)
-        rejected += any(evidence_worse((i + 1, int(canary[i])), (i + 1, int(baseline[i])), 0.0) >= 20 for i in looks)
-    assert rejected < 22
+    requests = np.arange(20, 2001, 20)
+    canary, baseline = np.cumsum(np.random.default_rng(4).random((2, 200, 2000)) < 0.05, axis=-1)[..., requests - 1]
+    rejected = (evidence_worse((requests, canary), (requests, baseline), 0.0) >= 20).any(axis=1)
+    assert rejected.sum() < 22
 
 
 def test_the_expected_evidence_of_another_split_is_one_under_the_configured_one() -> None:
@@ -282,11 +279,9 @@ def test_the_expected_evidence_of_another_split_is_one_under_the_configured_one(
 
 def test_a_right_split_is_kept_although_its_step_ends_when_the_canary_has_most() -> None:
     """Held at every request against 1/20: of 300 seeded splits at most a 5 % level's share is ever rejected."""
-    rng, rejected = np.random.default_rng(23), 0
-    for _ in range(300):
-        canary = np.cumsum(rng.random(2000) < 0.1)
-        rejected += any(check_split(n, int(canary[n - 1]), 0.1).p_value <= 0.05 for n in range(1, 2001))
-    assert rejected < 30
+    canary = np.cumsum(np.random.default_rng(23).random((300, 2000)) < 0.1, axis=1, dtype=np.int64)
+    rejected = (evidence_other(np.arange(1, 2001), canary, 0.1) >= 20).any(axis=1)
+    assert rejected.sum() < 30
 
 
 def test_a_split_that_is_off_by_five_points_is_caught_and_a_correct_one_passes() -> None:
@@ -298,10 +293,11 @@ def test_a_split_that_is_off_by_five_points_is_caught_and_a_correct_one_passes()
 
 
 def _ever(decision: str, bad: npt.NDArray[np.bool_], standard: Standard) -> bool:
-    failed = np.cumsum(bad)
+    requests = np.arange(5, 2001, 5)
+    failed = np.cumsum(bad, dtype=np.int64)[requests - 1]
     if decision == "promote":
-        return any(evidence_good(n, int(failed[n - 1]), 0.02) >= 1 / standard.beta for n in range(5, 2001, 5))
-    return any(evidence_bad(n, int(failed[n - 1]), 0.02) >= 1 / standard.alpha for n in range(5, 2001, 5))
+        return bool((evidence_good(requests, failed, 0.02) >= 1 / standard.beta).any())
+    return bool((evidence_bad(requests, failed, 0.02) >= 1 / standard.alpha).any())
 
 
 def _first(bad: npt.NDArray[np.bool_]) -> str:
