@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from harness.runtime.clock import Deadline
 from harness.runtime.events import Event, EventLog
 from harness.runtime.nursery import Nursery
 from harness.runtime.supervisor import Supervisor
+from harness.runtime.wait import wait
+
+ROW = [0.5, -0.25, 1.0]
 
 
 @dataclass(repr=False)
@@ -74,6 +79,32 @@ class World:
         """Revision -> process of a service with one replica each."""
         status = self.controller.status(document.namespace, document.name)
         return {replica.revision: replica.pid for replica in status.replicas}
+
+
+@contextmanager
+def traffic(world: World, document: InferenceService) -> Iterator[list[str]]:
+    """One client that asks without a pause; gives the answers' codes and revisions, "200 v1"."""
+    seen: list[str] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        with client(world.gateway.url(), timeout_s=20) as http:
+            while not done.is_set():
+                answer = http.post(
+                    f"/v1/models/{document.name}:predict", json={"instances": [ROW]}, headers={"host": document.host}
+                )
+                seen.append(f"{answer.status_code} {answer.headers.get('x-served-by', '-')}")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        wait(lambda: len(seen) >= 20, what="traffic flows", deadline=Deadline.after(20))
+        yield seen
+        enough = len(seen) + 20
+        wait(lambda: len(seen) >= enough, what="traffic goes on", deadline=Deadline.after(20))
+    finally:
+        done.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")

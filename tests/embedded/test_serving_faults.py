@@ -1,4 +1,4 @@
-"""Serving when something breaks: models that do not load, replicas and the gateway killed, receivers that are dead."""
+"""Serving when something breaks: models that do not load, replicas and the gateway killed, disks that are full."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from harness.backends.document import parse
 from harness.backends.embedded import gateway_config as gateway_config_module
 from harness.backends.embedded import lives
 from harness.backends.embedded import starter as starter_module
@@ -27,10 +22,8 @@ from harness.backends.embedded.planner import Routing
 from harness.backends.embedded.replicas import ReplicaStarter
 from harness.backends.embedded.revisions import desired
 from harness.backends.embedded.starter import Starter
-from harness.backends.inference_service import InferenceService
 from harness.clients.envoy import EnvoyClient
 from harness.clients.http import client
-from harness.components.answers import AnswerCollector
 from harness.components.component import Component, Ready
 from harness.components.gateway import VERSION_HOST, gateway
 from harness.errors import PlatformError, ServiceFailed
@@ -40,35 +33,9 @@ from harness.runtime.events import Event, EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.process import Child
 from harness.runtime.wait import wait
-from tests.embedded.conftest import World
+from tests.embedded.conftest import World, traffic
 
 ROW = [0.5, -0.25, 1.0]
-
-
-@contextmanager
-def traffic(world: World, document: InferenceService) -> Iterator[list[str]]:
-    """One client that asks without a pause; gives the answers' codes and revisions, "200 v1"."""
-    seen: list[str] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        with client(world.gateway.url(), timeout_s=20) as http:
-            while not done.is_set():
-                answer = http.post(
-                    f"/v1/models/{document.name}:predict", json={"instances": [ROW]}, headers={"host": document.host}
-                )
-                seen.append(f"{answer.status_code} {answer.headers.get('x-served-by', '-')}")
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        wait(lambda: len(seen) >= 20, what="traffic flows", deadline=Deadline.after(20))
-        yield seen
-        enough = len(seen) + 20
-        wait(lambda: len(seen) >= enough, what="traffic goes on", deadline=Deadline.after(20))
-    finally:
-        done.set()
-        thread.join()
 
 
 def test_a_corrupt_model_becomes_the_condition_of_the_service(world: World) -> None:
@@ -169,7 +136,7 @@ def test_a_port_taken_under_us_is_told_and_another_is_tried(world: World, monkey
 def test_a_strangers_answer_on_our_port_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs that drew one port must not share a registry: the address has to be the component's own."""
     reserve = ports.reserve
-    with Receiver() as stranger:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as stranger:
         thread = threading.Thread(target=stranger.serve_forever, args=(0.05,))
         thread.start()
         taken = [stranger.server_port]
@@ -324,97 +291,6 @@ def test_fewer_replicas_lose_no_request(world: World, monkeypatch: pytest.Monkey
     assert port not in listed
 
 
-class Receiver(ThreadingHTTPServer):
-    """Keeps the CloudEvents that it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Keep)
-        self.events: list[tuple[dict[str, str], bytes]] = []
-
-
-class _Keep(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        server: Any = self.server
-        server.events.append(({key.lower(): value for key, value in self.headers.items()}, body))
-        self.send_response(200)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def logged(world: World, name: str, url: str, mode: str) -> InferenceService:
-    return world.deploy(parse(world.service(name, "shallow", logger={"mode": mode, "url": url}).to_dict()))
-
-
-def test_payloads_are_logged_as_cloud_events_with_kserves_attributes(world: World, receiver: Receiver) -> None:
-    """A request and a response of one id, which is the request's."""
-    document = logged(world, "logged", f"http://127.0.0.1:{receiver.server_port}/", "all")
-    answer = world.post(document, {"instances": [ROW]}, **{"x-request-id": "logged-1"})
-    wait(lambda: len(receiver.events) == 2, what="two events", deadline=Deadline.after(10))
-    (request, sent), (response, received) = receiver.events
-    assert request["ce-type"] == "org.kubeflow.serving.inference.request"
-    assert response["ce-type"] == "org.kubeflow.serving.inference.response"
-    assert request["ce-id"] == response["ce-id"] == "logged-1"
-    assert (request["ce-inferenceservicename"], request["ce-namespace"]) == ("logged", "production")
-    assert sent == answer.request.content
-    assert received == answer.content
-
-
-def test_answers_of_two_revisions_are_collected_and_adding_the_logger_loses_no_request(world: World) -> None:
-    """Both revisions' replicas are replaced under traffic; copies are paired with what the baseline answered."""
-    base = world.deploy(world.service("collected", "shallow", minReplicas=2))
-    with AnswerCollector(baseline="v1", canary="v2", tolerance=1e-6) as collector:
-        with traffic(world, base) as seen:
-            canary = world.deploy(base.with_canary("v2", str(world.models["shallow"]), 0).with_logger(collector.url))
-            document = world.deploy(canary.with_mirror(100))
-            wait(lambda: collector.answers().baseline >= 100, what="answers", deadline=Deadline.after(30))
-            world.deploy(document.without_canary("v2").without_logger())
-        found = collector.answers()
-    assert set(seen) == {"200 v1"}
-    assert found.compared == found.agreed >= 100
-    assert found.canary >= 90
-    assert len(world.controller.status("production", "collected").replicas) == 2
-
-
-@pytest.mark.parametrize("mode", ["request", "response"])
-def test_the_loggers_mode_chooses_what_is_sent(world: World, receiver: Receiver, mode: str) -> None:
-    """Two requests give two events of that kind."""
-    document = logged(world, f"only-{mode}", f"http://127.0.0.1:{receiver.server_port}/", mode)
-    for _ in range(2):
-        world.post(document, {"instances": [ROW]})
-    wait(lambda: len(receiver.events) == 2, what="two events", deadline=Deadline.after(10))
-    assert {headers["ce-type"] for headers, _ in receiver.events} == {f"org.kubeflow.serving.inference.{mode}"}
-
-
-def test_a_dead_receiver_costs_no_request_and_is_counted(world: World) -> None:
-    """Answers are as fast as ever; the replica's metrics say how many events were not sent."""
-    document = logged(world, "deadlogger", f"http://127.0.0.1:{ports.reserve()}/", "all")
-    assert {world.post(document, {"instances": [ROW]}).status_code for _ in range(50)} == {200}
-    (replica,) = world.controller.status("production", "deadlogger").replicas
-    metric = 'rehearsal_payload_events_total{outcome="failed"} 100.0'
-    wait(
-        lambda: metric in httpx.get(f"http://{replica.address}/metrics", timeout=5, trust_env=False).text,
-        what="100 failed events",
-        deadline=Deadline.after(10),
-    )
-
-
 def test_a_replica_that_never_becomes_ready_is_given_up_at_its_deadline(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,7 +308,7 @@ def test_weights_that_could_not_be_written_are_tried_again_when_they_are_asked_f
     base = world.deploy(world.service("fullroutes", "shallow"))
     world.deploy(base.with_canary("v2", str(world.models["deep"]), 50))
     full = True
-    write = gateway_config_module.replace_text
+    write = starter_module.replace_text
 
     def replace_text(path: Path, text: str, *, beside: Path) -> None:
         if full:
