@@ -48,7 +48,7 @@ POLICIES: tuple[Policy, ...] = (
     Shadow(EASY, min_agreement=0.5, max_s=30, promote=True),
     Shadow(EASY, min_agreement=None, max_s=30, min_requests=5),
 )
-REQUESTS = st.integers(0, 80)
+REQUESTS = st.one_of(st.just(0), st.integers(0, 80))
 
 
 @dataclass
@@ -80,7 +80,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.world = World()
         self.state = State(policy, started_at, names=("v1", "v2"))
 
-    @rule(canary=REQUESTS, baseline=REQUESTS, seconds=st.sampled_from((0.1, 0.6, 1.0, 3.0)))
+    @rule(canary=REQUESTS, baseline=REQUESTS, seconds=st.sampled_from((0.1, 0.6, 1.0, 3.0, 6.0)))
     def requests_are_answered_and_counted(self, canary: int, baseline: int, seconds: float) -> None:
         """A look at counters of now."""
         self.now += seconds

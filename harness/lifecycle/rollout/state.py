@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
@@ -207,12 +206,12 @@ class State:
 
     def to_json(self) -> str:
         """The state as JSON; `State.from_json` of it is an equal state."""
-        return json.dumps(_adapter().dump_python(self, mode="json"))
+        return _adapter().dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> State:
         """The state that was written; raises pydantic's ValidationError for what is none."""
-        return _adapter().validate_python(json.loads(text))
+        return _adapter().validate_json(text)
 
 
 def thinned(points: tuple[record.EvidencePoint, ...], looks: int) -> tuple[record.EvidencePoint, ...]:
