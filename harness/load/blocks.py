@@ -30,7 +30,7 @@ class Block:
     copies: NDArray[Any]
 
     def known(self) -> Block:
-        """Only the rows that the generator has a record of, without gaps in front of them; see `sequences`."""
+        """Only the rows that the generator has a record of; `sequences` says which they are."""
         has = self.records["mark"] > 0
         return Block(self.first, self.scheduled[has], self.records[has], self.entries[has], self.copies[has])
 

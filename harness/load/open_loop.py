@@ -189,7 +189,7 @@ class Schedule:
         while self.in_flight and time.monotonic() < deadline:
             gevent.sleep(0.005)
         for sequence, (due, sent) in sorted(self.in_flight.items()):
-            self._write(sequence, due, sent, 0, "", Failure.ABANDONED)
+            self._write(sequence, due, sent, 0, "", Failure.ABANDONED if sent else Failure.OVERLOADED)
         self.in_flight.clear()
         self.recorder.close()
         if self.broken is not None:
