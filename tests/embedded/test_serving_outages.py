@@ -8,9 +8,12 @@ import time
 
 import pytest
 
-from harness.backends.embedded import liveness, lives
+from harness.backends.embedded import liveness, lives, starter
 from harness.backends.embedded.faults import EmbeddedFaults
+from harness.backends.embedded.starter import Starter
 from harness.backends.inference_service import InferenceService
+from harness.backends.status import ReplicaStatus
+from harness.components.gateway import gateway
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Event
 from harness.runtime.wait import wait
@@ -79,7 +82,10 @@ def test_the_baseline_keeps_its_replicas_until_the_canary_is_promoted(world: Wor
     """Also when it gets no request any more, and one of them dies: the way back is one weight."""
     base = world.deploy(world.service("keeps", "shallow", minReplicas=2))
     document = world.deploy(base.with_canary("v2", str(world.models["deep"]), 100))
-    baseline = lambda: [r for r in world.controller.status("production", "keeps").replicas if r.revision == "v1"]  # noqa: E731
+
+    def baseline() -> list[ReplicaStatus]:
+        return [each for each in world.controller.status("production", "keeps").replicas if each.revision == "v1"]
+
     victim = baseline()[0].pid
     os.kill(victim, signal.SIGKILL)
     wait(lambda: told(world, document, "replica.died"), what="death", deadline=Deadline.after(10))
@@ -107,6 +113,28 @@ def test_a_killed_gateway_is_an_outage_of_every_service_and_loses_no_route(world
     assert {answer.headers.get("x-served-by") for answer in answers} == {"v2"}
     counts = {each.revision: each.requests for each in world.controller.counts("production", "behind", 50)}
     assert counts["v2"] == 5
+
+
+@pytest.mark.parametrize(("steady_s", "survives"), [(0.0, True), (600.0, False)])
+def test_a_component_is_given_up_only_when_it_dies_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, steady_s: float, survives: bool
+) -> None:
+    """Four deaths in a row are too many; one that had lived for long enough begins a new row."""
+    monkeypatch.setattr(starter, "STEADY_S", steady_s)
+    folder = world.folder / f"mortal-{survives}"
+    own = Starter(world.supervisor, world.starter.events, folder)
+    running = own.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
+    states: list[str] = []
+    running.listeners.append(states.append)
+    for _ in range(3):
+        before = len(states)
+        os.kill(running.child.pid, signal.SIGKILL)
+        wait(lambda: len(states) == before + 2, what="its return", deadline=Deadline.after(20))  # noqa: B023
+    os.kill(running.child.pid, signal.SIGKILL)
+    wait(lambda: len(states) == 8 or running.failed, what="its return or its end", deadline=Deadline.after(20))
+    assert bool(running.failed) is not survives
+    assert states[:2] == ["envoy was killed by signal 9", ""]
+    world.supervisor.stop(running.child)
 
 
 def test_a_replica_that_hangs_is_killed_and_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
