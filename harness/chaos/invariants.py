@@ -106,7 +106,7 @@ def weights_sum_to_100(evidence: Evidence) -> str:
 
 def baseline_keeps_its_capacity(evidence: Evidence) -> str:
     """Until the canary was promoted, the baseline gives up no replica that is not replaced before."""
-    had, living = 0, 0
+    had = living = owed = 0
     for event in evidence.events:
         if event.kind == "rollout.promoted":
             return ""
@@ -114,9 +114,14 @@ def baseline_keeps_its_capacity(evidence: Evidence) -> str:
             had = living
         if _replica(event) != evidence.record.baseline:
             continue
-        living += 1 if event.kind == "replica.ready" else -1
-        if event.kind == "replica.retired" and living < had:
-            return f"{event.message} at {event.at:.2f}: {living} of {had} replicas are left, nothing was promoted"
+        if event.kind == "replica.died":
+            owed += 1  # the fault's doing; who comes next is in its place, and frees nobody
+        elif event.kind == "replica.ready":
+            living, owed = (living, owed - 1) if owed else (living + 1, 0)
+        else:
+            living -= 1
+            if living < had:
+                return f"{event.message} at {event.at:.2f}: {living} of {had} replicas are left, nothing was promoted"
     return ""
 
 

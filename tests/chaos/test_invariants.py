@@ -113,6 +113,18 @@ DOCTORED: dict[str, tuple[str, Evidence]] = {
         "baseline keeps its capacity",
         sound(events=(*PROMOTION[:4], event(13, "replica.retired", "v1-1 drained and stopped"), *PROMOTION[4:])),
     ),
+    "a replacement for a dead replica is taken for one more": (
+        "baseline keeps its capacity",
+        sound(
+            events=(
+                *PROMOTION[:4],
+                event(12, "replica.died", revision="v1"),
+                event(13, "replica.ready", revision="v1"),
+                event(14, "replica.retired", "v1-2 drained and stopped"),
+                *PROMOTION[4:],
+            )
+        ),
+    ),
     "the traffic is with the other": (
         "traffic fits the outcome",
         rolled_back(events=(*ROLLBACK, routed(14, v1=50, v2=50))),
@@ -187,6 +199,18 @@ def test_a_lost_request_is_named_by_what_the_run_says_of_that_moment(why: str) -
     """Sent before or in an interval that names it, at the revision that it names."""
     evidence = EXCUSED[why](sound(harmed=[Harmed(19.9, 20.1, "gave up:v2:UC", "v2")]))
     assert check(evidence)["every loss is named"] == ""
+
+
+def test_a_replica_that_was_replaced_may_go_though_its_successor_is_killed_while_it_drains() -> None:
+    """It was given up when its successor was ready; that this one then died is the fault's doing."""
+    replaced = (
+        event(11, "replica.ready", revision="v1"),
+        event(12, "replica.died", revision="v1"),
+        event(12.1, "replica.retired", "v1-1 drained and stopped"),
+        event(13, "replica.ready", revision="v1"),
+    )
+    evidence = sound(events=(*PROMOTION[:3], *replaced, *PROMOTION[3:]))
+    assert check(evidence)["baseline keeps its capacity"] == ""
 
 
 def test_a_promotion_that_was_asked_for_again_after_a_crash_is_one() -> None:
