@@ -105,3 +105,18 @@ def test_without_predictions_there_is_no_answer_about_them() -> None:
     record = rehearse(Simulated(VirtualClock()), ABTest(WIDE, metric="positive", max_s=15))
     assert record.outcome == Outcome.NOT_ENOUGH_EVIDENCE
     assert record.reason == "positive: no prediction was collected for both revisions"
+
+
+def test_a_better_canary_is_not_promoted_on_its_past() -> None:
+    """The traffic ended before `min_s`: the test has its answer, and nobody is moved."""
+    serving = Simulated(VirtualClock(), behaviour={"v1": (0.2, 0.0), "v2": (0.01, 0.0)})
+
+    def stops() -> None:
+        if serving.clock.now() > 20:
+            serving.rps = 1e-9
+
+    serving.counters = stops
+    record = rehearse(serving, ABTest(WIDE, promote=True, min_s=30, max_s=40))
+    assert record.outcome == Outcome.CLEARED
+    assert record.reason.endswith("not promoted: no new request of the canary was counted for 5 s")
+    assert "promote" not in serving.calls

@@ -99,3 +99,9 @@ def test_green_without_fresh_evidence_is_not_promoted(serving: Simulated) -> Non
     record = rehearse(serving, BlueGreen(LOOSE, max_hold_s=20))
     assert record.outcome == Outcome.NOT_ENOUGH_EVIDENCE
     assert "promote" not in serving.calls
+
+
+def test_green_is_not_switched_to_before_it_has_answered_its_copies() -> None:
+    """Five hundred were asked for, however short the time."""
+    record = rehearse(Simulated(VirtualClock()), BlueGreen(LOOSE, warm_s=0, warm_requests=500))
+    assert record.steps[0].counts[1].requests >= 500

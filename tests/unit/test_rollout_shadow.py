@@ -70,3 +70,18 @@ def test_a_shadow_of_a_share_sees_that_share() -> None:
     record = rehearse(serving, Shadow(LOOSE, percent=10))
     baseline, canary = record.steps[0].counts
     assert 0.05 < canary.requests / baseline.requests < 0.15
+
+
+def test_a_shadow_whose_copies_have_stopped_is_not_promoted_on_its_past() -> None:
+    """Plenty of evidence, but none of now: the traffic ended before `min_s`."""
+    serving = Simulated(VirtualClock(), positive=ALIKE)
+
+    def stops() -> None:
+        if serving.clock.now() > 10:
+            serving.rps = 1e-9
+
+    serving.counters = stops
+    record = rehearse(serving, Shadow(LOOSE, promote=True, min_s=20, max_s=40))
+    assert record.outcome == Outcome.NOT_ENOUGH_EVIDENCE
+    assert "no new request of the canary was counted for 5 s" in record.reason
+    assert "promote" not in serving.calls
