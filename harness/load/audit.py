@@ -56,10 +56,12 @@ class SelfAudit:
         octave = max(0, microseconds.bit_length() - _BITS)
         self._delays[octave * _HALF + (microseconds >> octave)] += 1
 
-    def look(self) -> None:
-        """Write the file if it is due."""
-        if self._now() - self._looks[-1][0] >= EVERY_S:
+    def look(self) -> bool:
+        """Write the file if it is due; returns whether it was."""
+        due = self._now() - self._looks[-1][0] >= EVERY_S
+        if due:
             self._turn()
+        return due
 
     def close(self) -> float:
         """Write the file for the last time; returns the largest share of a core that was used for some seconds."""

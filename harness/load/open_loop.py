@@ -99,10 +99,11 @@ class Schedule:
         timer = Timer()
         self.origin = self._begin()
         self.audit = SelfAudit(self.files.audit(traffic.share))
-        for due_s in due_times(traffic.arrivals, traffic.rps, traffic.seed, traffic.share, traffic.shares):
-            if not self._wait_until(self.origin + due_s, timer):
-                break
-            self._arrive(self.origin + due_s)
+        with contextlib.suppress(gevent.GreenletExit):  # without --stop-timeout Locust kills its users
+            for due_s in due_times(traffic.arrivals, traffic.rps, traffic.seed, traffic.share, traffic.shares):
+                if not self._wait_until(self.origin + due_s, timer):
+                    break
+                self._arrive(self.origin + due_s)
         timer.close()
         self._finish(time.monotonic())
 
@@ -110,7 +111,8 @@ class Schedule:
         """Whether the time came before the load was told to stop; others run meanwhile, at least once."""
         while not self.stopping:
             timer.sleep_until(min(due, time.monotonic() + NAP_S))
-            self.audit.look()
+            if self.audit.look():
+                self.recorder.flush()
             if time.monotonic() >= due:
                 return not self.stopping
         return False

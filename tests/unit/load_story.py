@@ -57,6 +57,8 @@ class Story:
 
     def ledger(self, deaths: tuple[float, ...] = (), slo: SLO | None = None) -> Ledger:
         self.tail.read()
+        for recorder in self.recorders:
+            recorder.flush()
         write_json(self.files.go, {"origin": 0.0, "started_at": STARTED_AT})
         for share, requests in enumerate(self.scheduled):
             told = {"requests": requests, "left": requests, "duration_s": 1.0, "cpu": 0.1}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.load.records import Failure, LoadFiles, Recorder
+from harness.load.records import BATCH, RECORD, Failure, LoadFiles, Recorder
 from tests.unit.load_story import STARTED_AT, Story, line
 
 
@@ -62,12 +62,26 @@ def test_a_log_that_does_not_exist_yet_is_empty(story: Story) -> None:
     assert story.ledger().classes == {"answered:v7": 1}
 
 
-def test_records_are_in_the_file_as_soon_as_they_are_written(tmp_path: Path) -> None:
-    """In any order, and without a close: what becomes of the process does not matter; 32 bits of seconds are kept."""
-    recorder = Recorder(LoadFiles(tmp_path), share=1, shares=2)
-    recorder.write(3, 5_000_000_000, 5_000_000_100, 900, 200, "v2", Failure.NONE)
-    recorder.write(1, 0, 50, 1200, 0, "", Failure.TIMEOUT)
-    written = LoadFiles(tmp_path)
-    sizes = (written.records(1).stat().st_size, written.revisions(1).read_text())
-    recorder.close()
-    assert sizes == (2 * 32, "v2\n")
+def test_records_have_their_places_in_whatever_order_they_are_written(tmp_path: Path) -> None:
+    """Share 1 of 2 has sequences 1, 3, 5, ...; what was flushed stays, whatever becomes of the process."""
+    files = LoadFiles(tmp_path)
+    with contextlib.closing(Recorder(files, share=1, shares=2)) as recorder:
+        for sequence in (3, 1, 9, 7):
+            recorder.write(sequence, 5_000_000_000 + sequence, 5_000_000_100, 900, 200, "v2", Failure.NONE)
+        recorder.flush()
+        recorder.write(5, 0, 50, 1200, 0, "", Failure.TIMEOUT)
+        first = [each[0] for each in RECORD.iter_unpack(files.records(1).read_bytes())]
+        recorder.flush()
+        written = list(RECORD.iter_unpack(files.records(1).read_bytes()))
+    assert first == [2, 4, 0, 8, 10]
+    assert written[1] == (4, 200, 1, Failure.NONE, 5_000_000_003, 5_000_000_100, 900)
+    assert written[2] == (6, 0, 0, Failure.TIMEOUT, 0, 50, 1200)
+    assert files.revisions(1).read_text() == "v2\n"
+
+
+def test_a_full_batch_of_records_is_written_at_once(tmp_path: Path) -> None:
+    """So that what waits in memory is bounded."""
+    with contextlib.closing(Recorder(LoadFiles(tmp_path))) as recorder:
+        for sequence in range(BATCH + 1):
+            recorder.write(sequence, 0, 0, 0, 200, "v1", Failure.NONE)
+        assert LoadFiles(tmp_path).records(0).stat().st_size == BATCH * RECORD.size
