@@ -145,22 +145,23 @@ def _bracket(bound: Floats, beta: float, requests: Counts, bad: Counts) -> tuple
     if_bad, if_good = _log_ratios("good", bound)
     missing = -log(beta) - bad * if_bad - (requests - bad) * if_good
     too_few = (missing / if_good).min(0)
-    many = ((missing - _ahead(np.log(_bets("good")[1]), bound)) / if_good).min(0)
+    many = ((missing - _ahead(_bets("good")[1], bound)) / if_good).min(0)
     low = np.maximum(np.floor(too_few).astype(np.int64) - 1, -1)
     return low, np.maximum(np.ceil(many).astype(np.int64) + 1, low + 1)
 
 
 @cache
 def _bets(side: str) -> tuple[Floats, Floats]:
+    """The bets as shares, and the logs of their weights."""
     import numpy as np
 
     shares, weights = zip(*(GOOD_BETS if side == "good" else BAD_BETS), strict=True)
-    return np.array(shares), np.array(weights)
+    return np.array(shares), np.log(weights)
 
 
-def _ahead(bets: Floats, bound: Floats) -> Floats:
-    """The bets with the axes of the bound behind their own."""
-    return bets.reshape(-1, *(1,) * bound.ndim)
+def _ahead(bets: Floats, like: npt.NDArray[Any]) -> Floats:
+    """The bets with as many axes behind their own as `like` has."""
+    return bets.reshape(-1, *(1,) * like.ndim)
 
 
 def _mixture(side: str, requests: Counts, bad: Counts, bound: Floats) -> Floats:
@@ -171,8 +172,9 @@ def _mixture(side: str, requests: Counts, bad: Counts, bound: Floats) -> Floats:
     bad = np.asarray(bad)
     good = requests - bad
     axes = (slice(None), *(None,) * (good.ndim - bound.ndim), ...)
-    ratios = np.exp(np.minimum(bad * if_bad[axes] + good * if_good[axes], 5 + log(LARGEST)))
-    return np.asarray(np.minimum(np.tensordot(_bets(side)[1], ratios, 1), LARGEST))
+    log_weights = _ahead(_bets(side)[1], good)
+    ratios = np.exp(np.minimum(bad * if_bad[axes] + good * if_good[axes] + log_weights, log(LARGEST)))
+    return np.asarray(np.minimum(np.add.reduce(ratios), LARGEST))
 
 
 def _log_ratios(side: str, bound: Floats) -> tuple[Floats, Floats]:
