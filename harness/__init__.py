@@ -9,24 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness._traffic import Window
     from harness.errors import GateRefused
     from harness.lifecycle.dataset import Dataset
-    from harness.lifecycle.rollout import Outcome
+    from harness.lifecycle.rollout import ABTest, BlueGreen, Canary, Outcome, Shadow
     from harness.lifecycle.slo import SLO
     from harness.lifecycle.spec import GatePolicy
-    from harness.platform import Platform, Window
+    from harness.platform import Platform
 
 __version__ = "0.1.0"
-__all__ = ["SLO", "Dataset", "GatePolicy", "GateRefused", "Outcome", "Platform", "Window", "__version__"]
+__all__ = [
+    "SLO",
+    "ABTest",
+    "BlueGreen",
+    "Canary",
+    "Dataset",
+    "GatePolicy",
+    "GateRefused",
+    "Outcome",
+    "Platform",
+    "Shadow",
+    "Window",
+    "__version__",
+]
 
 _HOMES = {
+    "ABTest": "harness.lifecycle.rollout",
+    "BlueGreen": "harness.lifecycle.rollout",
+    "Canary": "harness.lifecycle.rollout",
     "Dataset": "harness.lifecycle.dataset",
     "GateRefused": "harness.errors",
     "GatePolicy": "harness.lifecycle.spec",
     "Outcome": "harness.lifecycle.rollout",
     "Platform": "harness.platform",
     "SLO": "harness.lifecycle.slo",
-    "Window": "harness.platform",
+    "Shadow": "harness.lifecycle.rollout",
+    "Window": "harness._traffic",
 }
 
 

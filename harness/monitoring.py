@@ -58,7 +58,7 @@ def counted_requests(backend: Backend, namespace: str, service: str, *, at_least
 
 
 def logged_requests(backend: Backend, host: str, *, at_least: int) -> int:
-    """How many requests to a host the gateway's access log has; waits for the gateway to write out `at_least` so many.
+    """How many requests to a host, and copies of them, the gateway's access log has; waits until it has `at_least`.
 
     What it has after LOG_LAG_S is returned all the same.
     """

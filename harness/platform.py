@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness._traffic import Window, accounted, mismatches, windows_spec
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
-from harness.errors import CapabilityMissing, GateRefused, RehearsalError
+from harness.errors import CapabilityMissing, GateRefused
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
-from harness.load import Ledger, Load, LoadSpec
+from harness.load import Load, LoadSpec
 from harness.load.arrivals import Arrivals
 from harness.load.spec import check as check_load
 from harness.model_version import ModelVersion
@@ -35,19 +35,6 @@ JOB_S = 120.0
 GATEWAY = "envoy"  # the name of its component
 PRODUCTION = "production"
 STAGING = "staging"
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window of traffic to compare with the held-out reference: held-out rows, all or those that match `where`.
-
-    rows: None takes as many as finding a shift of DriftPolicy.detectable needs.
-    """
-
-    name: str
-    where: str | None = None
-    rows: int | None = None
-    expected: bool | None = None
 
 
 class Platform:
@@ -333,26 +320,11 @@ class Platform:
             slo=slo,
             deaths=self._gateway_deaths,
         )
-        load.start(Deadline.after(READY_S))
-        service.loads.append(load)
-        try:
+        with accounted(load, service, self.run):
             yield load
-        except BaseException:
-            try:
-                self._account(load, service, rps)
-            except RehearsalError as second:  # what the block raised says more
-                self.run.events.emit("load.failed", folder.name, second.message, level="warning")
-            raise
-        self._account(load, service, rps).check()
 
     def _gateway_deaths(self) -> list[float]:
         return [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
-
-    def _account(self, load: Load, service: Service, rps: float) -> Ledger:
-        service.loads.remove(load)
-        ledger = load.stop(Deadline.after(READY_S))
-        self.run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", rps, self.run.folder))
-        return ledger
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
         """Replay windows of held-out rows through a service and compare each with the held-out reference.
@@ -360,25 +332,14 @@ class Platform:
         Evidently's full page (4 MB) is kept for one window, the last that has a condition. Errors: CapabilityMissing,
         with how many rows to bring, where the held-out rows cannot give the windows; DataError for a condition.
         """
-        shown = next((window for window in reversed(windows) if window.where), None)
-        page = self.run.new_file("drift.html")
         reference = self.run.new_file("drift-reference.parquet")
         samples = [{"name": w.name, "rows": w.rows, "where": w.where} for w in windows]
         drawn = self.sample(model, samples, reference=str(reference))
+        page = self.run.new_file("drift.html")
         spec = {
             "run_folder": str(self.run.folder),
             "reference": str(reference),
-            "windows": [
-                {
-                    "name": window.name,
-                    "columns": model.features,
-                    "rows": drawn[window.name]["rows"],
-                    "predictions": service.predict(drawn[window.name]["rows"]),
-                    "expected": window.expected,
-                    "html": str(page) if window is shown else None,
-                }
-                for window in windows
-            ],
+            "windows": windows_spec(windows, drawn, model, service, page),
         }
         answer = self.job("harness.lifecycle.drift:main", spec, name="drift")
         records = [DriftRecord.model_validate(record) for record in answer["drift"]]
@@ -405,8 +366,3 @@ class Platform:
         for model in self.run.record.models:
             if model.name == name:
                 model.aliases = sorted(alias for alias, version in aliases.items() if version == model.version)
-
-
-def mismatches(differences: Sequence[float], tolerance: float) -> int:
-    """How many differences are beyond the tolerance; one that is not a number is."""
-    return sum(not difference <= tolerance for difference in differences)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness._traffic import Window
 from harness.backends.backend import Capability, Part
 from harness.backends.embedded.backend import EmbeddedBackend
 from harness.errors import LoadFailed, RehearsalError, StepFailed, UsageError
@@ -16,7 +17,7 @@ from harness.load.ledger import Ledger
 from harness.model_version import ModelVersion
 from harness.monitoring import counted_requests, disagreement, logged_requests, series
 from harness.plan import Plan, Training
-from harness.platform import PRODUCTION, STAGING, Platform, Window
+from harness.platform import PRODUCTION, STAGING, Platform
 from harness.report.record import DriftRecord, GateRecord, RunRecord, Step
 from harness.run import Run
 from harness.runtime.events import Listener
@@ -141,14 +142,14 @@ class Rehearsal:
         """Check that Prometheus counted what the clients sent, and nothing that the gateway does not know."""
         with self.run.step("metrics", "Compare Prometheus's counts with the clients'") as step:
             self.platform.require(Capability.METRICS)
-            sent = sum(load.sent for load in self.run.record.loads)
+            sent = sum(load.sent + load.mirrored for load in self.run.record.loads)
             backend, where = self.platform.backend, (service.namespace, service.name)
             counted = counted_requests(backend, *where, at_least=sent)
             self.run.record.series = series(backend, *where, self.run.record.started_at, time.time())
             logged = logged_requests(backend, service.host, at_least=counted)
             step.detail = (
-                f"Prometheus counted {counted} requests to {service.host}; the load sent {sent}, "
-                f"the gateway logged {logged}"
+                f"Prometheus counted {counted} requests to {service.host}; "
+                f"the load sent {_with_copies(self.run.record)}, the gateway logged {logged}"
             )
             if wrong := disagreement(sent, counted, logged):
                 raise StepFailed(f"metrics: {step.detail}: {wrong}.")
@@ -181,6 +182,11 @@ class Rehearsal:
 
 def _gate_words(record: GateRecord) -> str:
     return f"v{record.candidate} against v{record.champion}: {record.summary}"
+
+
+def _with_copies(record: RunRecord) -> str:
+    sent, copies = (sum(getattr(load, name) for load in record.loads) for name in ("sent", "mirrored"))
+    return f"{sent} and {copies} copies" if copies else str(sent)
 
 
 def _drift_words(record: DriftRecord) -> str:

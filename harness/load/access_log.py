@@ -113,12 +113,12 @@ class AccessLogTail:
 
 
 def requests_to(path: Path, host: str) -> int:
-    """How many requests the log has for a host."""
+    """How many requests the log has for a host, mirrored copies of them included."""
     if not path.exists():
         return 0
     with path.open("rb") as log:
         whole = (line for line in log if line.endswith(b"\n") and host.encode() in line)
-        return sum((_parse(line) or {}).get("host") == host for line in whole)
+        return sum((_parse(line) or {}).get("host") in (host, f"{host}{SHADOW}") for line in whole)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

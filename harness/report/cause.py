@@ -195,7 +195,7 @@ def _full_disk(record: RunRecord) -> Iterator[Suspect]:
 
 def _of_record(record: RunRecord, symptom: Symptom) -> Iterator[Suspect]:
     for load in record.loads:
-        if load.distrust:
+        if load.distrust and symptom.room in _SERVING:
             yield _late(load, symptom)
     for rollout in record.rollouts:
         if not ended_well(rollout):

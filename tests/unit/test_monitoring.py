@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness._traffic import mismatches
 from harness.load.access_log import requests_to
 from harness.monitoring import disagreement
-from harness.platform import mismatches
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_prometheus_counts_no_less_than_was_sent_and_no_more_than_was_logged(
 
 
 def test_the_log_is_counted_by_host_to_its_last_whole_line(tmp_path: Path) -> None:
-    """Another service's lines, a host that only contains the name, and half a line are left out."""
-    hosts = ["m.production.example", "m.staging.example", "m.production.example.org", "m.production.example"]
+    """Copies are counted too; another service, a host that only contains the name, and half a line are left out."""
+    hosts = ["m.production.example", "m.staging.example", "m.production.example.org", "m.production.example-shadow"]
     lines = "".join(json.dumps({"id": "1", "host": host}) + "\n" for host in hosts)
     log = tmp_path / "access.jsonl"
     log.write_text(lines + '{"host": "m.production.example"')

@@ -105,3 +105,10 @@ def test_a_clusters_endpoints_come_from_its_own_file() -> None:
     assert path == f"/run/envoy/xds/eds/{endpoint_file(V1)}"
     endpoints = json.loads(render_endpoints(V1, [("127.0.0.1", 8001)]))["resources"][0]["endpoints"]
     assert endpoints[0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] == 8001
+
+
+def test_a_cluster_is_used_by_weight_even_of_zero_and_by_header() -> None:
+    """What a route may send requests to must not be forgotten."""
+    assert Route(HOST, {V1: 100, V2: 0}).uses(V2)
+    assert Route(HOST, {V1: 100}, match=Match("x-variant", "b", V2)).uses(V2)
+    assert not Route(HOST, {V1: 100}).uses(V2)

@@ -85,7 +85,9 @@ class GatewayConfig:
             self._endpoints, self._routes = endpoints, routes
 
     def drop_cluster(self, cluster: str) -> None:
-        """Forget a cluster that no route uses; its counters go with it."""
+        """Forget a cluster, and its counters with it, unless a route uses it: a service of the same name may be new."""
+        if any(route.uses(cluster) for routes in self._routes.values() for route in routes):
+            return
         if self._endpoints.pop(cluster, None) is not None:
             self._write(f"{CDS}/cds.json", render_clusters(self._endpoints, str(self._folder)))
 

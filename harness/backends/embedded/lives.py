@@ -26,6 +26,8 @@ from harness.runtime.wait import wait
 
 START_S = 60.0
 PROBE_EVERY_S = 1.0
+LAST_COUNTS_S = 3.0
+"""A retired revision's counters stay for so long: Prometheus asks once a second, and shall see what it counted last."""
 
 
 class Emit(Protocol):
@@ -172,10 +174,11 @@ class Lives:
         finally:
             with self._lock:
                 service.retiring.pop(replica.number, None)
-                self._forget_cluster(service, replica.workload.name)
+                self._jobs.at(time.monotonic() + LAST_COUNTS_S, lambda: self._forget_cluster(service, replica))
                 if not service.deleted:
                     self._changed(service)  # its address leaves the gateway's list
 
-    def _forget_cluster(self, service: Service, workload: str) -> None:
-        if not self._jobs.closed and not service.uses(workload):
-            self._config.drop_cluster(cluster_name(*service.key, workload))
+    def _forget_cluster(self, service: Service, replica: LiveReplica) -> None:
+        with self._lock:
+            if not self._jobs.closed and not service.uses(replica.workload.name):
+                self._config.drop_cluster(cluster_name(*service.key, replica.workload.name))

@@ -51,6 +51,10 @@ class Route:
     match: Match | None = None
     copies: int = 0
 
+    def uses(self, cluster: str) -> bool:
+        """Whether requests may go to a cluster by this route."""
+        return cluster in self.weights or (self.match is not None and self.match.cluster == cluster)
+
 
 def cluster_name(namespace: str, service: str, revision: str) -> str:
     """Envoy's cluster of a revision; its counters carry this name."""

@@ -1,0 +1,81 @@
+"""Traffic that the platform makes: loads that are accounted for, and windows of held-out rows that are replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RehearsalError
+from harness.load import Ledger, Load
+from harness.model_version import ModelVersion
+from harness.run import Run
+from harness.runtime.clock import Deadline
+from harness.service import READY_S, Service
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of traffic to compare with the held-out reference: held-out rows, all or those that match `where`.
+
+    rows: None takes as many as finding a shift of DriftPolicy.detectable needs.
+    """
+
+    name: str
+    where: str | None = None
+    rows: int | None = None
+    expected: bool | None = None
+
+
+@contextmanager
+def accounted(load: Load, service: Service, run: Run) -> Iterator[None]:
+    """Offer a load to a service while the block lasts, and say at its end where every request went.
+
+    Errors: LoadFailed if one is unexplained, unless the block itself fails: that says more.
+    """
+    load.start(Deadline.after(READY_S))
+    service.loads.append(load)
+    try:
+        yield
+    except BaseException:
+        try:
+            _ended(load, service, run)
+        except RehearsalError as second:
+            run.events.emit("load.failed", load.spec.name, second.message, level="warning")
+        raise
+    _ended(load, service, run).check()
+
+
+def _ended(load: Load, service: Service, run: Run) -> Ledger:
+    service.loads.remove(load)
+    ledger = load.stop(Deadline.after(READY_S))
+    run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", load.spec.rps, run.folder))
+    return ledger
+
+
+def windows_spec(
+    windows: Sequence[Window], drawn: Mapping[str, Any], model: ModelVersion, service: Service, page: Path
+) -> list[dict[str, Any]]:
+    """Each window's drawn rows with what the service answers, as the drift job takes them.
+
+    Evidently's full `page` (4 MB) is written for one window, the last that has a condition.
+    """
+    shown = next((window for window in reversed(windows) if window.where), None)
+    return [
+        {
+            "name": window.name,
+            "columns": model.features,
+            "rows": drawn[window.name]["rows"],
+            "predictions": service.predict(drawn[window.name]["rows"]),
+            "expected": window.expected,
+            "html": str(page) if window is shown else None,
+        }
+        for window in windows
+    ]
+
+
+def mismatches(differences: Sequence[float], tolerance: float) -> int:
+    """How many differences are beyond the tolerance; one that is not a number is."""
+    return sum(not difference <= tolerance for difference in differences)
