@@ -30,6 +30,12 @@ class Answers:
         pairs = zip(self.baseline_below, self.canary_below, strict=True)
         return max((abs(yours / self.canary - mine / self.baseline) for mine, yours in pairs), default=0.0)
 
+    def restarted(self, earlier: Answers) -> bool:
+        """Whether counting began anew after `earlier`, as it does when the process that counted has died."""
+        if earlier.cuts and self.cuts != earlier.cuts:
+            return True
+        return any(getattr(self, name) < getattr(earlier, name) for name in ("baseline", "canary", "compared"))
+
     def since(self, earlier: Answers) -> Answers:
         """What was counted after an earlier reading; all of it if there were no cuts by then."""
         if not earlier.cuts:

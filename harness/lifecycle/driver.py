@@ -123,6 +123,7 @@ class _Driver:
         self.on_event, self.on_state = on_event, on_state
         self.told: State | None = None
         self.failing_since: float | None = None  # when a roll back was first refused
+        self.blind = False
 
     def begin(self, state: State, *, resumed: bool) -> State:
         """Start the canary, or do again what a resumed rollout may not have done."""
@@ -196,8 +197,11 @@ class _Driver:
             answers = self.serving.answers()
         except (PlatformError, RequestFailed, httpx.TransportError) as error:
             # No counters is not a failing canary: the rollout waits for them and ends without evidence.
-            self.on_event("rollout.blind", f"no counters: {error}", {})
+            if not self.blind:
+                self.on_event("rollout.blind", f"no counters: {error}", {})
+            self.blind = True
             return Observation(approval=approval)
+        self.blind = False
         read_at = self.serving.read_at()
         return Observation(
             _counts(found.get(self.serving.canary)),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from harness.errors import PlatformError, ServiceFailed
+from harness.lifecycle.answers import Answers
+from harness.lifecycle.driver import drive
 from harness.lifecycle.rollout import Approval, Canary, Outcome, Phase, State
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.verdict import split_requests_needed
-from harness.runtime.clock import VirtualClock
+from harness.runtime.clock import Deadline, VirtualClock
 from tests.unit.simulated import GOOD, Simulated, rehearse
 
 LOOSE = SLO(errors=0.02)
@@ -121,6 +124,21 @@ def test_readings_that_are_too_old_never_promote(late_s: float) -> None:
     assert serving.calls == ["start", "weight 10", "roll back"]
 
 
+def test_counters_that_are_away_are_told_once_each_time() -> None:
+    """A gateway that is away for a minute is one event, not one for each look; away again is another."""
+    serving, told = Simulated(VirtualClock()), list[str]()
+
+    def away() -> None:
+        if int(serving.clock.now()) in (2, 3, 4, 6):
+            raise httpx.ConnectError("refused")
+
+    serving.counters = away
+    deadline = Deadline.after(600, serving.clock)
+    record = drive(Canary(LOOSE), serving, serving.clock, deadline, lambda kind, *_: told.append(kind))
+    assert record.outcome == Outcome.PROMOTED
+    assert told.count("rollout.blind") == 2
+
+
 def test_readings_that_are_a_little_old_promote() -> None:
     """Prometheus is always behind a little."""
     assert rehearse(Simulated(VirtualClock(), late_s=4.5)).outcome == Outcome.PROMOTED
@@ -158,6 +176,24 @@ def test_a_canary_that_answers_alike_is_promoted_on_the_evidence_of_the_steps_wi
     serving = Simulated(VirtualClock(), rps=1000, positive={"v1": 0.3, "v2": 0.31})
     policy = Canary(LOOSE, steps=(50, 100), prediction_shift=0.2, min_step_s=20.0)
     assert rehearse(serving, policy).outcome == Outcome.PROMOTED
+
+
+def test_predictions_that_are_counted_anew_are_judged_by_what_came_since() -> None:
+    """The process that goes on with a rollout counts from zero, at cuts of its own; earlier steps keep their counts."""
+    serving = Simulated(VirtualClock(), rps=1000, positive={"v1": 0.3, "v2": 0.31})
+    anew = iter([Answers((0.25,), (0,), (0,))])
+
+    def restart() -> None:
+        if serving.clock.now() > 30:
+            serving.predictions = next(anew, serving.predictions)
+
+    serving.counters = restart
+    policy = Canary(LOOSE, steps=(20, 50, 100), prediction_shift=0.2, min_step_s=20.0)
+    record = rehearse(serving, policy)
+    assert record.outcome == Outcome.PROMOTED, record.reason
+    met = sum(step.counts[1].requests for step in record.steps)
+    predictions = next(guard for guard in record.steps[-1].guards if guard.guard == "predictions")
+    assert predictions.requests == pytest.approx(met - 10 * 500, rel=0.1)  # those of 10 s at 50 % were lost
 
 
 def test_a_canary_whose_predictions_nobody_tells_is_not_promoted() -> None:

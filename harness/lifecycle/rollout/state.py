@@ -112,7 +112,8 @@ class State:
     moved_at: tuple[float, float] = (0.0, 0.0)  # when the canary's and the baseline's requests last grew
     marks: tuple[Pair, ...] = ()  # canary and baseline totals when each step opened
     answers: Answers | None = None
-    answer_marks: tuple[Answers, ...] = ()  # the totals when each step opened
+    answer_mark: Answers = field(default_factory=Answers)  # the totals when the open step's count began
+    past_answers: tuple[Answers, ...] = ()  # what was counted in each step before
     answered_at: float = 0.0  # when the canary's answers last grew
     withheld: str = ""
     judged: Verdict | None = None  # the last verdict
@@ -146,8 +147,9 @@ class State:
     @property
     def step_answers(self) -> list[Answers]:
         """Both revisions' answers in each step so far."""
-        marks = (*self.answer_marks, self.answers or Answers())
-        return [after.since(before) for before, after in pairwise(marks)]
+        if not self.marks:
+            return []
+        return [*self.past_answers, (self.answers or Answers()).since(self.answer_mark)]
 
     def opened(self, now: float) -> State:
         """The state at the beginning of a step: its counts start from here."""
@@ -156,7 +158,8 @@ class State:
             now,
             step_started_at=now,
             marks=(*self.marks, (self.canary.total, self.baseline.total)),
-            answer_marks=(*self.answer_marks, self.answers or Answers()),
+            answer_mark=self.answers or Answers(),
+            past_answers=tuple(self.step_answers),
             judged=None,
         )
 
@@ -175,8 +178,10 @@ class State:
         )
         bad = canary.total.failed + canary.total.slow > self.canary.total.failed + self.canary.total.slow
         first_bad_at = now if bad and self.marks and self.first_bad_at is None else self.first_bad_at
-        answers = seen.answers or self.answers
-        answered = answers is not None and answers.canary > (self.answers.canary if self.answers else 0)
+        answers, before = seen.answers or self.answers, self.answers or Answers()
+        # Another count has cuts of its own: what was counted with others, in the open step, cannot be added to it.
+        anew = answers is not None and answers.restarted(before)
+        answered = answers is not None and answers.canary > (0 if anew else before.canary)
         return replace(
             self,
             canary=canary,
@@ -184,6 +189,7 @@ class State:
             moved_at=moved_at,
             first_bad_at=first_bad_at,
             answers=answers,
+            answer_mark=Answers() if anew else self.answer_mark,
             answered_at=now if answered else self.answered_at,
             withheld=seen.withheld,
         )
