@@ -306,7 +306,7 @@ def test_a_ready_canary_gets_the_first_weight_and_promotion_waits_for_its_confir
         ({"steps": (0, 100)}, "got 0, 100"),
         ({"steps": "10,100"}, "got '10,100'"),
         ({"steps": (0.5, 100)}, "whole percentages"),
-        ({"max_step_s": -1}, "canary.max_step_s: expected a number of at least 0, got -1"),
+        ({"max_step_s": -1}, "canary.max_step_s: expected a number of at least 0.1, got -1"),
         ({"min_step_s": "1"}, "canary.min_step_s"),
         ({"min_step_requests": 0}, "canary.min_step_requests: expected a whole number of at least 1"),
         ({"min_step_s": 9, "max_step_s": 3}, "expected at most max_step_s (3), got 9"),

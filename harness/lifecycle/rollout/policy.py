@@ -51,7 +51,7 @@ class _Policy:
         check.instance(f"{kind}.standard", self.standard, (Standard,), "a Standard")
         for name in ("alpha", "beta"):
             check.share(f"{kind}.standard.{name}", getattr(self.standard, name))
-        check.number(f"{kind}.standard.margin_share", self.standard.margin_share, least=0.0)
+        check.number(f"{kind}.standard.margin_share", self.standard.margin_share, least=0.0, most=1.0)
         self._check_numbers(kind, max_age_s=0.1, rollback_within_s=0.0)
 
     def _check_numbers(self, kind: str, **least: float) -> None:
@@ -85,7 +85,7 @@ class Canary(_Policy):
         self._check_shared("canary")
         object.__setattr__(self, "steps", check.rising_weights("canary.steps", self.steps))
         object.__setattr__(self, "manual", check.among("canary.manual", self.manual, self.steps))
-        self._check_numbers("canary", max_step_s=0.0, min_step_s=0.0, min_step_requests=1, pause_s=0.0, approval_s=0.0)
+        self._check_numbers("canary", max_step_s=0.1, min_step_s=0.0, min_step_requests=1, pause_s=0.0, approval_s=0.0)
         check.not_longer("canary.min_step_s", self.min_step_s, "max_step_s", self.max_step_s)
         if self.prediction_shift is not None:
             check.share("canary.prediction_shift", self.prediction_shift)
@@ -140,7 +140,7 @@ class ABTest(_Policy):
         check.choice("ab.metric", self.metric, METRICS)
         check.number("ab.cut", self.cut, least=-1e300)
         check.share("ab.min_effect", self.min_effect)
-        self._check_numbers("ab", max_s=0.0, min_s=0.0)
+        self._check_numbers("ab", max_s=0.1, min_s=0.0)
         check.not_longer("ab.min_s", self.min_s, "max_s", self.max_s)
         check.flag("ab.promote", self.promote)
 
@@ -184,7 +184,7 @@ class BlueGreen(_Policy):
 
     def __post_init__(self) -> None:
         self._check_shared("blue-green")
-        self._check_numbers("blue-green", warm_s=0.0, warm_requests=0, hold_s=0.0, max_hold_s=0.0, drain_s=0.0)
+        self._check_numbers("blue-green", warm_s=0.0, warm_requests=0, hold_s=0.0, max_hold_s=0.1, drain_s=0.0)
         for name in ("warm_s", "hold_s", "drain_s"):
             check.not_longer(f"blue-green.{name}", getattr(self, name), "max_hold_s", self.max_hold_s)
 
@@ -242,7 +242,7 @@ class Shadow(_Policy):
         for name in ("min_agreement", "prediction_shift"):
             if getattr(self, name) is not None:
                 check.share(f"shadow.{name}", getattr(self, name))
-        self._check_numbers("shadow", tolerance=0.0, max_s=0.0, min_s=0.0, min_requests=1)
+        self._check_numbers("shadow", tolerance=0.0, max_s=0.1, min_s=0.0, min_requests=1)
         check.not_longer("shadow.min_s", self.min_s, "max_s", self.max_s)
         check.flag("shadow.promote", self.promote)
 
