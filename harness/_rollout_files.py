@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.errors import UsageError
 from harness.lifecycle.rollout import Approval, Phase, State
 from harness.report.store import write_text
@@ -48,8 +50,11 @@ class RolloutFiles:
         return int(self.path.stem)
 
     def before(self) -> dict[str, Any]:
-        """The service's document from before the rollout."""
-        found: dict[str, Any] = json.loads(self._plan.read_text(encoding="utf-8"))["before"]
+        """The service's document from before the rollout; UsageError if there is none."""
+        try:
+            found: dict[str, Any] = json.loads(self._plan.read_text(encoding="utf-8"))["before"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UsageError(f"{self._plan}: not the plan of a rollout: {_first_line(error)}") from None
         return found
 
     def save(self, state: State) -> None:
@@ -61,7 +66,7 @@ class RolloutFiles:
         try:
             return State.from_json(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.path}: not the state of a rollout: {error}") from None
+            raise UsageError(f"{self.path}: not the state of a rollout: {_first_line(error)}") from None
 
     def interrupted(self) -> None:
         """Put the state aside: the baseline has the traffic back, and nothing goes on from here."""
@@ -102,6 +107,14 @@ def the_only_rollout(run_folder: Path, service: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _first_line(error: Exception) -> str:
+    """What is wrong in one line: pydantic lists all that is, with links."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    return str(error)
 
 
 def gates(run_folder: Path) -> Iterator[tuple[RolloutFiles, State]]:

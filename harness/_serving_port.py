@@ -21,7 +21,8 @@ class DocumentPort:
     """Rolls out by editing the service's InferenceService document.
 
     The canary is `revision` with the model at `uri`; `before` is the document that a roll back returns to. The calls
-    can be done twice, because a rollout whose process died does its last action again.
+    can be done twice, because a rollout whose process died does its last action again; after that (`resumed`) nothing
+    is known to be in effect.
     """
 
     def __init__(
@@ -33,13 +34,14 @@ class DocumentPort:
         revision: str,
         uri: str,
         before: InferenceService | None = None,
+        resumed: bool = False,
     ) -> None:
         self._service = service
         self._backend = backend
         self._uri = uri
         self._policy = policy
         self._collector: AnswerSource | None = None
-        self._in_effect = True  # the service's document, as far as is known
+        self._in_effect = not resumed  # the service's document, as far as is known
         self.before = before or service.document
         self.service = f"{service.namespace}/{service.name}"
         self.baseline = self.before.spec.predictor.name
@@ -68,15 +70,16 @@ class DocumentPort:
         if document.spec.predictor.name != self.canary:
             document = document.promoted(self.canary)
         self._apply(document)
-        if self._collector is not None:
-            self._apply(document.without_logger())
+        if needs_answers(self._policy):
+            logger = self.before.spec.predictor.logger
+            self._apply(document.with_logger(logger.url, logger.mode) if logger else document.without_logger())
 
     def roll_back(self) -> None:
         """Back to the document from before the rollout, also from a promotion that got stuck half-way."""
         document = self._service.document
         if document == self.before and self._in_effect:
             return
-        if self._collector is not None and document.spec.canary:
+        if needs_answers(self._policy) and document.spec.canary:
             # Replicas without the logger take a moment to start; the users go back to the baseline before that.
             self._apply(document.without_canary(self.canary))
         self._apply(self.before)

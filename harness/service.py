@@ -12,7 +12,7 @@ from harness._serving_port import DocumentPort
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec, check
 from harness.clients.inference import InferenceClient, Protocol
-from harness.errors import ConfigError
+from harness.errors import ConfigError, UsageError
 from harness.lifecycle.driver import Approve, OnState, drive
 from harness.lifecycle.rollout import ABTest, BlueGreen, Canary, Outcome, Policy, Shadow, State, untestable
 from harness.lifecycle.slo import SLO
@@ -131,22 +131,27 @@ class Service:
 
         `approve` answers manual gates, by default what `rehearse approve` said. `resume` is the state file that a
         rollout whose process died had left in its run folder. Errors: ConfigError if the loads on the service give too
-        few requests for a verdict; UsageError for a second rollout of the service; PlatformError if it cannot be
-        rolled back.
+        few requests for a verdict; UsageError for a second rollout of the service, and for a state that is of another
+        one; PlatformError if it cannot be rolled back.
         """
-        state = RolloutFiles(resume).load() if resume else None
-        policy = state.policy if state else policy
-        if problem := untestable(policy, sum(load.spec.rps for load in self.loads)) if self.loads else "":
-            raise ConfigError(f"{policy.kind}: {problem}")
         with the_only_rollout(self._run.folder, f"{self.namespace}/{self.name}"):
+            # Read once no other process can change it: what that one ended must not begin again.
+            state = RolloutFiles(resume).load() if resume else None
+            policy = state.policy if state else policy
+            if problem := untestable(policy, sum(load.spec.rps for load in self.loads)) if self.loads else "":
+                raise ConfigError(f"{policy.kind}: {problem}")
             files = RolloutFiles(resume) if resume else RolloutFiles.new(self._run.folder, self.document.to_dict())
+            before = parse(files.before())
+            if state is not None:
+                self._require_same(files, before, state, revision_name(model))
             port = DocumentPort(
                 self,
                 self._backend,
                 policy,
                 revision=revision_name(model),
                 uri=model.uri,
-                before=parse(files.before()),
+                before=before,
+                resumed=resume is not None,
             )
             record = self._driven(
                 driver,
@@ -161,6 +166,13 @@ class Service:
         self._run.record.rollouts.append(record)
         return Rollout(Outcome(record.outcome), record.reason, record)
 
+    def _require_same(self, files: RolloutFiles, before: InferenceService, state: State, canary: str) -> None:
+        """The evidence of one canary must not promote another one."""
+        kept = f"{state.names[1]} on {before.namespace}/{before.name}"
+        asked = f"{canary} on {self.namespace}/{self.name}"
+        if kept != asked:
+            raise UsageError(f"{files.path}: the rollout of {kept}, which cannot go on as one of {asked}")
+
     def _driven(
         self,
         driver: Driver,
@@ -174,11 +186,17 @@ class Service:
     ) -> RolloutRecord:
         """Drive with every state kept in its file; a rollout that is interrupted leaves none to go on from."""
 
+        unsaved = False
+
         def keep(state: State) -> None:
+            nonlocal unsaved
             try:
                 files.save(state)
+                unsaved = False
             except OSError as error:  # what is not kept cannot be resumed; the rollout itself goes on
-                self._on_event("rollout.unsaved", f"the rollout's state cannot be kept: {error.strerror}", {})
+                if not unsaved:
+                    self._on_event("rollout.unsaved", f"the rollout's state cannot be kept: {error.strerror}", {})
+                unsaved = True
             if on_state is not None:
                 on_state(state)
 
