@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 from harness.lifecycle.evidence import requests_needed
@@ -19,17 +19,21 @@ def budget_problem(
     *,
     standard: Standard = STANDARD,
     prove_split: bool = False,
+    others: Mapping[str, float] | None = None,
 ) -> str:
     """One line on the first step that even a flawless canary cannot end with a verdict; "" if there is none.
 
     `steps` are percentages of `rps` requests a second. A step begins with the requests that opened it, the last one
-    with none. With `prove_split` each step below 100 % also has to show that its split is not off by 5 points.
+    with none. With `prove_split` each step below 100 % also has to show that its split is not off by 5 points. `others`
+    are bounds of other proportions that the last step has to show.
     """
     shown = 0
     for at, percent in enumerate(steps):
         last = at + 1 == len(steps)
         exposure = 1.0 if last else steps[at + 1] / 100
         bounds = {"errors": slo.errors / exposure, "slow": slo.slow / exposure}
+        if last and others:
+            bounds |= others
         needed = {name: int(requests_needed(bound, standard.beta)) for name, bound in bounds.items()}
         name = max(needed, key=lambda name: needed[name])
         missing = needed[name] - (0 if last else shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from harness.lifecycle.answers import Answers
 from harness.lifecycle.driver import OnEvent, drive
-from harness.lifecycle.rollout import Approval, By, Policy, State
+from harness.lifecycle.rollout import ABTest, Approval, By, Policy, State
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline, VirtualClock
 from harness.simulate.traffic import BASELINE, CANARY, FAILED, SLOW, Traffic
@@ -18,7 +19,7 @@ from harness.simulate.world import World
 if TYPE_CHECKING:
     from harness.report.record import RolloutRecord
 
-CUTS = tuple(cut / 10 for cut in range(1, 10))  # the deciles of the baseline's predictions, uniform in [0, 1]
+DECILES = tuple(cut / 10 for cut in range(1, 10))
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,21 @@ class Run:
 
 
 class SimulatedPort:
-    """The serving port of a simulated service; requests are drawn when the counts are asked for."""
+    """The serving port of a simulated service; requests are drawn when the counts are asked for.
+
+    Predictions are counted at the `cuts`; the baseline's are uniform in [0, 1].
+    """
 
     service, baseline, canary = "simulated", "baseline", "canary"
 
-    def __init__(self, world: World, clock: VirtualClock, rng: np.random.Generator) -> None:
-        self.clock, self.rng = clock, rng
+    def __init__(
+        self, world: World, clock: VirtualClock, rng: np.random.Generator, cuts: Sequence[float] = DECILES
+    ) -> None:
+        self.clock, self.rng, self.cuts = clock, rng, tuple(cuts)
         self.traffic = Traffic(world, 1, rng)
         self.world = world
         self.percent, self.copied, self.read = 0, 0.0, clock.now()
-        self.below = np.zeros((2, len(CUTS)), np.int64)
+        self.below = np.zeros((2, len(self.cuts)), np.int64)
         self.answered = np.zeros(2, np.int64)
         self.compared = self.agreed = 0
 
@@ -83,7 +89,7 @@ class SimulatedPort:
         """The predictions until now."""
         baseline, canary = (tuple(row.tolist()) for row in self.below)
         answered = self.answered.tolist()
-        return Answers(CUTS, baseline, canary, answered[0], answered[1], self.compared, self.agreed)
+        return Answers(self.cuts, baseline, canary, answered[0], answered[1], self.compared, self.agreed)
 
     def withheld(self) -> str:
         """Simulated latencies are exact."""
@@ -102,7 +108,7 @@ class SimulatedPort:
 
     def _answer(self, baseline: int, canary: int) -> None:
         for row, (requests, shift) in enumerate(((baseline, 0.0), (canary, self.world.canary.shift))):
-            edges = np.maximum(np.array([0.0, *CUTS]) - shift, 0.0)
+            edges = np.clip(np.array([0.0, *self.cuts]) - shift, 0.0, 1.0)
             shares = np.diff([*edges, 1.0])
             self.below[row] += self.rng.multinomial(requests, shares).cumsum()[:-1]
             self.answered[row] += requests
@@ -131,7 +137,8 @@ def run_once(
     A person who is asked approves at once.
     """
     clock = VirtualClock()
-    port = SimulatedPort(world, clock, np.random.default_rng(seed))
+    cuts = (policy.cut,) if isinstance(policy, ABTest) else DECILES
+    port = SimulatedPort(world, clock, np.random.default_rng(seed), cuts)
     deadline = Deadline.after(policy.at_most_s, clock)
     record = drive(policy, port, clock, deadline, on_event, every_s=every_s, approve=_approve, unix=clock.now)
     totals = port.traffic.totals[0]

@@ -19,6 +19,7 @@ from harness.lifecycle.rollout import (
     State,
     load_policy,
     parse_policy,
+    untestable,
 )
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.verdict import Standard
@@ -116,6 +117,14 @@ def test_a_table_may_set_the_standard_a_header_and_leave_a_comparison_out() -> N
         ({"kind": "ab", "metric": "revenue"}, "metric: expected errors or slow or positive, got 'revenue'"),
         ({"kind": "ab", "by": "user"}, 'by: expected { user = "x-user-id" } or { header = "x-variant", value = "b" }'),
         ({"kind": "ab", "by": {"header": "x"}}, "by: expected"),
+        (
+            {"kind": "ab", "by": {"user": "user id"}},
+            "by: expected a header of letters, digits and hyphens, got 'user id'",
+        ),
+        (
+            {"kind": "ab", "by": {"header": "x-variant", "value": "b or c"}},
+            "by: expected a value of visible ASCII characters without spaces, got 'b or c'",
+        ),
         ({"kind": "ab", "min_s": 20, "max_s": 10}, "min_s: expected at most max_s (10), got 20"),
         ({"kind": "blue-green", "hold_s": 90}, "hold_s: expected at most max_hold_s (60), got 90"),
         ({"kind": "blue-green", "warm_requests": 1.5}, "warm_requests: expected a whole number of at least 0, got 1.5"),
@@ -131,6 +140,15 @@ def test_a_mistake_is_one_line_with_the_file_the_field_and_what_is_allowed(table
     assert str(caught.value).startswith("release.toml: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_agreement_that_the_copies_cannot_show_is_told() -> None:
+    """1 % other answers take twice the copies that 2 % errors take; an agreement that is not asked for takes none."""
+    slo = SLO(errors=0.02)
+    problem = untestable(Shadow(slo, min_agreement=0.99, max_s=30), 15)
+    assert "showing that other answers are below 1.00% takes" in problem
+    assert untestable(Shadow(slo, min_agreement=None, max_s=30), 15) == ""
+    assert untestable(Shadow(slo, min_agreement=0.98, max_s=30), 15) == ""
 
 
 @pytest.mark.parametrize(

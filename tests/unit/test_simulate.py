@@ -138,6 +138,16 @@ def test_the_other_policies_are_tried_through_the_driver() -> None:
         assert found[0].outcomes[good].count == 20
 
 
+@pytest.mark.parametrize("cut", [0.25, 0.5, 2.0])
+def test_an_a_b_test_of_predictions_has_its_own_cut(cut: float) -> None:
+    """A tenth more of the canary's predictions is positive; above 2 there are none, which is an answer as well."""
+    policy = ABTest(SLO_2, metric="positive", cut=cut, min_effect=0.05)
+    record = run_once(policy, World(canary=Behaviour(shift=0.1)), 1).record
+    assert record.outcome == Outcome.CLEARED, record.reason
+    (effect,) = [effect for effect in record.effects if effect.metric == "positive"]
+    assert effect.difference == pytest.approx(0.0 if cut > 1 else 0.1, abs=0.05)
+
+
 def test_simulated_traffic_has_the_shares_that_it_was_given() -> None:
     """Over 400,000 s x 10 requests, within 5 standard deviations; bursts keep the mean and add variance."""
     means = {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from harness.errors import ConfigError
 from harness.lifecycle.slo import is_number
 
+_NAME, _VALUE = re.compile("[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"), re.compile("[!-~]+")
 _RISING = "expected whole percentages that grow and end with 100, such as 10, 50, 100"
 
 
@@ -49,6 +51,14 @@ def instance(where: str, value: object, kinds: tuple[type, ...], words: str) -> 
     """Refuse an object of another kind."""
     if not isinstance(value, kinds):
         raise ConfigError(f"{where}: expected {words}, got {value!r}")
+
+
+def header(where: str, name: str, value: str = "-") -> None:
+    """Refuse a header that cannot assign requests: its name and its value are written into a route."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where}: expected a header of letters, digits and hyphens, got {name!r}")
+    if not _VALUE.fullmatch(value):
+        raise ConfigError(f"{where}: expected a value of visible ASCII characters without spaces, got {value!r}")
 
 
 def not_longer(where: str, value: float, limit: str, most: float) -> None:

@@ -137,6 +137,7 @@ class ABTest(_Policy):
         self._check_shared("ab")
         check.number("ab.percent", self.percent, least=1, most=99, whole=True)
         check.instance("ab.by", self.by, (ByUser, ByHeader), "a user's header or a header and its value")
+        check.header("ab.by", *((self.by.header,) if isinstance(self.by, ByUser) else (self.by.name, self.by.value)))
         check.choice("ab.metric", self.metric, METRICS)
         check.number("ab.cut", self.cut, least=-1e300)
         check.share("ab.min_effect", self.min_effect)
