@@ -9,8 +9,9 @@ from harness.errors import PlatformError, ServiceFailed
 from harness.lifecycle.answers import Answers
 from harness.lifecycle.driver import drive
 from harness.lifecycle.rollout import Approval, Canary, Outcome, Phase, State
+from harness.lifecycle.rollout.state import Counter
 from harness.lifecycle.slo import SLO
-from harness.lifecycle.verdict import split_requests_needed
+from harness.lifecycle.verdict import Counts, split_requests_needed
 from harness.runtime.clock import Deadline, VirtualClock
 from tests.unit.simulated import GOOD, Simulated, rehearse
 
@@ -137,6 +138,14 @@ def test_counters_that_are_away_are_told_once_each_time() -> None:
     record = drive(Canary(LOOSE), serving, serving.clock, deadline, lambda kind, *_: told.append(kind))
     assert record.outcome == Outcome.PROMOTED
     assert told.count("rollout.blind") == 2
+
+
+def test_a_revision_that_is_missing_from_a_reading_is_not_counted_twice() -> None:
+    """Counters that come back as they were are no new evidence; those of a gateway that was restarted are."""
+    counter = Counter()
+    for requests in (100, 0, 110, 0, 20, 30):
+        counter = counter.advanced(Counts(requests))
+    assert counter.total == Counts(110 + 30)
 
 
 def test_readings_that_are_a_little_old_promote() -> None:

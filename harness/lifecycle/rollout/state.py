@@ -90,7 +90,8 @@ class Counter:
 
     def advanced(self, raw: Counts | None) -> Counter:
         """The counter after one more reading."""
-        if raw is None:
+        # A revision may be missing from a reading; taken for a restart, all that it had would be counted again.
+        if raw is None or not raw.requests:
             return self
         restarted = raw.requests < self.raw.requests
         return Counter(raw, self.total + (raw if restarted else raw - self.raw))
