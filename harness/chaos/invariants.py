@@ -16,6 +16,7 @@ from harness.report.record import RolloutRecord
 from harness.runtime.events import Event
 
 SLACK_S = 0.5  # a death is told a moment after its connections broke, and an answer is on its way for a moment
+GATEWAY = "envoy"
 WITHHELD = "verdict on latency is withheld"  # by a load generator that was late itself: no crash is to blame
 WENT_ON = ("rollout.promoted", "rollout.weight", "rollout.assigned", "rollout.mirrored")
 
@@ -243,9 +244,12 @@ def deaths(events: Sequence[Event]) -> Iterator[Spell]:
             revision = event.data.get("revision", "")
             back = (e.at for e in later if e.kind == "replica.ready" and e.data.get("revision") == revision)
             yield Spell(event.at, next(back, float("inf")), f"death of {revision}", revision)
-        elif event.kind == "process.died":
+        elif event.kind == "process.died" and event.subject == GATEWAY:  # no other component is on a request's way
             back = (e.at for e in later if e.kind == "component.restarted" and e.subject == event.subject)
             yield Spell(event.at, next(back, event.at), f"death of {event.subject}")
+        elif event.kind == "process.died" and event.subject.count(".") == 2:  # as "production.iris.v2-1" is told first
+            revision = event.subject.rpartition("-")[0].rpartition(".")[2]
+            yield Spell(event.at, event.at, f"death of {event.subject}", revision)
 
 
 def _replica(event: Event) -> str:

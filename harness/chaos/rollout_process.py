@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 import threading
 from collections.abc import Callable
@@ -81,8 +82,10 @@ class PortServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        with contextlib.suppress(OSError, EOFError):  # wakes the one that waits for a connection
-            Client(self.address.socket, "AF_UNIX", authkey=self.address.key).close()
+        # Wakes who waits for a connection; a Client would wait for its greeting for ever if nobody accepts any more.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as waker:
+            waker.settimeout(1.0)
+            waker.connect(self.address.socket)
         self._thread.join(timeout=30)
         self._listener.close()
         self._folder.cleanup()
@@ -203,6 +206,7 @@ class RolloutProcess:
         if clock is not WALL:
             raise PlatformError("rollout process: two processes share no clock but the machine's")
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._state.unlink(missing_ok=True)  # of an earlier rollout in this folder
         if resume is not None:
             write_text(self._state, resume.to_json())
         served = Served(policy, serving, on_event, on_state, approve, lambda: self.after_action())

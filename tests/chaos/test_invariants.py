@@ -95,6 +95,17 @@ DOCTORED: dict[str, tuple[str, Evidence]] = {
             harmed=[Harmed(20.0, 20.1, "answered:v1 with 503", "v1")],
         ),
     ),
+    "the tracking server is dead, which is on no request's way": (
+        "every loss is named",
+        sound(
+            events=(
+                *PROMOTION,
+                event(20, "process.died", subject="mlflow"),
+                event(24, "component.restarted", subject="mlflow"),
+            ),
+            harmed=[Harmed(22.0, 22.1, "refused:UH")],
+        ),
+    ),
     "a fault that harms nobody is no excuse": (
         "every loss is named",
         sound(events=(STALE, *PROMOTION), harmed=[Harmed(12.0, 12.1, "refused:UH")]),

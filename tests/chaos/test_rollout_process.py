@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.chaos.rollout_process import RolloutProcess
+from harness.chaos.rollout_process import PortServer, RolloutProcess, Served
 from harness.errors import PlatformError, StepFailed
 from harness.lifecycle.answers import Answers
 from harness.lifecycle.driver import drive
@@ -186,6 +188,37 @@ def test_what_the_port_refuses_is_refused_in_the_rollouts_process(world: World) 
     record = run(world.process("refusing"), Refusing())
     assert record.outcome == Outcome.ROLLED_BACK
     assert "Envoy refused them" in record.reason
+
+
+def test_its_end_waits_for_no_call_that_outlives_the_rollout(world: World) -> None:
+    """A process that was stopped leaves its last call behind; what follows that call must not be waited for."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Service):
+        def start_canary(self) -> None:
+            begun.set()
+            go_on.wait(10)
+
+    served = Served(POLICY, Slow(), lambda *event: None, lambda state: None, lambda state: None, lambda: None)
+    server = PortServer(served)
+    server.__enter__()
+    with Client(server.address.socket, "AF_UNIX", authkey=server.address.key) as rollout:
+        rollout.send(("start_canary", ()))
+        assert begun.wait(5)
+    leaving = threading.Thread(target=server.__exit__, args=(None, None, None), daemon=True)
+    leaving.start()
+    leaving.join(0.2)
+    go_on.set()
+    leaving.join(5)
+    assert not leaving.is_alive()
+
+
+def test_a_second_rollout_in_the_same_folder_begins_anew(world: World) -> None:
+    """What the first one left is not its state."""
+    for _ in range(2):
+        service = Service()
+        record = run(world.process("twice"), service)
+        assert (record.outcome, record.resumed, service.calls[0]) == (Outcome.PROMOTED, 0, "start")
 
 
 def test_another_clock_than_the_machines_is_refused(world: World) -> None:

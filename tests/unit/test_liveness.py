@@ -46,6 +46,16 @@ def test_a_process_that_answers_nothing_and_does_nothing_hangs(
     assert began <= watch.silent_since <= began + 1.5
 
 
+def test_work_that_was_done_while_it_answered_is_none_of_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that worked for minutes and then stands still is silent from the first probe on."""
+    used, answered = iter((0.0, 60.0, 60.0)), iter((True, False))
+    monkeypatch.setattr(Watch, "_processor_s", lambda watch: next(used))
+    monkeypatch.setattr(Watch, "_answers", lambda watch: next(answered))
+    with Watch(0, ("127.0.0.1", 1)) as watch:
+        assert [watch.hangs(), watch.hangs()] == [False, False]
+        assert watch.silent_since > 0
+
+
 def test_a_process_that_works_does_not_hang(silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its event loop is blocked by a long prediction; killing it would only begin that anew."""
     monkeypatch.setattr(liveness, "TIMEOUT_S", 0.5)

@@ -38,7 +38,8 @@ class Watch:
     def hangs(self) -> bool:
         """Probe once; whether so many probes in a row had no answer, from a process that did nothing else either."""
         sent = time.time()
-        if self._answers() or self._works():
+        answered = self._answers()
+        if self._works() or answered:  # looked at each time, or the work of hours would count as that of one probe
             self._failures = 0
             return False
         if not self._failures:
