@@ -53,6 +53,13 @@ class Fault:
         share = settings.get("share", 0.0)
         if not (is_number(share) and 0 <= share <= 1):
             raise UsageError(f"fault {self.name}: share: expected a number from 0 to 1, got {share!r}")
+        if "delay_ms" in settings:
+            from harness.components.fault_hook import parse_fault
+
+            parse_fault({"delay_ms": settings["delay_ms"]})
+        late_s = settings.get("late_s", 1.0)
+        if not (is_number(late_s) and late_s > 0):
+            raise UsageError(f"fault {self.name}: late_s: expected seconds above 0, got {late_s!r}")
         return replace(self, lasts_s=lasts_s, settings={**self.settings, **settings})
 
 

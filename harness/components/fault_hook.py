@@ -70,6 +70,8 @@ def parse_fault(told: Mapping[str, Any]) -> ServerFault:
 
 
 def _check_delay(delay: Mapping[str, Any]) -> None:
+    if not isinstance(delay, Mapping):
+        raise UsageError(f"server fault: delay_ms: expected a mapping with its distribution, got {delay!r}")
     kind = delay.get("distribution")
     if kind not in _DISTRIBUTIONS:
         known = ", ".join(_DISTRIBUTIONS)

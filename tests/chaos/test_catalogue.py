@@ -59,6 +59,24 @@ def test_a_wrong_setting_is_one_line(settings: dict[str, object], told: str) -> 
     assert str(raised.value) == told
 
 
+@pytest.mark.parametrize(
+    ("fault", "settings", "told"),
+    [
+        (
+            "replica-slow",
+            {"delay_ms": 800},
+            "server fault: delay_ms: expected a mapping with its distribution, got 800",
+        ),
+        ("events-late", {"late_s": "soon"}, "fault events-late: late_s: expected seconds above 0, got 'soon'"),
+    ],
+)
+def test_a_wrong_delay_is_one_line_before_anything_starts(fault: str, settings: dict[str, object], told: str) -> None:
+    """Not a traceback in the middle of the rollout."""
+    with pytest.raises(UsageError) as raised:
+        fault_named(fault).with_settings(**settings)
+    assert str(raised.value) == told
+
+
 def test_settings_change_a_copy() -> None:
     """The catalogue stays as it is."""
     changed = fault_named("replica-errors").with_settings(share=0.9, lasts_s=2.0)
