@@ -70,7 +70,8 @@ def running(folder: Path) -> Iterator[Gateway]:
     port, log = reserve(), folder / "access.jsonl"
     config = folder / "envoy.json"
     config.write_text(json.dumps(_config(port, log)))
-    argv = [envoy, "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "--file-flush-interval-msec", "250"]
+    argv = [envoy, "-c", str(config), "--disable-hot-restart", "--concurrency", "1"]
+    argv += ["--file-flush-interval-msec", "250"]
     with (
         contextlib.closing(EventLog(folder / "events.jsonl")) as events,
         Supervisor(folder, events) as supervisor,
