@@ -73,14 +73,15 @@ class Chaos:
     def check(self, ledger: Ledger, *, expected: str = "") -> dict[str, str]:
         """Every invariant with what broke it, "" where it held; `expected` is the outcome without the fault.
 
-        Raises StepFailed if the rollout never came to the fault's phase: nothing was rehearsed; CapabilityMissing if
+        Raises StepFailed if the fault was never carried out: nothing was rehearsed; CapabilityMissing if
         that was because this machine was too busy for a verdict on latency.
         """
         if self.rollout is None or self._policy is None or self._injection is None:
             raise StepFailed("chaos: there was no rollout; use chaos.roll_out in place of service.roll_out")
-        if not self._injection.began and WITHHELD in self.rollout.reason:
+        struck = self._injection.done and (self._process is None or self._process.deaths > 0)
+        if not struck and WITHHELD in self.rollout.reason:
             raise CapabilityMissing("a machine quiet enough for a verdict on latency", hint=self.rollout.reason)
-        if not self._injection.began:
+        if not struck:
             raise StepFailed(f"chaos: the rollout {self.rollout.outcome} without {self._injection.when}")
         return check(
             Evidence(

@@ -59,13 +59,14 @@ class Target:
 class Injection:
     """One fault, armed for one phase; call it with each state of the rollout, and `end` it when that is over.
 
-    `early`: it began before the last step, so before the last evidence was in.
+    `early`: it began before the last step, so before the last evidence was in. `done`: it was carried out.
     """
 
     def __init__(self, fault: Fault, phase: Phase, target: Target) -> None:
         self.fault, self.phase, self.target = fault, phase, target
-        self.began = False
+        self.done = False
         self.early = False
+        self._began = False
         self._ending = ExitStack()
         self._timer: threading.Timer | None = None
         self._waiting: threading.Thread | None = None
@@ -77,9 +78,9 @@ class Injection:
 
     def __call__(self, state: State) -> None:
         """Begin, if this is the phase and it has not begun yet."""
-        if state.phase is not self.phase or self.began:
+        if state.phase is not self.phase or self._began:
             return
-        self.began = True
+        self._began = True
         self.early = state.phase in GATHERING or state.index + 1 < len(state.policy.stages)
         if self.fault.hits is Hits.REPLICA and not self.target.replicas():
             # The canary is about to start: the rollout must go on for a replica to come.
@@ -110,6 +111,7 @@ class Injection:
             self._timer = threading.Timer(self.fault.lasts_s, self._ending.close)
             self._timer.daemon = True
             self._timer.start()
+        self.done = True
 
     def _tell(self, kind: str, message: str) -> None:
         revision = self.target.revision if self.fault.hits is Hits.REPLICA else ""

@@ -138,12 +138,13 @@ def traffic_fits_the_outcome(evidence: Evidence) -> str:
 
 
 def no_promotion_against_the_fault(evidence: Evidence) -> str:
-    """A broken canary, and one of which there were no fresh readings, is never promoted."""
+    """A broken canary, and one of which there were no fresh readings, is never promoted; nor is its shadow cleared."""
     fault = evidence.fault
     if fault is None or not fault.bars_promotion or fault.lasts_s is not None or not evidence.early:
         return ""
-    promoted = evidence.record.outcome == Outcome.PROMOTED
-    return f"promoted in spite of {fault.name}: {evidence.record.reason}" if promoted else ""
+    record = evidence.record
+    passed = record.outcome == Outcome.PROMOTED or (record.kind == "shadow" and record.outcome == Outcome.CLEARED)
+    return f"{record.outcome} in spite of {fault.name}: {record.reason}" if passed else ""
 
 
 def nothing_goes_on_without_readings(evidence: Evidence) -> str:

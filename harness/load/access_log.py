@@ -57,11 +57,15 @@ class AccessLogTail:
             while self._path.exists() and self._read_some():
                 pass
 
-    def close(self) -> None:
-        """End the thread; the slots stay."""
+    def rest(self) -> None:
+        """End the thread: from here on `read` and the names are the caller's alone."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
+
+    def close(self) -> None:
+        """End the thread; the slots stay."""
+        self.rest()
         self._entries.close()
         self._copies.close()
 

@@ -98,6 +98,7 @@ class Load:
             for share, code in enumerate(codes):
                 if code != 0 or not self.files.finished(share).exists():
                     raise LoadFailed(f"load {self.spec.name}: {self._ending(share, code)}")
+            self._log.rest()
             self._await_log(self._log, deadline)
             self._ledger = account(self.spec, self.files, self._log, self._path, self._deaths(), self._slo)
         except OSError as error:

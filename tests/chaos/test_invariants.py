@@ -145,6 +145,14 @@ DOCTORED: dict[str, tuple[str, Evidence]] = {
         "no promotion against the fault",
         sound(fault=fault_named("replica-errors")),
     ),
+    "a shadow that fails is cleared": (
+        "no promotion against the fault",
+        sound(
+            record=record(outcome="cleared", kind="shadow"),
+            events=(*ROLLBACK[:2], event(13, "rollout.cleared")),
+            fault=fault_named("replica-errors"),
+        ),
+    ),
     "readings are stale and it goes on": (
         "nothing goes on without readings",
         sound(events=(STALE, *PROMOTION), max_age_s=2),
