@@ -17,6 +17,7 @@ from harness.lifecycle.driver import Approve, OnState, drive
 from harness.lifecycle.rollout import ABTest, BlueGreen, Canary, Outcome, Policy, Shadow, State, untestable
 from harness.lifecycle.slo import SLO
 from harness.report.record import RevisionCounts, RolloutRecord
+from harness.runtime.busy import busy_machine
 from harness.runtime.clock import WALL, Deadline
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ class Service:
 
     def _on_event(self, kind: str, words: str, data: dict[str, Any]) -> None:
         self._run.events.emit(kind, f"{self.namespace}/{self.name}", words, **data)
+        if kind == "rollout.first_bad" and not data["failed"] and (told := busy_machine()):
+            self._run.events.emit("machine.busy", "machine", told, level="warning")
 
 
 def revision_name(model: Servable) -> str:

@@ -217,6 +217,10 @@ class _Driver:
         if state == self.told:
             return
         self.on_state(state)
+        if state.first_bad_at is not None and (self.told is None or self.told.first_bad_at is None):
+            bad = {"failed": state.canary.total.failed, "slow": state.canary.total.slow}
+            words = f"{state.names[1]} gave its first bad answers: {bad['failed']} failed, {bad['slow']} slow"
+            self.on_event("rollout.first_bad", words, bad)
         if self.told is None or (state.phase, state.index) != (self.told.phase, self.told.index):
             closed = state.steps[-1].model_dump(mode="json") if state.steps else {}
             if said := _words(state):

@@ -172,6 +172,8 @@ _RULES = (
     _Rule(_died("prometheus"), 0.75, "the metrics are asked from it", _log, ("metrics",)),
     _Rule(_died("load-"), 0.75, "it makes the requests", _log, _SERVING),
     _Rule(_of_kind("replica.died"), 0.7, "its requests were cut off", _replica_log, _SERVING),
+    _Rule(_of_kind("machine.busy"), 0.5, "whatever runs on a busy machine is slow",
+          lambda _: "Run it again when the machine is quiet: `rehearse run`.", ("serving", "evidence")),
     _Rule(_of_kind("rollout.blind"), 0.6, "without counters there is no evidence", lambda _: _LOGS, ("evidence",)),
     _Rule(_of_kind("process.died", "component.failed"), 0.5, "it ended without having been asked to", _log),
     _Rule(_of_kind("service.unserved"), 0.45, "requests had nowhere to go", lambda _: _LOGS, _SERVING),

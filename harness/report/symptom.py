@@ -16,7 +16,8 @@ AFTER_S = 2.0  # a death is noticed a moment after the first request that it fai
 MOST = 60  # events that a record keeps
 
 _ROOMS: dict[str, Room] = {
-    "baseline": "training", "candidate": "training", "gate": "training", "staging": "serving", "canary": "serving",
+    "baseline": "training", "candidate": "training", "gate": "training", "staging": "serving",
+    "canary": "serving", "ab": "serving", "blue-green": "serving", "shadow": "serving",
     "drift": "drift", "metrics": "metrics",
 }  # fmt: skip
 

@@ -44,6 +44,7 @@ NURSERY = event(0.2, "process.died", "nursery", "nursery ended with exit code 1"
 UNSERVED = event(0.2, "service.unserved", SERVICE, "no healthy replica behind its traffic")
 STUCK = event(0.2, "replica.drain_timeout", SERVICE, "v1 at 127.0.0.1 drained: timed out")
 LOCUST = event(0.2, "process.died", "load-load-1", "load-load-1 was killed by signal 9")
+BUSY = event(0.0, "machine.busy", "machine", "the machine is busy: load average 7.5 on 2 cores")
 ERROR = event(0.2, "component.restart_failed", "envoy", "envoy ready: timed out")
 
 
@@ -60,6 +61,7 @@ ERROR = event(0.2, "component.restart_failed", "envoy", "envoy ready: timed out"
         (STUCK, "drained: timed out", "logs/"),
         (LOCUST, "load-load-1 was killed by signal 9", "logs/load-load-1.log"),
         (ERROR, "envoy ready: timed out", "logs/"),
+        (BUSY, "load average 7.5 on 2 cores (at the time of the first bad answer of v2; whatever runs", "is quiet"),
     ],
 )
 def test_what_happened_before_the_first_bad_answer_is_the_likely_cause(seen: EventRecord, told: str, step: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -256,6 +258,16 @@ def test_the_record_says_what_the_canary_had_cost() -> None:
     assert cost.budget_share == pytest.approx(cost.harmed / (0.1 * cost.requests))
     assert cost.first_bad_at is not None
     assert 0 < cost.reaction_s < 5
+
+
+def test_the_first_bad_answers_are_told_once_with_what_was_wrong() -> None:
+    """At once, so that what the machine was doing then can be noted."""
+    serving = Simulated(VirtualClock(), behaviour={"v1": (0.0, 0.0), "v2": (0.0, 0.5)})
+    told: list[tuple[str, str, dict[str, Any]]] = []
+    drive(Canary(), serving, serving.clock, Deadline.after(600, serving.clock), lambda *event: told.append(event))
+    ((_, words, bad),) = [event for event in told if event[0] == "rollout.first_bad"]
+    assert words == f"v2 gave its first bad answers: 0 failed, {bad['slow']} slow"
+    assert bad["slow"] > 0
 
 
 def test_the_evidence_is_kept_over_time_and_its_size_is_bounded() -> None:
