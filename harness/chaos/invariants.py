@@ -116,7 +116,8 @@ def baseline_keeps_its_capacity(evidence: Evidence) -> str:
         if _replica(event) != evidence.record.baseline:
             continue
         if event.kind == "replica.died":
-            owed += 1  # the fault's doing; who comes next is in its place, and frees nobody
+            # The fault's doing; who comes next is in its place, and frees nobody. One that never served is not missed.
+            owed += event.data.get("was_ready", True)
         elif event.kind == "replica.ready":
             living, owed = (living, owed - 1) if owed else (living + 1, 0)
         else:

@@ -232,6 +232,17 @@ def test_a_replica_that_was_replaced_may_go_though_its_successor_is_killed_while
     assert check(evidence)["baseline keeps its capacity"] == ""
 
 
+def test_a_replica_that_never_served_is_not_missed() -> None:
+    """A successor that could not start on a full disk leaves nobody to be replaced; the next one frees the first."""
+    replaced = (
+        event(11, "replica.died", revision="v1", reason="StartFailed", was_ready=False),
+        event(12, "replica.ready", revision="v1"),
+        event(12.5, "replica.retired", "v1-1 drained and stopped"),
+    )
+    evidence = sound(events=(*PROMOTION[:3], *replaced, *PROMOTION[3:]))
+    assert check(evidence)["baseline keeps its capacity"] == ""
+
+
 def test_a_promotion_that_was_asked_for_again_after_a_crash_is_one() -> None:
     """The successor cannot know whether the first one was done; doing it again changes nothing."""
     again = (*PROMOTION, event(19, "rollout.promoted"))

@@ -138,7 +138,15 @@ class Lives:
                 return
             service.record_death(replica, reason, message, final=final, now=time.monotonic())
             level: Level = "error" if final else "warning"
-            self._emit("replica.died", service, message, level=level, revision=replica.workload.name, reason=reason)
+            self._emit(
+                "replica.died",
+                service,
+                message,
+                level=level,
+                revision=replica.workload.name,
+                reason=reason,
+                was_ready=replica.ready_at is not None,
+            )
             self._changed(service, loss)
 
     def retire(self, service: Service, number: int) -> None:
