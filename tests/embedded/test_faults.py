@@ -146,7 +146,7 @@ def test_a_disk_that_runs_full_is_the_cause_that_is_told_and_the_report_is_there
         there = seen_from_here(run)
         there.await_event(*FILLED[phase])
         fill(there.reports / "filler")
-        assert run.end(75)  # a roll back that the disk refuses is tried again for 30 s == 1
+        assert run.end(75) == 1  # a roll back that the disk refuses is tried again for 30 s
         (folder,) = (tmp_path / "disk.kept").glob(f"*-{phase}")
         record = load_record(folder)
         assert f"the disk of {disk / folder.name} is full (0.0 MB left)" in record.decided_by.splitlines()[0]
