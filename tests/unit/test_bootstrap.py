@@ -88,7 +88,7 @@ def test_the_first_start_sets_up_and_then_runs_the_main_job(clone: Clone) -> Non
     assert (code, out) == (0, "rehearse run\n")
     assert "rehearse: set-up done in" in err
     pins = "--constraints constraints.txt --build-constraints constraints.txt"
-    assert clone.count(f"uv pip install {pins} --editable .[dev]") == 1
+    assert clone.count(f"uv pip install {pins} --editable .[containers,dev,kind,kubernetes]") == 1
 
 
 def test_the_second_start_sets_up_nothing(clone: Clone) -> None:
