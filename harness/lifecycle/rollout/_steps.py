@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.lifecycle.rollout.actions import Action, RollBack
+from harness.lifecycle.rollout.actions import Action, Promote, RollBack
 from harness.lifecycle.rollout.state import OPEN, Observation, Outcome, Phase, State
 from harness.lifecycle.verdict import Counts, SplitVerdict, Verdict, check_split
 from harness.report.record import RevisionCounts, RolloutStep
@@ -19,6 +19,18 @@ def end(state: State, outcome: Outcome, reason: str, now: float) -> Next:
         decision = {Outcome.ROLLED_BACK: "roll back", Outcome.CLEARED: "cleared"}.get(outcome, "not enough evidence")
         state = close_step(state, decision, reason, now)
     return state.entered(Phase.ROLLING_BACK, now, decided_at=now, outcome=outcome, reason=reason), (RollBack(reason),)
+
+
+def promote(state: State, reason: str, now: float) -> Next:
+    """Close the step as proven, and make the canary the baseline."""
+    state = close_step(state, "promote", reason, now)
+    return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
+
+
+def next_stage(state: State, now: float) -> Next:
+    """Begin the stage after the one whose step was closed."""
+    state = state.entered(Phase.SHIFTING, now, index=state.index + 1, step_started_at=now)
+    return state, (state.stage.action,)
 
 
 def close_step(state: State, decision: str, reason: str, now: float) -> State:

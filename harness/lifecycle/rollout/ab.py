@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.lifecycle.evidence import Arm
-from harness.lifecycle.rollout._steps import Next, close_step, decided, end, reason_of, stale
-from harness.lifecycle.rollout.actions import Promote
+from harness.lifecycle.rollout._steps import Next, decided, end, promote, reason_of, stale
 from harness.lifecycle.rollout.policy import METRICS, ABTest, Metric
-from harness.lifecycle.rollout.state import Observation, Outcome, Phase, State
+from harness.lifecycle.rollout.state import Observation, Outcome, State
 from harness.lifecycle.verdict import Verdict, effect, judge
 from harness.report.record import Effect
 
@@ -93,8 +92,7 @@ def _promote(policy: ABTest, state: State, seen: Observation, found: Effect, ove
     missing = missing or stale(state, seen, now, answers=policy.metric == "positive")
     state = state if missing and not over else _with_effects(policy, state)
     if not missing:
-        state = close_step(state, "promote", reason, now)
-        return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
+        return promote(state, reason, now)
     return end(state, Outcome.CLEARED, f"{reason}; not promoted: {missing}", now) if over else (state, ())
 
 

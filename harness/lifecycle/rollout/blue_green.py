@@ -11,11 +11,12 @@ from harness.lifecycle.rollout._steps import (
     decided,
     end,
     fresh_requests,
+    next_stage,
+    promote,
     reason_of,
     stale,
     unless_late,
 )
-from harness.lifecycle.rollout.actions import Promote
 from harness.lifecycle.rollout.policy import BlueGreen
 from harness.lifecycle.rollout.state import Observation, Outcome, Phase, State
 from harness.lifecycle.verdict import Verdict, judge
@@ -55,9 +56,7 @@ def _warming(policy: BlueGreen, state: State, seen: Observation, now: float) -> 
     missing = missing or (stale(state, seen, now) if policy.warm_requests else "")
     if missing or lasted < policy.warm_s:
         return unless_late(state, state.step_started_at, policy.max_hold_s, missing, now)
-    state = close_step(state, "warm", f"{copies} copies were answered", now)
-    state = state.entered(Phase.SHIFTING, now, index=state.index + 1, step_started_at=now)
-    return state, (state.stage.action,)
+    return next_stage(close_step(state, "warm", f"{copies} copies were answered", now), now)
 
 
 def _draining(policy: BlueGreen, state: State, seen: Observation, missing: str, now: float) -> Next:
@@ -67,6 +66,4 @@ def _draining(policy: BlueGreen, state: State, seen: Observation, missing: str, 
         missing = f"{state.names[0]} answered a request {idle_s:.1f} s ago"
     if missing:
         return unless_late(state, state.phase_at, policy.max_hold_s, missing, now)
-    reason = reason_of(state)
-    state = close_step(state, "promote", reason, now)
-    return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
+    return promote(state, reason_of(state), now)

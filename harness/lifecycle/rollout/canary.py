@@ -17,12 +17,13 @@ from harness.lifecycle.rollout._steps import (
     end,
     fresh_requests,
     given,
+    next_stage,
+    promote,
     reason_of,
     split_of,
     stale,
     unless_late,
 )
-from harness.lifecycle.rollout.actions import Promote
 from harness.lifecycle.rollout.policy import Canary
 from harness.lifecycle.rollout.state import Observation, Outcome, Phase, State
 from harness.lifecycle.verdict import GUARDS, Verdict, judge, prediction_shift_guard, split_requests_needed
@@ -99,11 +100,9 @@ def _gated(policy: Canary, state: State, seen: Observation, missing: str, now: f
 
 def _advance(policy: Canary, state: State, now: float) -> Next:
     reason = reason_of(state)
-    state = close_step(state, "promote", reason, now)
     if state.index + 1 == len(policy.steps):
-        return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
-    state = state.entered(Phase.SHIFTING, now, index=state.index + 1, step_started_at=now)
-    return state, (state.stage.action,)
+        return promote(state, reason, now)
+    return next_stage(close_step(state, "promote", reason, now), now)
 
 
 def _lacks(policy: Canary, state: State, seen: Observation, now: float) -> str:

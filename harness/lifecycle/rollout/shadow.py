@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from harness.lifecycle.rollout._steps import (
     Next,
-    close_step,
     decided,
     end,
     fresh_requests,
+    promote,
     reason_of,
     stale,
     unless_late,
 )
-from harness.lifecycle.rollout.actions import Promote
 from harness.lifecycle.rollout.policy import Shadow
-from harness.lifecycle.rollout.state import Observation, Outcome, Phase, State
+from harness.lifecycle.rollout.state import Observation, Outcome, State
 from harness.lifecycle.verdict import GUARDS, Verdict, agreement_guard, judge, prediction_shift_guard
 from harness.report.record import GuardVerdict
 
@@ -45,8 +44,7 @@ def watch(policy: Shadow, state: State, seen: Observation, now: float) -> Next:
         return unless_late(state, state.step_started_at, policy.max_s, missing, now)
     if not policy.promote:
         return end(state, Outcome.CLEARED, reason, now)
-    state = close_step(state, "promote", reason, now)
-    return state.entered(Phase.PROMOTING, now, decided_at=now, reason=reason), (Promote(),)
+    return promote(state, reason, now)
 
 
 def _lacks(policy: Shadow, state: State, seen: Observation, now: float) -> str:
