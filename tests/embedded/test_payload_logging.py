@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import httpx
 import pytest
@@ -16,43 +13,16 @@ from harness.components.answers import AnswerCollector
 from harness.runtime import ports
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
+from tests.cloud_events import Receiver, receiving
 from tests.embedded.conftest import World, traffic
 
 ROW = [0.5, -0.25, 1.0]
 
 
-class Receiver(ThreadingHTTPServer):
-    """Keeps the CloudEvents that it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Keep)
-        self.events: list[tuple[dict[str, str], bytes]] = []
-
-
-class _Keep(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        server: Any = self.server
-        server.events.append(({key.lower(): value for key, value in self.headers.items()}, body))
-        self.send_response(200)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with receiving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def logged(world: World, name: str, url: str, mode: str) -> InferenceService:

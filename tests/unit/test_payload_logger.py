@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,36 +12,13 @@ from harness.components.payload_logger import PayloadLogger
 from harness.components.replica import PayloadLog
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
-
-
-class Receiver(ThreadingHTTPServer):
-    """Keeps the ids of the CloudEvents that it is sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Keep)
-        self.ids: list[str] = []
-
-
-class _Keep(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server: Any = self.server
-        self.rfile.read(int(self.headers["content-length"]))
-        server.ids.append(self.headers["ce-id"])
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+from tests.cloud_events import Receiver, receiving
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with receiving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 async def _answer(scope: Any, receive: Any, send: Any) -> None:
