@@ -5,7 +5,8 @@ RehearsalError                 what failed, on what input, and what to do next
 │   ├── ConfigError            rehearsal.toml, flags
 │   ├── DataError              the data file, its columns, its target
 │   ├── TrainingFunctionError  the user's training function raises, hangs, or returns no model
-│   └── DocumentError          an InferenceService field that is unknown or not honoured here
+│   ├── DocumentError          an InferenceService field that is unknown or not honoured here
+│   └── AccessDenied           the credentials given for a cluster may not do it
 ├── CapabilityMissing          this machine or backend cannot do it: reported as a skip
 ├── PlatformError              a component did what it should not
 │   ├── ProcessExited          a child ended before it was ready, or died
@@ -55,6 +56,10 @@ class TrainingFunctionError(UsageError):
 
 class DocumentError(UsageError):
     """An InferenceService document has a field that is unknown, or that this backend does not honour."""
+
+
+class AccessDenied(UsageError):
+    """A cluster refused what its credentials may not do; the message names the verb and the resource."""
 
 
 class CapabilityMissing(RehearsalError):
