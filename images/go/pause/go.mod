@@ -1,0 +1,3 @@
+module rehearsal/images/pause
+
+go 1.24.0
