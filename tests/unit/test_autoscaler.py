@@ -85,6 +85,7 @@ def test_replicas_that_are_not_ready_yet_dampen_a_scale_up_only() -> None:
     starting = replica(190, ready=False, started_at=NOW - 10, ready_changed_at=NOW - 10)
     assert asked(replica(200), starting) == 2, "100 % of one and 0 of the other are the target"
     assert asked(replica(400), starting) == 4, "200 % of one and 0 of the other are twice the target"
+    assert asked(replica(315), starting, starting) == 3, "52 % of three is the target; 157 % of one would be four"
     assert asked(replica(50), starting) == 1, "the ready one alone decides to go down: ceil(0.5 * 1)"
 
 

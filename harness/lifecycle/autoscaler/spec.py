@@ -1,4 +1,4 @@
-"""What an autoscaler is told, in the terms of autoscaling/v2; the defaults are those of the API server and controller."""
+"""What an autoscaler is told, in the terms of autoscaling/v2; defaults are those of the API server and controller."""
 
 from __future__ import annotations
 
