@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__
+from harness._cli_equivalence import equivalence
 from harness._cli_simulate import simulate
 from harness.errors import RehearsalError, UsageError
 
@@ -221,7 +222,7 @@ def chaos(
     reports: Reports = None,
     as_json: Json = False,
 ) -> None:
-    """Put faults into rollouts, and check what must hold whatever fails.
+    """Put faults into rollouts, and check what must hold.
 
     Every option may be given several times. The exit code is 1 if an invariant broke.
     """
@@ -235,6 +236,7 @@ def chaos(
 
 
 app.command()(simulate)
+app.command()(equivalence)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

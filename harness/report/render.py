@@ -31,11 +31,12 @@ def render(record: RunRecord, folder: Path) -> Path:
 def page(record: RunRecord) -> str:
     """The page as text; it loads nothing from anywhere, and no secret is on it."""
     clean = RunRecord.model_validate_json(record_text(record))
-    text = _environment().get_template("page.html").render(run=clean, keys=_view.keys(clean))
+    text = environment().get_template("page.html").render(run=clean, keys=_view.keys(clean))
     return re.sub(r"\n\s*\n+", "\n", text)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with the filters and the style that every page has."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
