@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 
 from harness.report import _format as fmt
 from harness.report._rollout_view import ended_well
-from harness.report.record import EventRecord, LoadRecord, RolloutRecord, RunRecord, Status
-from harness.report.symptom import Room, Symptom, first_symptom
+from harness.report.record import ClusterFinding, EventRecord, LoadRecord, RolloutRecord, RunRecord, Status
+from harness.report.symptom import AFTER_S, Room, Symptom, first_symptom
 
 FAR = 0.5  # what a suspect at the far end of the window is worth, of one at the symptom
+CLUSTER_CLOCK_S = AFTER_S + 1.0  # a cluster tells times in whole seconds
 ELSEWHERE = 0.3  # what a suspect is worth that belongs to another part of the platform, or to another service
 
 _FULL = re.compile(r"the disk of .+? is full|a disk is full|No space left on device")
@@ -55,7 +56,8 @@ def suspects(record: RunRecord) -> list[Suspect]:
     if record.status in (Status.PASSED, Status.INTERRUPTED) or record.chaos:
         return []
     symptom = first_symptom(record, record.events)
-    found = [*_of_events(record.events, symptom), *_full_disk(record), *_of_record(record, symptom)]
+    found = [*_of_events(record.events, symptom), *_of_cluster(record.cluster, symptom)]
+    found += [*_full_disk(record), *_of_record(record, symptom)]
     best: dict[str, Suspect] = {}
     for suspect in sorted(found, key=lambda suspect: -suspect.score):
         best.setdefault(suspect.about, suspect)
@@ -98,9 +100,21 @@ def _of_events(events: Iterable[EventRecord], symptom: Symptom) -> Iterator[Susp
         yield Suspect(_words(event), why, rule.next(event), score, _about(event), event.at)
 
 
+def _of_cluster(findings: Iterable[ClusterFinding], symptom: Symptom) -> Iterator[Suspect]:
+    """What was abnormal in the cluster: what lasts counts in full however long ago it began."""
+    for finding in findings:
+        if finding.at > symptom.at + CLUSTER_CLOCK_S:
+            continue
+        score = finding.weight * (1.0 if finding.lasting else _nearness(finding.at, symptom))
+        where = f" Its description: `{finding.file}`." if finding.file else ""
+        why = f"{_when(finding.at, symptom)}; {finding.because}"
+        yield Suspect(finding.words, why, finding.next + where, score, finding.about, finding.at)
+
+
 def _nearness(at: float, symptom: Symptom) -> float:
-    """1 at the symptom, FAR at the window's beginning; what was noticed just after it counts as at it."""
-    return 1.0 - (1.0 - FAR) * max(0.0, symptom.at - at) / max(symptom.at - symptom.since, 1e-9)
+    """1 at the symptom, FAR at the window's beginning and before; what was noticed just after it counts as at it."""
+    gap = max(0.0, symptom.at - at) / max(symptom.at - symptom.since, 1e-9)
+    return 1.0 - (1.0 - FAR) * min(1.0, gap)
 
 
 def _same_service(event: EventRecord, symptom: Symptom) -> bool:

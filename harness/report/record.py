@@ -361,6 +361,26 @@ class EventRecord(_Record):
     data: dict[str, Any] = {}
 
 
+class ClusterFinding(_Record):
+    """Something abnormal in a cluster: since when (Unix seconds), about which object, in words, and what to look at.
+
+    `weight` in [0, 1] is how much of what went wrong it explains by itself; two findings `about` one thing are one.
+    `lasting`: it was still so when it was looked at; else it happened once, `at`.
+    """
+
+    at: float
+    namespace: str = Field(description='"" for what belongs to the whole cluster')
+    object: str = Field(description='as kubectl takes it: "pod/iris-v2"')
+    reason: str = Field(description="Kubernetes' word for it: FailedScheduling, OOMKilled")
+    words: str
+    because: str
+    next: str
+    weight: float
+    about: str
+    lasting: bool = False
+    file: str = Field(default="", description="path of the object's description, relative to the run folder")
+
+
 class RunRecord(_Record):
     """All that one run did and found; the report renders from this alone."""
 
@@ -389,6 +409,9 @@ class RunRecord(_Record):
     series: list[SeriesRecord] = []
     events: list[EventRecord] = Field(
         default=[], description="what happened around the first symptom of a run that did not pass"
+    )
+    cluster: list[ClusterFinding] = Field(
+        default=[], description="what was abnormal in the cluster of a run that did not pass, the first first"
     )
     skips: list[Skip] = []
     versions: dict[str, str] = {}
