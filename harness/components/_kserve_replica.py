@@ -1,4 +1,4 @@
-"""KServe's own model server around our models: REST only, on 127.0.0.1, telling its address.
+"""KServe's own model server around our models: REST only, telling its address.
 
 Heavy on purpose (kserve): imported by model servers and their nursery, never by the platform's own process.
 """
@@ -109,7 +109,7 @@ def run_predictor(replica: Replica) -> None:
         kserve_app.add_middleware(PayloadLogger, settings=replica.logger)
     if replica.fault_file:
         kserve_app.add_middleware(FaultHook, path=replica.fault_file)
-    _serve(Predictor(replica.model_name, served), replica.port, Path(replica.ready_file))
+    _serve(Predictor(replica.model_name, served), (replica.host, replica.port), replica.ready_file)
 
 
 def run_transformer(replica: TransformerReplica) -> None:
@@ -121,7 +121,7 @@ def run_transformer(replica: TransformerReplica) -> None:
         RESTConfig(transport=transport, protocol=replica.protocol, timeout=60, retries=0)
     )
     kserve_app.add_middleware(_TellsRevision)
-    _serve(model, replica.port, Path(replica.ready_file), config)
+    _serve(model, ("127.0.0.1", replica.port), replica.ready_file, config)
 
 
 def _user_model(replica: TransformerReplica) -> kserve.Model:
@@ -138,17 +138,21 @@ def _user_model(replica: TransformerReplica) -> kserve.Model:
     return model
 
 
-def _serve(model: kserve.Model, port: int, ready_file: Path, predictor: PredictorConfig | None = None) -> None:
+def _serve(
+    model: kserve.Model, address: tuple[str, int], ready_file: str, predictor: PredictorConfig | None = None
+) -> None:
+    port = address[1]
     server = kserve.ModelServer(
         http_port=port, enable_grpc=False, enable_latency_logging=False, predictor_config=predictor
     )
     server.register_model(model)
-    # KServe's start() binds every interface; its REST server also takes a socket, and ours is on the loopback.
+    # KServe's start() binds every interface; its REST server also takes a socket, and here ours is on the loopback.
     rest = RESTServer("kserve.model_server:app", server.dataplane, server.model_repository_extension, port)
     _quiet()
     rest.config.timeout_graceful_shutdown = DRAIN_S
-    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-    kserve_app.router.on_startup.append(lambda: _tell(ready_file, listener.getsockname()[1]))
+    listener = socket.create_server(address, backlog=1024)
+    if ready_file:
+        kserve_app.router.on_startup.append(lambda: _tell(Path(ready_file), listener.getsockname()[1]))
     exit_zero_on_sigterm()
     rest.run(sockets=[listener])
 

@@ -25,7 +25,7 @@ WAITING = 10_000
 """So many answers wait for the other revision's answer to the same request; then the oldest is given up."""
 MAX_BODY_BYTES = 16 * 1024 * 1024
 IDLE_S = 60.0
-_RESPONSE = "org.kubeflow.serving.inference.response"
+RESPONSE = "org.kubeflow.serving.inference.response"
 
 
 class Tally:
@@ -145,7 +145,7 @@ class _Receiver(BaseHTTPRequestHandler):
             self._answer(400)
             return
         body = self.rfile.read(int(length))
-        if self.headers.get("ce-type") == _RESPONSE and (found := predictions_of(body)):
+        if self.headers.get("ce-type") == RESPONSE and (found := predictions_of(body)):
             self.server.tally.take(self.headers.get("ce-revision", ""), self.headers.get("ce-id", ""), found)
         self._answer(200)
 

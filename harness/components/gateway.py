@@ -28,7 +28,7 @@ SHADOW = "-shadow"  # what Envoy appends to a mirrored copy's host
 RDS, CDS, EDS = "xds/rds", "xds/cds", "xds/eds"
 
 _TYPE = "type.googleapis.com/envoy.extensions"
-_ACCESS_FIELDS = {
+ACCESS_FIELDS = {
     "start": "%START_TIME%",
     "id": "%REQ(X-REQUEST-ID)%",
     "host": "%REQ(:AUTHORITY)%",
@@ -159,7 +159,7 @@ def _router() -> dict[str, Any]:
 
 def _access_log(path: Path) -> dict[str, Any]:
     not_a_probe = {"name": ":authority", "invert_match": True, "string_match": {"exact": VERSION_HOST}}
-    config = {"path": str(path), "log_format": {"json_format": _ACCESS_FIELDS}}
+    config = {"path": str(path), "log_format": {"json_format": ACCESS_FIELDS}}
     return {
         "name": "envoy.access_loggers.file",
         "filter": {"header_filter": {"header": not_a_probe}},

@@ -25,7 +25,8 @@ class PayloadLog:
 class Replica:
     """One process of a revision: the model's name in URLs, where it comes from, and where the address is told.
 
-    Fetched model versions are kept in `models`, which the replicas of a run share.
+    Fetched model versions are kept in `models`, which the replicas of a run share. In a container the address is known
+    before, so `host` is every interface and there is no ready file.
     `fault_file` is where a rehearsal may put a fault that the server is to commit (see harness.components.fault_hook).
     """
 
@@ -37,6 +38,7 @@ class Replica:
     fault_file: str = ""
     port: int = 0
     logger: PayloadLog | None = None
+    host: str = "127.0.0.1"
 
     def config(self) -> dict[str, Any]:
         """JSON-able, for `serve`."""

@@ -1,0 +1,165 @@
+"""The in-cluster collector: takes the CloudEvents of payload loggers and keeps totals of them for many rollouts.
+
+    python -P -m harness.components.collector [--port 8080]
+
+POST /events/<rollout>/<revision>?baseline=…&canary=…&tolerance=…&cuts=…   an event; the first one begins the totals
+GET  /answers/<rollout>                                                    the totals, as JSON; {} before any event
+GET  /forget/<rollout>                                                     drop them (a GET passes the service proxy)
+GET  /health
+
+The revision is in the URL, because KServe's agent does not say it in the event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from harness.components._ending import exit_zero_on_sigterm
+from harness.components.answers import IDLE_S, MAX_BODY_BYTES, RESPONSE, Tally, predictions_of
+
+PORT = 8080
+MOST = 200
+"""So many rollouts are remembered; then the one that began first is forgotten."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a rollout compares: two revisions' predictions, equal within a tolerance, counted at cuts."""
+
+    rollout: str
+    baseline: str
+    canary: str
+    tolerance: float
+    cuts: tuple[float, ...] = ()
+
+    def path(self, revision: str) -> str:
+        """Where the logger of a revision sends its events."""
+        query = {"baseline": self.baseline, "canary": self.canary, "tolerance": self.tolerance}
+        cuts = {"cuts": ",".join(map(repr, self.cuts))} if self.cuts else {}
+        return f"/events/{self.rollout}/{revision}?{urlencode({**query, **cuts})}"
+
+
+def parse_path(path: str) -> tuple[Comparison, str]:
+    """The comparison and the revision of an event's path; ValueError or LookupError if it is none."""
+    split = urlsplit(path)
+    _, events, rollout, revision = split.path.split("/")
+    if events != "events" or not rollout or not revision:
+        raise ValueError(path)
+    query = {name: values[0] for name, values in parse_qs(split.query).items()}
+    cuts = tuple(float(cut) for cut in query.get("cuts", "").split(",") if cut)
+    return Comparison(rollout, query["baseline"], query["canary"], float(query["tolerance"]), cuts), revision
+
+
+class Collector:
+    """Totals by rollout; thread-safe."""
+
+    def __init__(self) -> None:
+        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, comparison: Comparison, revision: str, request_id: str, body: bytes) -> None:
+        """Count the predictions of one response."""
+        if found := predictions_of(body):
+            self._tally(comparison).take(revision, request_id, found)
+
+    def answers(self, rollout: str) -> dict[str, Any]:
+        """The totals so far, as the fields of Answers; empty if no event came."""
+        with self._lock:
+            tally = self._tallies.get(rollout)
+        return asdict(tally.answers()) if tally is not None else {}
+
+    def forget(self, rollout: str) -> None:
+        with self._lock:
+            self._tallies.pop(rollout, None)
+
+    def _tally(self, comparison: Comparison) -> Tally:
+        with self._lock:
+            if comparison.rollout not in self._tallies:
+                tally = Tally(comparison.baseline, comparison.canary, comparison.tolerance, comparison.cuts)
+                self._tallies[comparison.rollout] = tally
+                if len(self._tallies) > MOST:
+                    self._tallies.popitem(last=False)
+            return self._tallies[comparison.rollout]
+
+
+class CollectorServer(ThreadingHTTPServer):
+    """The collector on a port of every interface (or of `host`)."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, port: int, host: str = "0.0.0.0") -> None:
+        super().__init__((host, port), _Handler)
+        self.collector = Collector()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A Pod that goes resets its connection, which is not news; any other error is a defect of ours."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: CollectorServer
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_S
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        length = self.headers.get("content-length", "")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            self.close_connection = True
+            self._answer(400)
+            return
+        body = self.rfile.read(int(length))
+        try:
+            comparison, revision = parse_path(self.path)
+        except (ValueError, LookupError):
+            self._answer(400)
+            return
+        if self.headers.get("ce-type") == RESPONSE:
+            self.server.collector.take(comparison, revision, self.headers.get("ce-id", ""), body)
+        self._answer(200)
+
+    def do_GET(self) -> None:
+        _, what, *rest = self.path.split("/")
+        rollout = rest[0] if rest else ""
+        if what == "answers":
+            self._answer(200, self.server.collector.answers(rollout))
+        elif what == "forget":
+            self.server.collector.forget(rollout)
+            self._answer(200, {})
+        else:
+            self._answer(200 if what == "health" else 404)
+
+    def _answer(self, status: int, body: dict[str, Any] | None = None) -> None:
+        text = b"" if body is None else json.dumps(body).encode()
+        self.send_response_only(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads a line for each event."""
+
+
+def main(argv: list[str]) -> None:
+    """Collect until SIGTERM."""
+    exit_zero_on_sigterm()
+    flags = argparse.ArgumentParser(prog="rehearsal-collector")
+    flags.add_argument("--port", type=int, default=PORT)
+    with CollectorServer(flags.parse_args(argv).port) as server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
