@@ -9,7 +9,9 @@ from pathlib import Path
 
 from kfp import compiler, dsl
 
-IMAGE = "rehearsal/pipeline-python:0.1.0"
+from harness import __version__
+
+IMAGE = f"rehearsal/pipeline:{__version__}"
 NAME = "rehearsal-training"
 CACHED = ("ingest", "validate", "features")
 """Tasks that do not know of MLflow: their outputs are the same for every run with the same inputs."""
