@@ -37,6 +37,9 @@ class Capability(StrEnum):
     NAMESPACES = "namespaces"
     METRICS = "metrics"
     DRIFT = "drift"
+    AUTOSCALING = "autoscaling"
+    RESOURCES = "resource requests"
+    DISTRIBUTED_LOAD = "distributed load"
 
 
 CAPABILITY_OF = {
@@ -145,6 +148,10 @@ class Backend(Protocol):
 
     def step_python(self) -> str | None:
         """An executable that runs a pipeline step's `python -m …`, or None for the plain interpreter."""
+        ...
+
+    def namespace(self, logical: str) -> str:
+        """The namespace that this world has for what a scenario calls, say, "production"; its own is itself."""
         ...
 
     def apply(self, document: InferenceService) -> None:

@@ -16,7 +16,6 @@ from harness.errors import DocumentError
 
 _HINTS = {
     "canaryTrafficPercent": "use spec.canary[].trafficPercent: KServe ignores this field outside Knative mode",
-    "scaleTarget": "the embedded world runs a fixed number of replicas: set minReplicas",
     "valueFrom": "give the value itself: there are no Secrets and ConfigMaps here",
 }
 

@@ -1,4 +1,4 @@
-"""The InferenceService that the embedded world honours, as strict models: a subset of serving.kserve.io/v1beta1.
+"""The InferenceService that the worlds honour, as strict models: a subset of serving.kserve.io/v1beta1.
 
 What is not in these models is refused by its field path. The same document can be applied to Kubernetes: `to_dict`
 gives it back.
@@ -6,6 +6,7 @@ gives it back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -46,6 +47,13 @@ class ModelFormat(_Strict):
     name: Literal["mlflow", "sklearn"]
 
 
+class Resources(_Strict):
+    """What each replica requests and may use, as Kubernetes quantities: {"cpu": "200m", "nvidia.com/gpu": 1}."""
+
+    requests: dict[str, str | int] = {}
+    limits: dict[str, str | int] = {}
+
+
 class Model(_Strict):
     """Which model to serve; `storage_uri` is models:/<name>/<version>, a path, or file://<path>."""
 
@@ -53,6 +61,7 @@ class Model(_Strict):
     storage_uri: str
     protocol_version: Literal["v1", "v2"] | None = None
     env: list[EnvVar] = []
+    resources: Resources | None = None
 
 
 class Logger(_Strict):
@@ -63,11 +72,16 @@ class Logger(_Strict):
 
 
 class Predictor(_Strict):
-    """One revision; its name is its identity across promotion. `timeout` is the route's, in seconds."""
+    """One revision; its name is its identity across promotion. `timeout` is the route's, in seconds.
+
+    The autoscaler keeps `scale_metric` (cpu) at `scale_target` percent (80) of what the replicas request.
+    """
 
     name: str = "stable"
     min_replicas: int = 1
     max_replicas: int | None = None
+    scale_target: int | None = None
+    scale_metric: Literal["cpu", "memory"] | None = None
     model: Model
     logger: Logger | None = None
     timeout: int | None = None
@@ -139,6 +153,10 @@ class InferenceService(_Strict):
         document: dict[str, Any] = _without_empty(self.model_dump(by_alias=True, exclude_none=True))
         return document
 
+    def in_namespace(self, namespace: str) -> Self:
+        """The same service in another namespace."""
+        return self.model_copy(update={"metadata": self.metadata.model_copy(update={"namespace": namespace})})
+
     def with_canary(self, name: str, storage_uri: str, percent: int) -> Self:
         """The service with one canary that is the predictor with another model; replaces any canary."""
         model = self.spec.predictor.model.model_copy(update={"storage_uri": storage_uri})
@@ -163,6 +181,21 @@ class InferenceService(_Strict):
         """
         return self._annotated(assignment.SPLIT_BY, by)
 
+    def with_autoscaling(
+        self, most: int, *, target: int | None = None, metric: Literal["cpu", "memory"] = "cpu"
+    ) -> Self:
+        """The service with up to `most` replicas, so many that `metric` is near `target` percent of the requests."""
+        size = {"max_replicas": most, "scale_target": target, "scale_metric": metric}
+        return self._with_spec(predictor=self.spec.predictor.model_copy(update=size))
+
+    def with_resources(
+        self, requests: Mapping[str, str | int] | None = None, limits: Mapping[str, str | int] | None = None
+    ) -> Self:
+        """The service whose replicas request and may use so much; a canary that is added later does as well."""
+        resources = Resources(requests=dict(requests or {}), limits=dict(limits or {}))
+        model = self.spec.predictor.model.model_copy(update={"resources": resources})
+        return self._with_spec(predictor=self.spec.predictor.model_copy(update={"model": model}))
+
     def with_mirror(self, percent: int) -> Self:
         """The service with copies of `percent` of the baseline's requests for its canary; 0: none."""
         return self._annotated(assignment.MIRROR_PERCENT, str(percent) if percent else "")
@@ -183,7 +216,8 @@ class InferenceService(_Strict):
 
     def promoted(self, name: str) -> Self:
         """The service with the canary `name` as its predictor, as KServe 0.20 promotes: same name, entry dropped."""
-        fields = dict(self._canary(name).predictor)
+        size = {key: getattr(self.spec.predictor, key) for key in ("max_replicas", "scale_target", "scale_metric")}
+        fields = {**dict(self._canary(name).predictor), **size}  # a canary has no size of its own to scale to
         rest = [entry for entry in self.spec.canary if entry.predictor.name != name]
         return self._without_assignment()._with_spec(predictor=Predictor(**fields), canary=rest)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.backends import assignment
+from harness.backends import assignment, scaling
 
 if TYPE_CHECKING:
     from harness.backends.inference_service import InferenceService, Spec, Transformer
@@ -21,6 +21,7 @@ def problems(document: InferenceService) -> Iterator[str]:
             yield f"{path}: expected a DNS-1123 label (lower-case letters, digits, '-', at most 63), got {name!r}"
     yield from _traffic_problems(document.spec)
     yield from _replica_problems(document.spec)
+    yield from scaling.problems(document)
     yield from assignment.problems(
         document.metadata.annotations, [entry.traffic_percent for entry in document.spec.canary]
     )
@@ -59,9 +60,6 @@ def _replica_problems(spec: Spec) -> Iterator[str]:
     for path, count in replicas:
         if count < 1:
             yield f"{path}.minReplicas: expected at least 1 (scale to zero is not honoured), got {count}"
-    most, least = spec.predictor.max_replicas, spec.predictor.min_replicas
-    if most is not None and most != least:
-        yield f"spec.predictor.maxReplicas: autoscaling is not honoured yet: expected minReplicas ({least}), got {most}"
     predictors = [("spec.predictor", spec.predictor.timeout)]
     predictors += [(f"spec.canary[{index}].predictor", e.predictor.timeout) for index, e in enumerate(spec.canary)]
     for path, timeout in predictors:

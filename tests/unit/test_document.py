@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.backends import scaling
+from harness.backends.backend import Capability
 from harness.backends.document import parse
-from harness.errors import DocumentError
+from harness.errors import CapabilityMissing, DocumentError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "manifests/inferenceservice/example.yaml"
 MODEL = {"modelFormat": {"name": "mlflow"}, "storageUri": "models:/risk/1"}
@@ -45,9 +47,9 @@ def refused(document: dict[str, Any] | str) -> str:
     ("path", "value", "told"),
     [
         (
-            "spec.predictor.scaleTarget",
+            "spec.predictor.containerConcurrency",
             5,
-            "spec.predictor.scaleTarget: not honoured here (honoured: name, minReplicas,",
+            "spec.predictor.containerConcurrency: not honoured here (honoured: name, minReplicas,",
         ),
         ("spec.explainer", {}, "spec.explainer: not honoured here (honoured: predictor, canary, transformer)"),
         ("spec.predictor.model.args", ["x"], "spec.predictor.model.args: not honoured here"),
@@ -55,7 +57,30 @@ def refused(document: dict[str, Any] | str) -> str:
         ("spec.predictor.model.env", [{"name": "A", "valueFrom": {}}], "spec.predictor.model.env[0].valueFrom: not"),
         ("spec.predictor.min_replicas", 2, "spec.predictor.min_replicas: not honoured here"),
         ("spec.predictor.canaryTrafficPercent", 10, "use spec.canary[].trafficPercent"),
-        ("spec.predictor.maxReplicas", 4, "spec.predictor.maxReplicas: autoscaling is not honoured yet"),
+        ("spec.predictor.maxReplicas", 0, "spec.predictor.maxReplicas: expected at least minReplicas (1), got 0"),
+        ("spec.predictor.scaleTarget", 60, "spec.predictor.maxReplicas: required with scaleTarget or scaleMetric"),
+        ("spec.predictor.scaleMetric", "rps", "spec.predictor.scaleMetric: input should be 'cpu' or 'memory'"),
+        ("spec.canary.0.predictor.maxReplicas", 4, "spec.canary[0].predictor.maxReplicas: not honoured here"),
+        (
+            "spec.predictor.model.resources",
+            {"requests": {"cpu": "lots"}},
+            "spec.predictor.model.resources.requests[cpu]: expected a quantity as 200m, 2 or 512Mi, got 'lots'",
+        ),
+        (
+            "spec.predictor.model.resources",
+            {"limits": {"nvidia.com/gpu": "500m"}},
+            "spec.predictor.model.resources.limits[nvidia.com/gpu]: expected a whole number of devices, got '500m'",
+        ),
+        (
+            "spec.predictor.model.resources",
+            {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}},
+            "spec.predictor.model.resources.requests[nvidia.com/gpu]: must be the limit (2), got 1",
+        ),
+        (
+            "metadata.annotations",
+            {"serving.kserve.io/autoscalerClass": "keda"},
+            "metadata.annotations[serving.kserve.io/autoscalerClass]: expected hpa or none, got 'keda'",
+        ),
         ("spec.predictor.minReplicas", 0, "spec.predictor.minReplicas: expected at least 1"),
         ("spec.predictor.minReplicas", "2", "spec.predictor.minReplicas: input should be a valid integer, got '2'"),
         ("spec.predictor.model.modelFormat.name", "onnx", "modelFormat.name: input should be 'mlflow' or 'sklearn'"),
@@ -213,3 +238,27 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The path is in the message."""
     with pytest.raises(DocumentError, match=r"absent\.yaml: cannot read the document: No such file"):
         parse(tmp_path / "absent.yaml")
+
+
+def test_a_size_to_scale_to_stays_with_the_service_when_its_canary_is_promoted() -> None:
+    """A canary may not say maxReplicas or scaleTarget, so that its promotion must not lose them."""
+    document = parse(edited("metadata.name", "risk")).without_canary("v2").with_autoscaling(5, target=60)
+    promoted = document.with_canary("v3", "models:/risk/3", 10).promoted("v3")
+    assert promoted.to_dict()["spec"]["predictor"] | {"model": {}} == {
+        "name": "v3", "minReplicas": promoted.spec.predictor.min_replicas, "maxReplicas": 5, "scaleTarget": 60,
+        "scaleMetric": "cpu", "model": {},
+    }  # fmt: skip
+
+
+def test_what_only_a_cluster_can_do_is_a_missing_capability_with_how_to_get_it() -> None:
+    plain = parse(edited("metadata.name", "risk"))
+    missing = {Capability.AUTOSCALING: "use a cluster", Capability.RESOURCES: "use another"}
+    scaling.require(plain, missing)
+    scaling.require(plain.with_autoscaling(5), {})
+    for document, told in (
+        (plain.with_autoscaling(5), "autoscaling Hint: use a cluster"),
+        (plain.with_resources(limits={"nvidia.com/gpu": 1}), "resource requests Hint: use another"),
+    ):
+        with pytest.raises(CapabilityMissing) as caught:
+            scaling.require(document, missing)
+        assert str(caught.value) == told

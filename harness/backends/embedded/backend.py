@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from harness.backends import scaling
 from harness.backends.backend import Capability, Part, Progress
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.faults import EmbeddedFaults
@@ -17,24 +16,25 @@ from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.targets import targets_file
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
+from harness.backends.local_work import LocalWork
 from harness.backends.status import Status
-from harness.causes import cause_first
 from harness.clients.promql import PromQL
 from harness.components.answers import AnswerCollector
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.components.prometheus import missing_prometheus, prometheus
-from harness.errors import CapabilityMissing, StepFailed, WaitTimeout
+from harness.errors import CapabilityMissing
 from harness.report.record import ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
-from harness.runtime.job import ProgressReader, read_answer
-from harness.runtime.process import ending
-from harness.runtime.space import full
-from harness.runtime.supervisor import Supervisor
-from harness.runtime.wait import wait
 
 START_S = 60.0
+IN_A_CLUSTER = {
+    Capability.AUTOSCALING: "a replica is a process here, and their number is fixed; --backend kind has an autoscaler",
+    Capability.RESOURCES: "processes have no scheduler that grants CPU, memory and devices; --backend kind has one",
+    Capability.DISTRIBUTED_LOAD: "there are no Pods: load(processes=N) uses this machine's cores; --backend kind has Pods",
+}
+"""What takes a cluster, each with the reason and how to get it."""
 
 
 class EmbeddedBackend:
@@ -45,20 +45,17 @@ class EmbeddedBackend:
     def __init__(self, folder: Path, events: EventLog, *, warmth: Warmth | None = None) -> None:
         self.folder = folder
         self.events = events
-        self.supervisor = Supervisor(folder, events)
-        self.supervisor.__enter__()
-        self._began = time.time()
-        self.warmth = warmth or Warmth(self.supervisor)
+        self._local = LocalWork(folder, events, warmth, lambda: self._broken())
+        self.supervisor, self.warmth = self._local.supervisor, self._local.warmth
         self._running: dict[str, Running] = {}
         self._controller: Controller | None = None
         self._prometheus: PromQL | None = None
         self._locks = {part: threading.Lock() for part in Part}
         self._collectors: list[AnswerCollector] = []
-        self._jobs = itertools.count(1)
 
     def missing(self) -> dict[Capability, str]:
         reason = missing_prometheus()
-        return {Capability.METRICS: reason} if reason else {}
+        return {**({Capability.METRICS: reason} if reason else {}), **IN_A_CLUSTER}
 
     def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
         starters: dict[Part, Callable[[Deadline], None]] = {
@@ -92,26 +89,16 @@ class EmbeddedBackend:
     def work(
         self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
     ) -> dict[str, Any]:
-        result = self.folder / "jobs" / f"{next(self._jobs):02}-{name}.json"
-        result.parent.mkdir(exist_ok=True)
-        nursery = self.warmth.nursery_for(target)
-        child = self.supervisor.fork(name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True)
-        reader = ProgressReader(result, progress or (lambda line: None))
-        try:
-            ended = lambda: reader.read_until(child.poll() is not None)  # noqa: E731
-            wait(ended, what=name, deadline=deadline, fail=self._broken)
-        except WaitTimeout as error:
-            raise StepFailed(f"{name}: still running at its deadline.\n{child.tail()}") from error
-        finally:
-            self.supervisor.stop(child)
-        if not result.exists():
-            raise StepFailed(f"{name}: {ending(child.poll())} before it had answered.\n{child.tail()}")
-        return read_answer(result)
+        return self._local.run(target, spec, name=name, deadline=deadline, progress=progress)
 
     def step_python(self) -> str | None:
-        return str(self.warmth.nursery().warm_python(self.folder))
+        return self._local.step_python()
+
+    def namespace(self, logical: str) -> str:
+        return logical
 
     def apply(self, document: InferenceService) -> None:
+        scaling.require(document, self.missing())
         self._serving().apply(document)
 
     def status(self, namespace: str, name: str) -> Status:
@@ -158,12 +145,11 @@ class EmbeddedBackend:
         ]
 
     def cause_first(self, error: Exception) -> Exception:
-        shared = [death for death in self.warmth.deaths if death.at >= self._began]
-        return cause_first(error, self.supervisor.deaths + shared, full(self.folder))
+        return self._local.cause_first(error)
 
     def _broken(self) -> str:
         """What will not come back, so that nothing needs to be waited for."""
-        return full(self.folder) or next((each.failed for each in self._running.values() if each.failed), "")
+        return next((each.failed for each in self._running.values() if each.failed), "")
 
     def close(self) -> None:
         try:
