@@ -32,7 +32,7 @@ START_S = 60.0
 IN_A_CLUSTER = {
     Capability.AUTOSCALING: "a replica is a process here, and their number is fixed; --backend kind has an autoscaler",
     Capability.RESOURCES: "processes have no scheduler that grants CPU, memory and devices; --backend kind has one",
-    Capability.DISTRIBUTED_LOAD: "there are no Pods: load(processes=N) uses this machine's cores; --backend kind has Pods",
+    Capability.DISTRIBUTED_LOAD: "there are no Pods: load(processes=N) uses this machine's cores; or --backend kind",
 }
 """What takes a cluster, each with the reason and how to get it."""
 
