@@ -5,5 +5,4 @@ package tools
 
 import (
 	_ "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager"
-	_ "sigs.k8s.io/jobset"
 )
