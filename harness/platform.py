@@ -227,6 +227,7 @@ class Platform:
         `model` is the version that the document serves; a load takes its payloads from there.
         """
         parsed = document if isinstance(document, InferenceService) else parse(document)
+        parsed = parsed.in_namespace(self.backend.namespace(parsed.namespace))
         self.backend.apply(parsed)
         service = Service(self.backend, self.run, parsed, model=model)
         self._clients.callback(service.client.close)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -91,3 +92,36 @@ class Status:
         if self.canary_statuses:
             status["canaryStatuses"] = [canary.to_dict() for canary in self.canary_statuses]
         return status
+
+
+def dated(condition: Condition, previous: Sequence[Condition]) -> Condition:
+    """The condition with the time of its last transition: now, if the previous one had another status."""
+    old = next((found for found in previous if found.type == condition.type), None)
+    same = old is not None and old.status == condition.status
+    when = old.last_transition_time if same and old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Condition(condition.type, condition.status, condition.reason, condition.message, when)
+
+
+def settled(found: Status) -> bool:
+    """Whether waiting is over: all is ready, or something cannot become so."""
+    if why_not(found):
+        return True
+    return found.ready and all(canary.ready for canary in found.canary_statuses)
+
+
+def why_not(found: Status) -> str:
+    """Why the service, or one of its canaries, cannot become ready; empty while it can."""
+    ready = found.condition("Ready")
+    if ready.status == "False":
+        return f"{ready.reason}: {ready.message}"
+    for canary in found.canary_statuses:
+        if canary.failed:
+            return f"canary {canary.name}: {canary.reason}: {canary.message}"
+    return ""
+
+
+def told(found: Status) -> str:
+    """The state in words, for an error that a wait ends with."""
+    ready = found.condition("Ready")
+    canaries = [f"canary {canary.name}: {canary.reason}" for canary in found.canary_statuses if not canary.ready]
+    return "; ".join([f"Ready={ready.status} {ready.reason} {ready.message}".strip(), *canaries])

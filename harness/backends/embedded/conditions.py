@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from harness.backends.embedded.planner import Failure, Key, ReplicaView, Routing, is_ready
 from harness.backends.embedded.revisions import Desired, Workload
-from harness.backends.status import CanaryStatus, Condition, Status
+from harness.backends.status import CanaryStatus, Condition, dated
 
 
 def conditions(
@@ -24,7 +23,7 @@ def conditions(
     parts.append(_ingress(routing))
     against = [part for part in parts if part.status != "True"]
     ready = Condition("Ready", against[0].status, against[0].reason, against[0].message) if against else None
-    return tuple(_dated(part, previous) for part in [*parts, ready or Condition("Ready", "True")])
+    return tuple(dated(part, previous) for part in [*parts, ready or Condition("Ready", "True")])
 
 
 def canary_statuses(
@@ -58,35 +57,3 @@ def _ingress(routing: Routing) -> Condition:
     if sum(routing.weights.values()) == 100:
         return Condition("IngressReady", "True")
     return Condition("IngressReady", "Unknown", "NoRoute", "no revision is ready to be routed to")
-
-
-def _dated(condition: Condition, previous: Sequence[Condition]) -> Condition:
-    old = next((found for found in previous if found.type == condition.type), None)
-    same = old is not None and old.status == condition.status
-    when = old.last_transition_time if same and old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Condition(condition.type, condition.status, condition.reason, condition.message, when)
-
-
-def settled(found: Status) -> bool:
-    """Whether waiting is over: all is ready, or something cannot become so."""
-    if why_not(found):
-        return True
-    return found.ready and all(canary.ready for canary in found.canary_statuses)
-
-
-def why_not(found: Status) -> str:
-    """Why the service, or one of its canaries, cannot become ready; empty while it can."""
-    ready = found.condition("Ready")
-    if ready.status == "False":
-        return f"{ready.reason}: {ready.message}"
-    for canary in found.canary_statuses:
-        if canary.failed:
-            return f"canary {canary.name}: {canary.reason}: {canary.message}"
-    return ""
-
-
-def told(found: Status) -> str:
-    """The state in words, for an error that a wait ends with."""
-    ready = found.condition("Ready")
-    canaries = [f"canary {canary.name}: {canary.reason}" for canary in found.canary_statuses if not canary.ready]
-    return "; ".join([f"Ready={ready.status} {ready.reason} {ready.message}".strip(), *canaries])

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from harness.backends.embedded import planner
 from harness.backends.embedded._service import Loss, Service, refuse_same_host
-from harness.backends.embedded.conditions import settled, told, why_not
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.jobs import Jobs
 from harness.backends.embedded.lives import Lives
@@ -24,7 +23,7 @@ from harness.backends.embedded.replicas import ReplicaStarter
 from harness.backends.embedded.starter import Running
 from harness.backends.embedded.targets import Targets
 from harness.backends.inference_service import InferenceService
-from harness.backends.status import Status
+from harness.backends.status import Status, settled, told, why_not
 from harness.errors import PlatformError, ServiceFailed, UsageError
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline
