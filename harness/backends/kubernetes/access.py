@@ -1,0 +1,175 @@
+"""Who may do what in a namespace: one matrix, role x verb x resource, from which manifests, tests and docs come.
+
+The matrix says what each role may do in `staging` and in `production`. Nobody may change what holds a namespace in
+check (its quota, its limits, its network policies, its roles), and nobody may mint tokens for service accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
+
+VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
+ROLES = ("data-scientist", "ml-engineer", "release", "viewer")
+STAGES = ("staging", "production")
+_RBAC = "rbac.authorization.k8s.io"
+
+
+class Level(Enum):
+    """What a role may do with a resource: the verbs of a cell."""
+
+    NONE = ()
+    GET = ("get",)
+    READ = ("get", "list", "watch")
+    RUN = (*READ, "create", "delete")
+    STEER = (*READ, "update", "patch")
+    RESTART = (*READ, "delete")
+    WRITE = (*READ, "create", "update", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource of the API: "pods/log" in the core group, or "jobs" in "batch"."""
+
+    name: str
+    group: str = ""
+    version: str = "v1"
+
+    @property
+    def title(self) -> str:
+        """The resource as `kubectl auth can-i` takes it."""
+        plural, _, subresource = self.name.partition("/")
+        return f"{plural}{'.' if self.group else ''}{self.group}" + (f"/{subresource}" if subresource else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A resource, and what each role may do with it: one level a role, in the order of ROLES."""
+
+    resource: Resource
+    staging: tuple[Level, Level, Level, Level]
+    production: tuple[Level, Level, Level, Level]
+
+    def level(self, role: str, stage: str) -> Level:
+        levels: Mapping[str, tuple[Level, ...]] = {"staging": self.staging, "production": self.production}
+        return levels[stage][ROLES.index(role)]
+
+
+_N, _G, _R, _RUN, _S, _D, _W = (
+    Level.NONE, Level.GET, Level.READ, Level.RUN, Level.STEER, Level.RESTART, Level.WRITE,
+)  # fmt: skip
+_READERS = (_R, _R, _R, _R)
+_NOBODY = (_N, _N, _N, _N)
+
+_SERVING, _GATEWAY, _TRAINER = "serving.kserve.io", "gateway.networking.k8s.io", "trainer.kubeflow.org"
+
+MATRIX = (
+    # Each tuple: data-scientist, ml-engineer, release, viewer; first in staging, then in production.
+    Row(Resource("inferenceservices", _SERVING, "v1beta1"), (_R, _W, _R, _R), (_R, _R, _W, _R)),
+    Row(Resource("inferenceservices/status", _SERVING, "v1beta1"), (_G, _G, _G, _G), (_G, _G, _G, _G)),
+    Row(Resource("httproutes", _GATEWAY), (_R, _W, _R, _R), (_R, _R, _S, _R)),
+    Row(Resource("trainjobs", _TRAINER, "v1alpha1"), (_RUN, _RUN, _R, _R), _READERS),
+    Row(Resource("jobs", "batch"), (_RUN, _RUN, _R, _R), _READERS),
+    Row(Resource("deployments", "apps"), _READERS, _READERS),
+    Row(Resource("deployments/scale", "apps"), (_G, _G, _G, _G), (_G, _G, _G, _G)),
+    Row(Resource("replicasets", "apps"), _READERS, _READERS),
+    Row(Resource("pods"), (_R, _D, _R, _R), (_R, _R, _D, _R)),
+    Row(Resource("pods/log"), (_G, _G, _G, _N), (_G, _G, _G, _N)),
+    Row(Resource("pods/exec"), _NOBODY, _NOBODY),
+    Row(Resource("pods/portforward"), _NOBODY, _NOBODY),
+    Row(Resource("pods/eviction"), _NOBODY, _NOBODY),
+    Row(Resource("services"), _READERS, _READERS),
+    Row(Resource("configmaps"), (_W, _W, _R, _R), (_R, _R, _R, _R)),
+    Row(Resource("secrets"), _NOBODY, _NOBODY),
+    Row(Resource("persistentvolumeclaims"), (_RUN, _RUN, _R, _R), _READERS),
+    Row(Resource("events"), _READERS, _READERS),
+    Row(Resource("horizontalpodautoscalers", "autoscaling", "v2"), _READERS, _READERS),
+    Row(Resource("poddisruptionbudgets", "policy"), _READERS, _READERS),
+    Row(Resource("networkpolicies", "networking.k8s.io"), _READERS, _READERS),
+    Row(Resource("resourcequotas"), _READERS, _READERS),
+    Row(Resource("limitranges"), _READERS, _READERS),
+    Row(Resource("serviceaccounts"), _NOBODY, _NOBODY),
+    Row(Resource("serviceaccounts/token"), _NOBODY, _NOBODY),
+    Row(Resource("roles", _RBAC), _NOBODY, _NOBODY),
+    Row(Resource("rolebindings", _RBAC), _NOBODY, _NOBODY),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: may this role do this to this resource in this stage?"""
+
+    stage: str
+    role: str
+    verb: str
+    resource: Resource
+    allowed: bool
+
+
+def cells(stage: str) -> Iterator[Cell]:
+    """Every cell of a stage's matrix."""
+    for row in MATRIX:
+        for role in ROLES:
+            for verb in VERBS:
+                yield Cell(stage, role, verb, row.resource, verb in row.level(role, stage).value)
+
+
+def documents(stage: str, namespace: str | None = None) -> list[dict[str, Any]]:
+    """A service account, a Role and a RoleBinding for each role of a stage, in its namespace.
+
+    People come by group, `rehearsal:<role>`, as the cluster's identity provider names it; machines by service account.
+    """
+    where = namespace or stage
+    made: list[dict[str, Any]] = []
+    for role in ROLES:
+        metadata = {"name": role, "namespace": where, "labels": {MANAGED_BY: MANAGER}}
+        made += [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False},
+            {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": _rules(role, stage)},
+            {
+                "apiVersion": f"{_RBAC}/v1",
+                "kind": "RoleBinding",
+                "metadata": metadata,
+                "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": role},
+                "subjects": [
+                    {"apiGroup": _RBAC, "kind": "Group", "name": f"rehearsal:{role}"},
+                    {"kind": "ServiceAccount", "name": role, "namespace": where},
+                ],
+            },
+        ]
+    return made
+
+
+def _rules(role: str, stage: str) -> list[dict[str, Any]]:
+    """One rule for all resources of a group that have the same verbs."""
+    together: dict[tuple[str, Level], list[str]] = {}
+    for row in MATRIX:
+        level = row.level(role, stage)
+        if level is not Level.NONE:
+            together.setdefault((row.resource.group, level), []).append(row.resource.name)
+    return [
+        {"apiGroups": [group], "resources": resources, "verbs": list(level.value)}
+        for (group, level), resources in together.items()
+    ]
+
+
+def reference() -> str:
+    """The matrix as two tables of Markdown, for docs/access.md."""
+    parts = ["| word | verbs |\n|---|---|"]
+    parts[0] += "".join(f"\n| {_word(level)} | {', '.join(level.value) or 'none'} |" for level in Level)
+    for stage in STAGES:
+        head = f"| resource | {' | '.join(ROLES)} |\n|---|{'---|' * len(ROLES)}"
+        rows = [
+            f"| `{row.resource.title}` | {' | '.join(_word(row.level(role, stage)) for role in ROLES)} |"
+            for row in MATRIX
+        ]
+        parts.append(f"### In {stage}\n\n{head}\n" + "\n".join(rows))
+    return "\n\n".join(parts)
+
+
+def _word(level: Level) -> str:
+    return "–" if level is Level.NONE else level.name.lower()
