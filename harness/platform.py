@@ -15,7 +15,7 @@ from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
-from harness.errors import CapabilityMissing, GateRefused
+from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
@@ -35,6 +35,7 @@ JOB_S = 120.0
 GATEWAY = "envoy"  # the name of its component
 PRODUCTION = "production"
 STAGING = "staging"
+DIAGNOSTICS = "diagnostics/index.md"
 
 
 class Platform:
@@ -69,6 +70,8 @@ class Platform:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         cause = self.backend.cause_first(error) if isinstance(error, Exception) else error
+        if isinstance(error, Exception) and not isinstance(error, UsageError | CapabilityMissing):
+            self._diagnose()
         self.close()
         if cause is not error and cause is not None:
             raise cause from error
@@ -77,6 +80,15 @@ class Platform:
         """Stop everything that the platform started; a Ctrl-C waits until that is done."""
         with held():
             self._close()
+
+    def _diagnose(self) -> None:
+        """Look at the cluster while what failed is still there; that must not hide why the run failed."""
+        try:
+            self.run.record.cluster = self.backend.diagnose()
+        except RehearsalError as error:
+            self.run.events.emit("diagnostics.failed", self.backend.name, error.message, level="warning")
+        if (self.run.folder / DIAGNOSTICS).is_file():
+            self.run.record.artifacts["diagnostics"] = DIAGNOSTICS
 
     def _close(self) -> None:
         self._clients.close()

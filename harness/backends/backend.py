@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.report.record import ComponentRecord, RevisionCounts
+from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
@@ -200,6 +200,13 @@ class Backend(Protocol):
 
     def components(self) -> list[ComponentRecord]:
         """What was started, how long each took until ready, and where its log is."""
+        ...
+
+    def diagnose(self) -> list[ClusterFinding]:
+        """Collect what an on-call engineer would ask for into <run folder>/diagnostics, and say what is abnormal.
+
+        For a run that failed, before its parts are taken down; nothing where there is no cluster.
+        """
         ...
 
     def cause_first(self, error: Exception) -> Exception:

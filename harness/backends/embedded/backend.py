@@ -24,7 +24,7 @@ from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.components.prometheus import missing_prometheus, prometheus
 from harness.errors import CapabilityMissing
-from harness.report.record import ComponentRecord, RevisionCounts
+from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
@@ -143,6 +143,9 @@ class EmbeddedBackend:
             )
             for running in self._running.values()
         ]
+
+    def diagnose(self) -> list[ClusterFinding]:
+        return []
 
     def cause_first(self, error: Exception) -> Exception:
         return self._local.cause_first(error)

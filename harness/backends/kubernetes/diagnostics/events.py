@@ -62,7 +62,8 @@ def _failed(teller: Teller, reason: str, told: str) -> ClusterFinding | None:
 def _backs_off(teller: Teller, reason: str, told: str) -> ClusterFinding | None:
     if image := _IMAGE.search(told):
         return teller.image("ImagePullBackOff", image["image"], told)
-    return teller.say(reason, f"{teller.what}: {told}", "it ended before", PROBE_W)
+    about = f"{teller.namespace}/{teller.what} ended"
+    return teller.say(reason, f"{teller.what}: {told}", "it ended before", PROBE_W, about=about)
 
 
 def _placed(teller: Teller, reason: str, told: str) -> ClusterFinding:
@@ -111,6 +112,7 @@ _hpa = "the autoscaler stands still without figures"
 RULES: dict[str, Tells] = {
     "Failed": _failed,
     "FailedCreatePodSandBox": _plain("{} has no sandbox", "it cannot start", CRASH_W),
+    "ErrImageNeverPull": _failed,
     "BackOff": _backs_off,
     "FailedScheduling": _placed,
     "FailedCreate": _refused,

@@ -73,7 +73,11 @@ class Teller:
 
     def configuration(self, reason: str, told: str) -> ClusterFinding:
         """A container that names a Secret, a ConfigMap or a program that is not there."""
-        return self.say(reason, f"a container of {self.what} cannot be made: {told}", "it never starts", CONFIG_W)
+        words, about = (
+            f"a container of {self.what} cannot be made: {told}",
+            f"{self.namespace}/{self.what} configuration",
+        )
+        return self.say(reason, words, "it never starts", CONFIG_W, about=about)
 
     def memory(self, container: str, limit: str) -> ClusterFinding:
         """A container that was killed because it used more memory than it may."""

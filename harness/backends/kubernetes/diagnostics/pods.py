@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.backends.kubernetes.diagnostics.findings import FAILED_W, NODE_W, PROBE_W, Teller
+from harness.backends.kubernetes.diagnostics.findings import FAILED_W, FOLLOWS_W, NODE_W, Teller
 from harness.backends.kubernetes.diagnostics.snapshot import (
     Object,
     Snapshot,
@@ -26,10 +26,8 @@ _BY_ITSELF = ("EvictionByEvictionAPI", "PreemptionByScheduler", "DeletionByTaint
 def of_pod(pod: Object, seen: Snapshot) -> Iterator[ClusterFinding]:
     """What the Pod's status says."""
     yield from _of_placement(pod, seen)
-    for status in container_statuses(pod):
-        found = _of_container(pod, status, seen)
-        yield from found
-    yield from _of_readiness(pod, seen)
+    found = [each for status in container_statuses(pod) for each in _of_container(pod, status, seen)]
+    yield from found or _of_readiness(pod, seen)
 
 
 def _teller(pod: Object, seen: Snapshot, at: float, *, lasting: bool = True) -> Teller:
@@ -90,7 +88,8 @@ def _of_end(pod: Object, status: Object, end: Object, seen: Snapshot) -> Iterato
         limits = (spec_of(pod, name).get("resources") or {}).get("limits") or {}
         yield teller.memory(name, str(limits.get("memory", "")))
     elif not (pod["metadata"].get("deletionTimestamp") and end["exitCode"] in (137, 143)):  # it was asked to end
-        yield teller.crash(name, int(end["exitCode"]), int(status.get("restartCount", 0)), str(end.get("message", "")))
+        told = str(end.get("message") or seen.last_words.get((namespace_of(pod), reference(pod), name), ""))
+        yield teller.crash(name, int(end["exitCode"]), int(status.get("restartCount", 0)), told)
 
 
 def _of_readiness(pod: Object, seen: Snapshot) -> Iterator[ClusterFinding]:
@@ -101,5 +100,5 @@ def _of_readiness(pod: Object, seen: Snapshot) -> Iterator[ClusterFinding]:
         words = f"{reference(pod)} runs and is not ready: {ready.get('message') or ready.get('reason')}"
         teller = _teller(pod, seen, seconds(ready.get("lastTransitionTime")))
         yield teller.say(
-            "NotReady", words, "it gets no requests", PROBE_W, about=f"{namespace_of(pod)}/{reference(pod)} probe"
+            "NotReady", words, "it gets no requests", FOLLOWS_W, about=f"{namespace_of(pod)}/{reference(pod)} probe"
         )

@@ -27,18 +27,23 @@ NAMESPACED = (
 )  # fmt: skip
 """What is read of a namespace: no Secrets, and no ConfigMaps, which may hold as much."""
 
+SHARED = (POD, EVENT, "apps/v1/Deployment", "apps/v1/DaemonSet", QUOTA, GATEWAY, "discovery.k8s.io/v1/EndpointSlice")
+"""What is read of a namespace whose parts serve several runs."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
     """Objects by kind ("v1/Pod"), seen at Unix second `at`; what happened before `since` is none of this run's.
 
-    `kubectl` is how the reader's own command begins, with the context.
+    `kubectl` is how the reader's own command begins, with the context. `last_words` are the last line of the log of a
+    container that ended: (namespace, "pod/name", container) -> line.
     """
 
     at: float
     objects: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     since: float = 0.0
     kubectl: str = "kubectl"
+    last_words: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
     def of(self, kind: str) -> Sequence[Object]:
         """The objects of a kind."""
