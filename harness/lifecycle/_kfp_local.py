@@ -2,77 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from harness import errors
+from harness.lifecycle._watch import Todo, Watch
 from harness.lifecycle.steps import ERRORS
-from harness.report.record import PipelineTask, Status
 from harness.runtime.paths import cache_home
 
 
-@dataclass
-class Watch:
-    """Follows kfp.local task by task, and tells about it as things happen."""
-
-    progress: Path
-    own_root: Path
-    tasks: list[PipelineTask] = field(default_factory=list)
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def started(self, name: str) -> None:
-        self._tell({"at": time.time(), "task": name, "status": Status.RUNNING.value})
-
-    def ended(self, name: str, outputs: dict[str, Any], succeeded: bool, took_s: float) -> None:
-        # A task that ran wrote below this run's own root; what came from the cache lies elsewhere.
-        uris = [Path(each.uri) for each in outputs.values()]
-        cached = bool(uris) and not any(uri.is_relative_to(self.own_root) for uri in uris)
-        detail = next((each.metadata["detail"] for each in outputs.values() if "detail" in each.metadata), "")
-        status = Status.PASSED if succeeded else Status.FAILED
-        task = PipelineTask(name=name, status=status, cached=cached, duration_s=round(took_s, 4), detail=detail)
-        self.tasks.append(task)
-        self.outputs[name] = outputs
-        self._tell({"at": time.time(), "task": name, **task.model_dump(mode="json", exclude={"name"})})
-
-    def path(self, task: str, output: str) -> Path:
-        return Path(self.outputs[task][output].uri)
-
-    def _tell(self, line: dict[str, Any]) -> None:
-        with self.progress.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+@contextmanager
+def local_runner(todo: Todo) -> Iterator[None]:
+    """Run a compiled pipeline; a task that fails ends it, and `todo.watch` knows which; the body reads the outputs."""
+    own_root = cache_home() / "kfp" / "artifacts" / uuid4().hex
+    try:
+        _run(todo, own_root)
+        yield
+    finally:
+        _keep_only_cached(todo.watch, own_root)
 
 
-def run_compiled(compiled: Path, values: dict[str, Any], watch: Watch, scratch: Path, step_python: str | None) -> None:
-    """Run a compiled pipeline; a task that fails ends it, and `watch` knows which."""
+def _run(todo: Todo, own_root: Path) -> None:
     from kfp import components, local
     from kfp.local.config import LocalExecutionConfig
 
-    pipeline = components.load_component_from_file(str(compiled))
-    with _step_environment(scratch, step_python), _watched(watch):
+    pipeline = components.load_component_from_file(str(todo.compiled))
+    with _step_environment(todo.scratch, todo.spec.step_python), _watched(todo.watch, own_root):
         local.init(
             local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(watch.own_root),
-            workspace_root=str(scratch / "workspace"),
+            pipeline_root=str(own_root),
+            workspace_root=str(todo.scratch / "workspace"),
             raise_on_error=False,
             enable_caching=True,
             cache_root=str(cache_home() / "kfp" / "entries"),
         )
         try:
-            pipeline(**values)
+            pipeline(**todo.arguments)
         finally:
             LocalExecutionConfig.instance = None
 
 
 @contextmanager
-def _watched(watch: Watch) -> Iterator[None]:
+def _watched(watch: Watch, own_root: Path) -> Iterator[None]:
     """kfp.local tells the start and end of a task only in words on standard output, so its task function is wrapped."""
     from kfp.local import status
     from kfp.local.orchestrator import task_executor
@@ -83,7 +62,10 @@ def _watched(watch: Watch) -> Iterator[None]:
         watch.started(task_name)
         began = time.monotonic()
         outputs, ended = original(task_name, *args, **kwargs)
-        watch.ended(task_name, outputs, ended == status.Status.SUCCESS, time.monotonic() - began)
+        # A task that ran wrote below this run's own root; what came from the cache lies elsewhere.
+        uris = [Path(each.uri) for each in outputs.values()]
+        cached = bool(uris) and not any(uri.is_relative_to(own_root) for uri in uris)
+        watch.ended(task_name, outputs, ended == status.Status.SUCCESS, time.monotonic() - began, cached=cached)
         return outputs, ended
 
     task_executor.execute_single_task = execute
@@ -100,7 +82,7 @@ def _step_environment(scratch: Path, step_python: str | None) -> Iterator[None]:
     kfp.local puts sys.executable in place of every "python3" in a step's command, unquoted and even inside of its
     arguments. While sys.executable is "python3" itself, that changes nothing; PATH then says which one is meant.
     """
-    for name in ("bin", "tmp", "errors", "workspace"):
+    for name in ("bin", "tmp", "workspace"):
         (scratch / name).mkdir()
     shim = scratch / "bin" / "python3"
     shim.write_text(f'#!/bin/sh\nexec {shlex.quote(step_python or sys.executable)} "$@"\n', encoding="utf-8")
@@ -127,3 +109,20 @@ def _step_environment(scratch: Path, step_python: str | None) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _keep_only_cached(watch: Watch, own_root: Path) -> None:
+    """Leaves in the shared cache only what a later run can hit; the rest lives in the run folder and in MLflow."""
+    from harness.lifecycle.kfp_pipeline import CACHED
+
+    kept = {
+        Path(each.uri).parent
+        for name in CACHED
+        for each in watch.outputs.get(name, {}).values()
+        if Path(each.uri).is_relative_to(own_root)
+    }
+    for folder in own_root.glob("*/*"):
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(own_root, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Runs the training pipeline: compiles it, runs the compiled file with kfp.local, and reads what it left.
+"""Runs the training pipeline: compiles it, has the compiled file run (by kfp.local), and reads what it left.
 
 `main` is the job that a forked worker runs. Importing this module is cheap; running it is not.
 """
@@ -12,20 +12,20 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from harness import errors
 from harness.errors import RehearsalError, TrainingFailed, TrainingFunctionError
-from harness.lifecycle._kfp_local import Watch, run_compiled
+from harness.lifecycle._kfp_local import local_runner
+from harness.lifecycle._watch import Todo, Watch
 from harness.lifecycle.dataset import source_digest
 from harness.lifecycle.spec import PipelineResult, TrainingSpec
 from harness.report.record import ModelVersionRecord, PipelineRun, Status, Trial
 from harness.runtime.job import answer
-from harness.runtime.paths import cache_home
 
 PRELOAD = (
     "harness.lifecycle.kfp_pipeline",
@@ -69,7 +69,11 @@ _CODE = {
 _DATA_PACKAGES = ("numpy", "pandas", "pandera", "pyarrow", "scikit-learn", "cloudpickle")
 
 
-def run_pipeline(spec: TrainingSpec, progress: Path | None = None) -> PipelineResult:
+Runner = Callable[[Todo], AbstractContextManager[None]]
+"""Runs a compiled pipeline on entering; its outputs are there until the exit."""
+
+
+def run_pipeline(spec: TrainingSpec, progress: Path | None = None, run: Runner = local_runner) -> PipelineResult:
     """Trains, judges and registers one version; raises the step's own error, DataError or TrainingFailed for instance.
 
     Appends a JSON line for each start and end of a task to `progress` (default: progress.jsonl in the pipeline's
@@ -81,15 +85,13 @@ def run_pipeline(spec: TrainingSpec, progress: Path | None = None) -> PipelineRe
     folder = _new_folder(Path(spec.run_folder) / "pipelines", spec.name)
     compiled = folder / "pipeline.yaml"
     compile_to(compiled)
-    own_root = cache_home() / "kfp" / "artifacts" / uuid4().hex
-    watch = Watch(progress or folder / "progress.jsonl", own_root)
-    try:
-        with tempfile.TemporaryDirectory(prefix="rehearsal-kfp-") as scratch:
-            run_compiled(compiled, arguments(spec), watch, Path(scratch), spec.step_python)
-            _raise_if_failed(watch, Path(scratch), spec)
-        return _result(spec, folder, watch, time.monotonic() - started)
-    finally:
-        _keep_only_cached(watch)
+    watch = Watch(progress or folder / "progress.jsonl")
+    with tempfile.TemporaryDirectory(prefix="rehearsal-kfp-") as scratch:
+        todo = Todo(compiled, spec, arguments(spec), folder, Path(scratch), watch)
+        todo.errors.mkdir()
+        with run(todo):
+            _raise_if_failed(todo)
+            return _result(spec, folder, watch, time.monotonic() - started)
 
 
 def main(spec_json: str, result_path: str) -> None:
@@ -139,12 +141,12 @@ def code_digest(modules: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _raise_if_failed(watch: Watch, scratch: Path, spec: TrainingSpec) -> None:
-    failed = [task for task in watch.tasks if task.status is Status.FAILED]
+def _raise_if_failed(todo: Todo) -> None:
+    failed = [task for task in todo.watch.tasks if task.status is Status.FAILED]
     if not failed:
         return
-    task = failed[0]
-    told = scratch / "errors" / f"{task.name}.json"
+    task, spec = failed[0], todo.spec
+    told = todo.errors / f"{task.name}.json"
     if told.is_file():
         raise _error(json.loads(told.read_text(encoding="utf-8")), f"pipeline step {task.name}: ")
     if task.duration_s >= spec.deadline_s:
@@ -204,23 +206,6 @@ def _result(spec: TrainingSpec, folder: Path, watch: Watch, took_s: float) -> Pi
     )
     paths = {name: str(path) for name, path in kept.items()}
     return PipelineResult(run=run, model=model, features=made["features"], target=spec.dataset.target, **paths)
-
-
-def _keep_only_cached(watch: Watch) -> None:
-    """Leaves in the shared cache only what a later run can hit; the rest lives in the run folder and in MLflow."""
-    from harness.lifecycle.kfp_pipeline import CACHED
-
-    kept = {
-        Path(each.uri).parent
-        for name in CACHED
-        for each in watch.outputs.get(name, {}).values()
-        if Path(each.uri).is_relative_to(watch.own_root)
-    }
-    for folder in watch.own_root.glob("*/*"):
-        if folder not in kept:
-            shutil.rmtree(folder, ignore_errors=True)
-    if not kept:
-        shutil.rmtree(watch.own_root, ignore_errors=True)
 
 
 def _new_folder(parent: Path, name: str) -> Path:

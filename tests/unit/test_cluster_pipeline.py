@@ -33,7 +33,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pipeli
     def compile_small(name: str) -> PipelineSpec:
         path = folder / f"{name}.yaml"
         if not path.exists():
-            compiler.Compiler().compile(getattr(small_pipelines, name), str(path))  # type: ignore[no-untyped-call]
+            compiler.Compiler().compile(getattr(small_pipelines, name), str(path))
         return load(path)
 
     return compile_small
@@ -52,7 +52,7 @@ def act(ready: Ready) -> Ended:
     """What the small pipelines' components do."""
     given = ready.inputs.parameters
     artifacts = {key: Artifact(key, f"store/{ready.id}/{key}") for key in ready.component.output_artifacts}
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         "numbers": lambda: list(range(given["count"])),
         "double": lambda: 2 * given["x"],
         "say": lambda: given["text"],
