@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,7 +53,8 @@ class Stream:
             # close() alone would wait for a reader that is blocked in another thread.
             shutdown = getattr(self._response, "shutdown", None)
             if shutdown is not None and getattr(self._response, "_sock_shutdown", True):
-                shutdown()
+                with contextlib.suppress(RuntimeError):  # the answer had ended, and its connection is another's by now
+                    shutdown()
             self._response.close()
 
 

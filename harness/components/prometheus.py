@@ -18,6 +18,8 @@ from harness.runtime.probe import program_version
 
 SCRAPE_S = 1
 RETENTION = "2h"
+ENVOY_SERIES = "upstream_rq_(completed|time|xx|active|5xx|2xx|4xx)|upstream_rq_[0-9]+"
+"""Envoy has hundreds of series for a cluster; these are what the recording rules read."""
 _NAMES = ("namespace", "service", "revision")
 
 
@@ -55,8 +57,7 @@ def _config(envoy_admin: int, replicas: Path | None) -> dict[str, Any]:
     envoy: dict[str, Any] = {
         "job_name": "envoy",
         "metrics_path": "/stats/prometheus",
-        # Envoy has hundreds of series for a cluster; these are what the recording rules read.
-        "params": {"filter": ["upstream_rq_(completed|time|xx|active|5xx|2xx|4xx)|upstream_rq_[0-9]+"]},
+        "params": {"filter": [ENVOY_SERIES]},
         "static_configs": [{"targets": [f"127.0.0.1:{envoy_admin}"]}],
         "metric_relabel_configs": [_label(name) for name in _NAMES],
     }

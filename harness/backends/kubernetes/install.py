@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.kubernetes import pki
-from harness.backends.kubernetes.manifests import Component, Object, Ready, closure, digest, fill
+from harness.backends.kubernetes.manifests import RANDOM, Component, Object, Ready, closure, digest, fill
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, SYSTEM
 from harness.errors import PlatformError, RequestFailed
 from harness.report.record import ComponentRecord
@@ -94,7 +94,7 @@ class Installer:
         began = time.monotonic()
         mark = digest(component, documents)
         if self._installed(component.name) != mark:
-            self._apply(component, [fill(document, self._values) for document in documents], deadline)
+            self._apply(component, documents, deadline)
         for ready in component.ready:
             wait_ready(self.kube, ready, component.name, deadline)
         ready_s = time.monotonic() - began
@@ -103,6 +103,7 @@ class Installer:
         self._told(component.name, f"ready in {ready_s:.1f} s")
 
     def _apply(self, component: Component, documents: list[Object], deadline: Deadline) -> None:
+        documents = [fill(document, self._values) for document in documents if not self._made_once(document)]
         namespaces = [document for document in documents if document["kind"] == "Namespace"]
         self.kube.apply_all(namespaces, deadline=deadline)
         documents = [document for document in documents if document["kind"] != "Namespace"]
@@ -114,6 +115,12 @@ class Installer:
                     documents = [with_ca(document, each.ca) for document in documents]
         self.kube.apply_all(documents, deadline=deadline)
         wait_served(self.kube, documents, deadline)
+
+    def _made_once(self, document: Object) -> bool:
+        """Whether it is a secret made at random that is there already: what was started with it must still fit it."""
+        metadata = document["metadata"]
+        once = document["kind"] == "Secret" and RANDOM in str(document.get("stringData"))
+        return once and self.kube.find("v1/Secret", metadata["name"], metadata["namespace"]) is not None
 
     def _installed(self, name: str) -> str:
         found = self.kube.find("v1/ConfigMap", INSTALLED, SYSTEM) or {}

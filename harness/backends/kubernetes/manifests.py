@@ -21,6 +21,7 @@ from harness import __version__
 from harness.errors import ConfigError
 
 Object = dict[str, Any]
+RANDOM = "{random}"
 _NOT_APPLIED = ("component.yaml", "kustomization.yaml")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -135,8 +136,8 @@ def load(path: Path) -> list[Object]:
 def fill(document: Any, values: Mapping[str, str]) -> Any:
     """The document with {version}, {random} and `values` put in place; other braces stay."""
     if isinstance(document, str):
-        if "{random}" in document:
-            return document.replace("{random}", secrets.token_urlsafe(24))
+        if RANDOM in document:
+            return document.replace(RANDOM, secrets.token_urlsafe(24))
         for name, value in {"version": __version__, **values}.items():
             document = document.replace("{" + name + "}", value)
         return document

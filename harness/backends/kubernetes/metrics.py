@@ -1,0 +1,73 @@
+"""Prometheus in a cluster: what it scrapes, so that the recording rules of every world give the same series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from harness.components.prometheus import ENVOY_SERIES, SCRAPE_S, rules
+
+GATEWAY_METRICS = "rehearsal-gateway-metrics.envoy-gateway-system.svc.cluster.local"
+ALERTMANAGER = "alertmanager.rehearsal-system.svc.cluster.local:9093"
+MOST_REVISIONS = 6
+"""Of one route; the router names a route <service>.<revision>.<revision>… and Envoy numbers its backends likewise."""
+_PART = "([a-z0-9-]+)"
+
+
+def prometheus_values() -> dict[str, str]:
+    """The texts of Prometheus's files."""
+    return {
+        "prometheus.yml": yaml.safe_dump(_config(), sort_keys=False),
+        "rules.yml": yaml.safe_dump(_rules(), sort_keys=False),
+    }
+
+
+def _config() -> dict[str, Any]:
+    envoy: dict[str, Any] = {
+        "job_name": "envoy",
+        "metrics_path": "/stats/prometheus",
+        "params": {"filter": [ENVOY_SERIES]},
+        # The proxies' addresses change with every change of the gateway's settings.
+        "dns_sd_configs": [{"names": [GATEWAY_METRICS], "type": "A", "port": 19001, "refresh_interval": "1s"}],
+        "metric_relabel_configs": labels(),
+    }
+    return {
+        "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"},
+        "rule_files": ["/etc/prometheus/rules.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
+        "scrape_configs": [envoy],
+    }
+
+
+def labels() -> list[dict[str, Any]]:
+    """Envoy's cluster httproute/<namespace>/<service>.<revision>…/rule/0/backend/<n> as labels."""
+    route = f"httproute/{_PART}/{_PART}\\..*/rule/0(?:/backend/[0-9]+)?"
+    found = [_label("namespace", route, 1), _label("service", route, 2)]
+    for number in range(MOST_REVISIONS):
+        others = "\\.[a-z0-9-]+" * number
+        backend = f"(?:/backend/{number})?" if number == 0 else f"/backend/{number}"
+        revision = f"httproute/[a-z0-9-]+/[a-z0-9-]+{others}\\.{_PART}(?:\\..*)?/rule/0{backend}"
+        found.append(_label("revision", revision, 1))
+    return found
+
+
+def _label(name: str, pattern: str, group: int) -> dict[str, Any]:
+    return {
+        "source_labels": ["envoy_cluster_name"],
+        "regex": pattern,
+        "target_label": name,
+        "replacement": f"${{{group}}}",
+    }
+
+
+def _rules() -> dict[str, Any]:
+    failing = "rehearsal:failed:rate5s / rehearsal:requests:rate5s > 0.1"
+    alert = {
+        "alert": "RehearsalRequestsFail",
+        "expr": failing,
+        "for": "5s",
+        "labels": {"severity": "warning"},
+        "annotations": {"summary": "more than a tenth of the requests to a revision fail"},
+    }
+    return {"groups": [*rules()["groups"], {"name": "rehearsal-alerts", "interval": "1s", "rules": [alert]}]}
