@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__
+from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
 from harness._cli_simulate import simulate
 from harness.errors import RehearsalError, UsageError
@@ -236,6 +237,7 @@ def chaos(
 
 
 app.command()(simulate)
+app.command()(diagnose)
 app.command()(equivalence)
 
 
