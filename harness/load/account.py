@@ -50,7 +50,7 @@ def account(
     slo: SLO | None = None,
 ) -> Ledger:
     """The ledger of a load whose processes have ended; `deaths`: when the gateway died, in Unix seconds."""
-    finished = [read_json(files.finished(share)) for share in range(spec.processes)]
+    finished = [read_json(files.finished(share)) for share in range(spec.shares)]
     started_at = float(read_json(files.go)["started_at"])
     scheduled, deaths_us = [each["requests"] for each in finished], since(started_at, deaths)
     tally, latencies, series = Tally(), Latencies(), Series()
@@ -61,7 +61,7 @@ def account(
             _count(tally, known, joined, slo)
             _note_unknown(tally, block)
             latencies.add(known.records)
-            series.add(known.records, _complete_s(known, spec.processes))
+            series.add(known.records, _complete_s(known, spec.shares))
             write(columns(known, joined, names, flags, spec.users))
     _note_strangers(tally, log)
     names = log.revisions.listed()
@@ -84,6 +84,7 @@ def account(
         path=path,
         arrivals=spec.arrivals,
         processes=spec.processes,
+        workers=spec.workers,
         users=spec.users,
         retried=tally.retried,
         mirrored=tally.mirrored,

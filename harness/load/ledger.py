@@ -35,6 +35,7 @@ class Ledger:
     path: Path
     arrivals: Arrivals = "constant"
     processes: int = 1
+    workers: int = 0
     users: int = 0
     retried: int = 0
     mirrored: int = 0

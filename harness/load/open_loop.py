@@ -24,8 +24,10 @@ from harness.load._timer import Timer
 from harness.load.arrivals import due_times, user_of
 from harness.load.audit import SelfAudit
 from harness.load.records import NEVER_SENT, Failure, LoadFiles, Recorder, read_json, write_json
+from harness.load.together import announce, conduct
 
 _log = logging.getLogger(__name__)
+events.init.add_listener(conduct)
 
 NAP_S = 0.25  # the longest sleep of the schedule, so that a stop is noticed
 GO_EVERY_S = 0.005
@@ -84,6 +86,7 @@ class Schedule:
         self.files = LoadFiles(traffic.folder)
         self.recorder = Recorder(self.files, traffic.share, traffic.shares)
         self.bodies = [line for line in traffic.payload.read_bytes().splitlines() if line.strip()]
+        self.environment = environment
         self.report = environment.events.request.fire
         self.client = _client(url, traffic)
         self.in_flight: dict[int, tuple[float, float]] = {}  # sequence -> intended and actual send
@@ -125,6 +128,7 @@ class Schedule:
         if self.traffic.shares == 1:
             write_json(self.files.go, {"origin": time.monotonic(), "started_at": time.time()})
         write_json(self.files.ready(self.traffic.share), {})
+        announce(self.environment, self.files)
         while not self.files.go.exists() and not self.stopping:
             gevent.sleep(GO_EVERY_S)
         return float(read_json(self.files.go)["origin"]) if self.files.go.exists() else time.monotonic()

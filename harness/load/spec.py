@@ -12,6 +12,7 @@ from harness.load.arrivals import ARRIVALS, Arrivals, most_requests
 DRAIN_S = 5.0
 PROCESSES_A_CORE = 4
 MOST_USERS = 1 << 30
+MOST_WORKERS = 1000
 LEAST_RPS, MOST_RPS = 0.1, 20_000.0
 _SLACK_S = 60.0
 _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits are
@@ -21,6 +22,7 @@ _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits ar
     "connections": (1, 10_000),
     "processes": (1, PROCESSES_A_CORE * (os.cpu_count() or 1)),
     "users": (0, MOST_USERS),
+    "workers": (0, MOST_WORKERS),
 }
 
 
@@ -30,7 +32,8 @@ class LoadSpec:
 
     `host` is the service's host name; `payload` a file with one body a line, sent in turn; a request that is due while
     `connections` are in flight is not sent, and is counted as such. `arrivals`: evenly spaced, or a Poisson process of
-    this `seed`. `processes` share the requests and the connections evenly. `users` are named in x-user-id, 0: nobody.
+    this `seed`. `processes` share the requests and the connections evenly; so do `workers`, Pods of a cluster, if they
+    are not 0. `users` are named in x-user-id, 0: nobody.
     """
 
     name: str
@@ -46,6 +49,7 @@ class LoadSpec:
     seed: int = 0
     processes: int = 1
     users: int = 0
+    workers: int = 0
 
     def __post_init__(self) -> None:
         check(
@@ -55,17 +59,25 @@ class LoadSpec:
             connections=self.connections,
             processes=self.processes,
             users=self.users,
+            workers=self.workers,
             arrivals=self.arrivals,
         )
+        if self.workers and self.processes > 1:
+            raise ConfigError(f"load.workers: expected processes or workers, not {self.processes} and {self.workers}")
         if not self.path.startswith("/"):
             raise ConfigError(f"load.path: expected a path that starts with '/', got {self.path!r}")
         if not self.payload.is_file() or not self.payload.stat().st_size:
             raise ConfigError(f"load.payload: {self.payload} is missing or empty; it holds one request body a line")
 
     @property
+    def shares(self) -> int:
+        """How many generators share the requests."""
+        return self.workers or self.processes
+
+    @property
     def most(self) -> int:
         """More requests than this load will ever make."""
-        return most_requests(self.rps, self.max_s + _SLACK_S, self.processes)
+        return most_requests(self.rps, self.max_s + _SLACK_S, self.shares)
 
     def traffic(self, load_id: str) -> dict[str, object]:
         """What a process of the generator is told, but for its share."""
@@ -75,13 +87,13 @@ class LoadSpec:
             "path": self.path,
             "payload": str(self.payload.absolute()),
             "rps": self.rps,
-            "max_in_flight": max(1, self.connections // self.processes),
+            "max_in_flight": max(1, self.connections // self.shares),
             "timeout_s": self.timeout_s,
             "drain_s": DRAIN_S,
             "arrivals": self.arrivals,
             "seed": self.seed,
             "users": self.users,
-            "shares": self.processes,
+            "shares": self.shares,
         }
 
 

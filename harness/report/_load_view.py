@@ -14,8 +14,10 @@ TIME = Axis("time", "s", from_zero=False)
 
 def offered(load: LoadRecord) -> Iterator[tuple[str, str]]:
     """How the requests were made and how well the generator kept its schedule, as terms and values."""
-    many = "process" if load.processes == 1 else "processes"
-    yield "Arrivals", f"{load.arrivals}, from {fmt.count(load.processes)} {many}"
+    senders, one, many = (
+        (load.workers, "worker Pod", "worker Pods") if load.workers else (load.processes, "process", "processes")
+    )
+    yield "Arrivals", f"{load.arrivals}, from {fmt.count(senders)} {one if senders == 1 else many}"
     if load.users:
         yield "Users", f"{fmt.count(load.users)}, each with an x-user-id"
     if load.retried:

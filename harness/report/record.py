@@ -286,6 +286,7 @@ class LoadRecord(_Record):
     )
     arrivals: Literal["constant", "poisson"] = "constant"
     processes: int = 1
+    workers: int = Field(default=0, description="Pods of a cluster that sent it, if not processes of this machine")
     users: int = Field(default=0, description="simulated users, named in x-user-id; 0 if requests carry no user")
     retried: int = Field(default=0, description="requests that the gateway sent more than once")
     unlogged: int = Field(default=0, description="answers whose line in the gateway's log died with the gateway")

@@ -15,6 +15,7 @@ from typing import Any
 from harness.clients.http import client
 from harness.lifecycle.slo import SLO
 from harness.load import Load, LoadSpec
+from harness.load.crew import Processes
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.ports import reserve
@@ -29,6 +30,12 @@ LOG_FIELDS = {
     "ms": "%DURATION%", "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "user": "%REQ(X-USER-ID)%",
 }  # fmt: skip
+
+
+def processes(load: Load) -> Processes:
+    """The generators of a load on this machine."""
+    assert isinstance(load._crew, Processes)
+    return load._crew
 
 
 @dataclass

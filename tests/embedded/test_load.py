@@ -15,7 +15,7 @@ import pytest
 from harness.lifecycle.slo import SLO
 from harness.load.arrivals import user_of
 from harness.runtime.clock import Deadline
-from tests.embedded.load_gateway import Gateway, rows, run_for, running
+from tests.embedded.load_gateway import Gateway, processes, rows, run_for, running
 
 STEADY = Path(__file__).parents[2] / "loadtests" / "steady.py"
 
@@ -154,7 +154,7 @@ def test_the_load_ends_by_itself_after_its_longest_time(gateway: Gateway) -> Non
     """A scenario that forgets to stop its load does not leave it running."""
     load = gateway.load(rps=50, max_s=2)
     load.start(Deadline.after(30))
-    assert load._children[0].wait(15) == 0
+    assert processes(load).children[0].wait(15) == 0
     ledger = load.stop(Deadline.after(10))
     assert ledger.unexplained == 0
     assert 0.2 < ledger.duration_s < 3

@@ -15,7 +15,7 @@ from harness.lifecycle.slo import SLO
 from harness.runtime.clock import Deadline
 from harness.runtime.ports import reserve
 from harness.runtime.wait import wait
-from tests.embedded.load_gateway import Gateway, run_for, running, wait_for
+from tests.embedded.load_gateway import Gateway, processes, run_for, running, wait_for
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_line_missing_from_the_access_log_is_unexplained(gateway: Gateway, mon
     tampered = gateway.folder / "tampered.jsonl"
     load._access_log = tampered
     load.start(Deadline.after(30))
-    load._spawner = Tamper(gateway, tampered, load.load_id)
+    processes(load).spawner = Tamper(gateway, tampered, load.load_id)
     ledger = run_for(load, 1.0)
     assert ledger.unexplained == 4
     assert "the gateway has no record of it" in ledger.examples[0]
@@ -44,8 +44,8 @@ def test_a_process_of_several_that_dies_is_named(gateway: Gateway) -> None:
     """Half of a load is no load."""
     load = gateway.load(rps=50, processes=2)
     load.start(Deadline.after(30))
-    load._children[1].kill()
-    load._children[1].wait(5)
+    processes(load).children[1].kill()
+    processes(load).children[1].wait(5)
     with pytest.raises(LoadFailed, match="killed by signal 9"):
         load.stop(Deadline.after(10))
 
@@ -89,9 +89,9 @@ def test_a_generator_that_was_held_up_is_found_out_at_once_and_at_the_end(gatewa
     load.start(Deadline.after(30))
     wait_for(load, 1.0)
     assert load.withheld(10_000) == ""
-    load._children[0].kill(signal.SIGSTOP)
+    processes(load).children[0].kill(signal.SIGSTOP)
     wait(lambda: "has not audited itself for" in load.withheld(10_000), what="old audit", deadline=Deadline.after(10))
-    load._children[0].kill(signal.SIGCONT)
+    processes(load).children[0].kill(signal.SIGCONT)
     late = "sends late: schedule delay p99"
     wait(lambda: late in load.withheld(100), what="late audit", deadline=Deadline.after(10))
     ledger = load.stop(Deadline.after(15))
@@ -103,8 +103,8 @@ def test_a_generator_that_dies_is_an_error_with_its_log(gateway: Gateway) -> Non
     """Killed by -9: no ledger is better than a wrong one."""
     load = gateway.load(rps=50)
     load.start(Deadline.after(30))
-    load._children[0].kill()
-    load._children[0].wait(5)
+    processes(load).children[0].kill()
+    processes(load).children[0].wait(5)
     with pytest.raises(LoadFailed, match="killed by signal 9"):
         load.stop(Deadline.after(10))
 

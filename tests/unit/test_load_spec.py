@@ -21,6 +21,8 @@ from harness.load import LoadSpec
         ({"rps": True}, "load.rps"),
         ({"arrivals": "bursts"}, "load.arrivals: expected constant or poisson, got 'bursts'"),
         ({"processes": 0}, "load.processes: expected a whole number from 1 to"),
+        ({"workers": -1}, "load.workers: expected a whole number from 0 to 1000, got -1"),
+        ({"workers": 3, "processes": 2}, "load.workers: expected processes or workers, not 2 and 3"),
         ({"processes": 4096}, "load.processes: expected a whole number from 1 to"),
         ({"users": -1}, "load.users: expected a whole number from 0 to"),
         ({"users": 2.5}, "load.users: expected a whole number from 0 to"),
