@@ -12,10 +12,12 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Literal
 
-from harness.errors import UsageError
+from harness.errors import CapabilityMissing, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def cache_home() -> Path:
@@ -70,6 +72,28 @@ def find_program(name: str) -> Path | None:
     """The program `name` on PATH, else the one that set-up put into the cache, else None."""
     found = shutil.which(name) or shutil.which(name, path=str(cache_home() / "bin"))
     return Path(found) if found else None
+
+
+def data_path(name: str) -> Path:
+    """A file or folder that comes with Rehearsal: beside harness/ in its own repository, else the copy in the wheel.
+
+    The names are those of the wheel's force-include in pyproject.toml. Errors: CapabilityMissing.
+    """
+    repository = _PACKAGE.parent
+    places = [_PACKAGE / "_data" / name]
+    if (repository / "pyproject.toml").is_file():
+        places.insert(0, repository / name)
+    for place in places:
+        if place.exists():
+            return place
+    raise CapabilityMissing(
+        f"{name} did not come with this installation.", hint="pip install --force-reinstall rehearsal"
+    )
+
+
+def data_folder(name: Literal["manifests", "images", "loadtests"]) -> Path:
+    """The folder of that name which comes with Rehearsal; see data_path."""
+    return data_path(name)
 
 
 def _place(variable: str, xdg: str, default: str) -> Path:

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.runtime.paths import cache_home, find_program, find_run, new_run_folder, runs_home, state_home
+from harness.errors import CapabilityMissing, UsageError
+from harness.runtime import paths
+from harness.runtime.paths import (
+    cache_home,
+    data_folder,
+    data_path,
+    find_program,
+    find_run,
+    new_run_folder,
+    runs_home,
+    state_home,
+)
 
 
 @pytest.fixture
@@ -114,3 +124,21 @@ def test_runs_home_prefers_the_argument_then_the_variable(home: Path, monkeypatc
     monkeypatch.setenv("REHEARSAL_RUNS", str(home / "variable"))
     assert runs_home() == home / "variable"
     assert runs_home("flag") == home / "flag"
+
+
+def test_data_lies_beside_harness_in_its_repository() -> None:
+    """Whoever changes a manifest in the repository sees the change at once."""
+    root = Path(paths.__file__).resolve().parents[2]
+    assert data_folder("manifests") == root / "manifests"
+    assert data_path("constraints.txt") == root / "constraints.txt"
+
+
+def test_data_lies_in_the_package_when_it_came_from_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an installed harness/ are other people's packages: a folder `manifests` there is not ours."""
+    package = tmp_path / "site-packages/harness"
+    (package / "_data/manifests").mkdir(parents=True)
+    (package.parent / "manifests").mkdir()
+    monkeypatch.setattr(paths, "_PACKAGE", package)
+    assert data_folder("manifests") == package / "_data/manifests"
+    with pytest.raises(CapabilityMissing, match=r"loadtests did not come .* pip install"):
+        data_folder("loadtests")

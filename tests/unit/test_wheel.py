@@ -33,6 +33,20 @@ def test_the_wheel_has_every_file_of_the_library_and_nothing_else(wheel: zipfile
     assert {name.split("/")[0] for name in shipped} == {"harness"}
 
 
+def test_the_wheel_has_the_data_that_clusters_are_made_of(wheel: zipfile.ZipFile) -> None:
+    """Manifests, image recipes, load tests and pinned versions travel below harness/_data."""
+    shipped = set(wheel.namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "constraints.txt", "images", "loadtests", "manifests"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert {f"harness/_data/{name}" for name in tracked.stdout.split()} <= shipped
+
+
 def test_the_wheel_gives_the_command_and_the_pytest_plugin(wheel: zipfile.ZipFile) -> None:
     """`rehearse` and the `platform` fixture are there after pip install."""
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
