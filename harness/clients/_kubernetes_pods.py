@@ -47,10 +47,15 @@ class Pods:
         *,
         container: str | None = None,
         since: str | None = None,
+        previous: bool = False,
         silence_s: float = 300,
     ) -> Stream:
-        """A container's log as it grows, each line behind its RFC 3339 time and a space; from such a time on."""
-        query = {"container": container, "follow": True, "timestamps": True, "sinceTime": since}
+        """A container's log as it grows, each line behind its RFC 3339 time and a space; from such a time on.
+
+        `previous`: the whole log of the container before its last restart instead.
+        """
+        query = {"container": container, "timestamps": True, "sinceTime": since}
+        query |= {"previous": True} if previous else {"follow": True}
         return self.server.stream(_pod(namespace, pod, "log"), query=query, read_s=silence_s)
 
     def exec(

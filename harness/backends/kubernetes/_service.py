@@ -1,0 +1,100 @@
+"""The router's memory of one service: its document, what KServe was told, what is routed, what was last seen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.backends import assignment
+from harness.backends.inference_service import CanaryPredictor, InferenceService, Predictor
+from harness.backends.kubernetes.applied import contents_of, digest, wanted_of
+from harness.backends.kubernetes.plan import Routing, Shape, View, Wanted
+from harness.backends.kubernetes.pods import Replica, alive_revisions, ready_revisions
+from harness.backends.kubernetes.status import Observed, status_of
+from harness.backends.status import Condition, Status
+
+
+@dataclass
+class Service:
+    """Mutable; guarded by its lock."""
+
+    document: InferenceService
+    generation: int = 1
+    observed: int = 0
+    deleted: bool = False
+    told: Shape | None = None
+    told_document: Mapping[str, Any] = field(default_factory=dict)
+    routing: Routing = field(default_factory=Routing)
+    route: str = ""
+    reached: set[str] = field(default_factory=set)
+    replicas: Sequence[Replica] = ()
+    kserve: Mapping[str, Any] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.wanted: Wanted = wanted_of(self.document)
+        self.contents: dict[str, Predictor | CanaryPredictor] = contents_of(self.document)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.document.namespace, self.document.name
+
+    def change(self, document: InferenceService) -> bool:
+        """Take the document; False if its spec and our annotations are the ones already applied."""
+        before, after = self.document.metadata.annotations, document.metadata.annotations
+        same = document.spec == self.document.spec and assignment.ours(before) == assignment.ours(after)
+        self.document = document
+        if same:
+            return False
+        self.generation += 1
+        self.wanted = wanted_of(document)
+        self.contents |= contents_of(document)
+        return True
+
+    def see(self, replicas: Sequence[Replica], kserve: Mapping[str, Any]) -> None:
+        """Take what the cluster shows now; a revision without a replica has to be reached anew."""
+        self.replicas, self.kserve = replicas, kserve
+        self.reached &= alive_revisions(replicas)
+
+    def view(self) -> View:
+        """What the planner decides on."""
+        return View(
+            told=self.told,
+            routing=self.routing,
+            ready=self.ready(),
+            alive=alive_revisions(self.replicas),
+            reached=frozenset(self.reached),
+        )
+
+    def ready(self) -> frozenset[str]:
+        """The revisions whose wanted content is up in full."""
+        names = self.told.revisions if self.told else ()
+        contents = {name: (digest(self.contents[name]), self.contents[name].min_replicas) for name in names}
+        return ready_revisions(self.replicas, contents)
+
+    def unreached(self) -> list[str]:
+        """Ready revisions that have a route, and that the gateway has not had an answer from."""
+        return [name for name in self.routing.listed if name in self.ready() and name not in self.reached]
+
+    def status(self) -> Status:
+        seen = Observed(
+            predictor=self.wanted.predictor,
+            canaries=tuple(self.wanted.percents),
+            digests={name: digest(found) for name, found in self.contents.items()},
+            ready=self.ready() & frozenset(self.routing.weights),
+            replicas=self.replicas,
+            routing=self.routing,
+            kserve=self.kserve,
+        )
+        found = status_of(
+            seen,
+            host=self.document.host,
+            generation=self.generation,
+            observed_generation=self.observed,
+            previous=self.conditions,
+        )
+        self.conditions = found.conditions
+        return found

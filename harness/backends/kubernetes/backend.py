@@ -1,0 +1,228 @@
+"""The backend on a cluster, kind's or any: KServe serves, Envoy Gateway routes, jobs run on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from harness.backends import scaling
+from harness.backends.backend import AnswerSource, Capability, Faults, Part, Progress
+from harness.backends.embedded.warmth import Warmth
+from harness.backends.inference_service import DOMAIN, InferenceService
+from harness.backends.kubernetes import collector
+from harness.backends.kubernetes.access_log import AccessLogStream, Fields
+from harness.backends.kubernetes.counters import GAUGES, LogCounts, active_requests
+from harness.backends.kubernetes.envoy_pods import EnvoyPods
+from harness.backends.kubernetes.router import Router
+from harness.backends.kubernetes.world import RunSpace, World
+from harness.backends.local_work import LocalWork
+from harness.backends.status import Status
+from harness.clients.promql import PromQL
+from harness.components.gateway import SHADOW
+from harness.errors import CapabilityMissing, DocumentError, RequestFailed
+from harness.report.record import ComponentRecord, RevisionCounts
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+
+START_S = 300.0
+LOG_S = 30.0
+NO_TRANSFORMER = "a transformer's class is not in the image rehearsal/model-server; the embedded world runs it"
+
+
+class KubernetesBackend:
+    """One run in a world: its own space (namespaces, registry) and router; the world is shared by the session."""
+
+    def __init__(self, folder: Path, events: EventLog, world: World, *, warmth: Warmth | None = None) -> None:
+        self.name = world.name
+        self.folder = folder
+        self.events = events
+        self.world = world
+        self.run_id = secrets.token_hex(4)
+        self._local = LocalWork(folder, events, warmth)
+        self.supervisor, self.warmth = self._local.supervisor, self._local.warmth
+        self._envoy = EnvoyPods(world.kube, world.system)
+        self._counts = LogCounts()
+        self._lock = threading.RLock()
+        self._space: RunSpace | None = None
+        self._router: Router | None = None
+        self._log: AccessLogStream | None = None
+        self._prometheus: PromQL | None = None
+        self._answers: list[AnswerSource] = []
+
+    def missing(self) -> dict[Capability, str]:
+        return {Capability.TRANSFORMER: NO_TRANSFORMER, **self.world.missing()}
+
+    def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
+        chosen = list(dict.fromkeys(parts))
+        pool = ThreadPoolExecutor(max(1, len(chosen)))
+        try:
+            for done in [pool.submit(self._start, part, deadline) for part in chosen]:
+                done.result()
+        finally:
+            pool.shutdown(wait=False)
+
+    @property
+    def space(self) -> RunSpace:
+        """This run's space in the cluster; opened when first asked for."""
+        with self._lock:
+            if self._space is None:
+                deadline = Deadline.after(START_S)
+                self.world.ensure(Part.TRACKING, deadline)
+                self._space = self.world.open_run(self.run_id, deadline)
+            return self._space
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.space.tracking_uri
+
+    @property
+    def gateway_url(self) -> str:
+        self._start(Part.SERVING, Deadline.after(START_S))
+        return self.space.gateway_url
+
+    @property
+    def access_log(self) -> Path:
+        return self.supervisor.log_path("access").with_suffix(".jsonl")
+
+    def work(
+        self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        return self._local.run(target, spec, name=name, deadline=deadline, progress=progress)
+
+    def step_python(self) -> str | None:
+        return self._local.step_python()
+
+    def namespace(self, logical: str) -> str:
+        space = self.space
+        return logical if logical in space.namespaces().values() else space.namespace(logical)
+
+    def apply(self, document: InferenceService) -> None:
+        _refuse(document)
+        scaling.require(document, self.missing())
+        self._serving().apply(document)
+
+    def status(self, namespace: str, name: str) -> Status:
+        return self._serving().status(namespace, name)
+
+    def wait_ready(self, namespace: str, name: str, deadline: Deadline) -> None:
+        self._serving().wait_ready(namespace, name, deadline)
+
+    def delete(self, namespace: str, name: str, deadline: Deadline) -> None:
+        self._serving().delete(namespace, name, deadline)
+
+    def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
+        active: dict[str, int] = {}
+        for page in self._envoy.pages(GAUGES):
+            for revision, count in active_requests(page, namespace, name).items():
+                active[revision] = active.get(revision, 0) + count
+        return self._counts.counts(f"{name}-{namespace}.{DOMAIN}", slower_than_ms, active)
+
+    def collect_answers(
+        self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
+    ) -> AnswerSource:
+        source = collector.ClusterAnswers(
+            self.world.kube, self.world.system, baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts
+        )
+        self._answers.append(source)
+        return source
+
+    def query(self, promql: str) -> dict[str, float]:
+        return self._promql().query(promql)
+
+    def query_range(
+        self, promql: str, start_s: float, end_s: float, step_s: float
+    ) -> dict[str, list[tuple[float, float]]]:
+        return self._promql().query_range(promql, start_s, end_s, step_s)
+
+    @property
+    def faults(self) -> Faults:
+        raise CapabilityMissing("faults by process", hint="in a cluster faults are of Pods: see docs/diagnostics.md")
+
+    def components(self) -> list[ComponentRecord]:
+        return self.world.components()
+
+    def cause_first(self, error: Exception) -> Exception:
+        return self._local.cause_first(error)
+
+    def close(self) -> None:
+        try:
+            for source in self._answers:
+                source.close()
+            for part in (self._router, self._log, self._prometheus):
+                if part is not None:
+                    part.close()
+            if self._space is not None:
+                self._space.close()
+        finally:
+            self._local.supervisor.close()
+
+    def _start(self, part: Part, deadline: Deadline) -> None:
+        if reason := self.world.missing().get(Capability(part.value)) if part.value in set(Capability) else "":
+            raise CapabilityMissing(part.value, hint=reason)
+        if part is Part.DRIFT:
+            self.warmth.start_drift()
+            return
+        if part is Part.SERVING:
+            self.warmth.nursery()
+        self.world.ensure(part, deadline)
+        if part is Part.SERVING:
+            self._follow_log(deadline)
+
+    def _follow_log(self, deadline: Deadline) -> None:
+        with self._lock:
+            if self._log is not None:
+                return
+            self._log = AccessLogStream(
+                self.world.kube,
+                self._envoy.namespace,
+                self._envoy.selector,
+                self.access_log,
+                self._is_mine,
+                self._counts.take,
+            )
+            self._log.start()
+        if not self._log.connected.wait(deadline.at_most(LOG_S).remaining_s()):
+            raise RequestFailed("the gateway's access log cannot be followed", hint="its Pods: see kubectl get pods -A")
+
+    def _is_mine(self, fields: Fields) -> bool:
+        """Whether a line is of this run's services; the gateway is shared."""
+        host = str(fields.get("host") or "").partition(":")[0].removesuffix(SHADOW)
+        mine = self._space.namespaces().values() if self._space else ()
+        return any(host.endswith(f"-{namespace}.{DOMAIN}") for namespace in mine)
+
+    def _serving(self) -> Router:
+        self._start(Part.SERVING, Deadline.after(START_S))
+        with self._lock:
+            if self._router is None:
+                self._router = Router(
+                    self.world.kube,
+                    self.space,
+                    self.events,
+                    logger_url=collector.logger_url,
+                    gateway_service=self._envoy.service,
+                )
+            return self._router
+
+    def _promql(self) -> PromQL:
+        self.world.ensure(Part.METRICS, Deadline.after(START_S))
+        with self._lock:
+            if self._prometheus is None:
+                self._prometheus = PromQL(self.space.prometheus_url)
+            return self._prometheus
+
+
+def _refuse(document: InferenceService) -> None:
+    """Refuse what only a machine with the files can honour."""
+    if document.spec.transformer is not None:
+        raise CapabilityMissing(Capability.TRANSFORMER.value, hint=NO_TRANSFORMER)
+    models = [document.spec.predictor.model, *(entry.predictor.model for entry in document.spec.canary)]
+    for model in models:
+        if not model.storage_uri.startswith("models:/"):
+            raise DocumentError(
+                f"InferenceService {document.name!r}: storageUri: expected models:/<name>/<version> in a cluster, "
+                f"got {model.storage_uri!r}"
+            )

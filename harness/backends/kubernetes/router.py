@@ -1,0 +1,246 @@
+"""The traffic router: keeps what KServe runs and what the gateway routes equal to the applied documents.
+
+Every change (a document, a Pod's readiness, a revision that the gateway reaches) leads to one pass: look at the Pods,
+ask the pure planner for the next step, do it and confirm it, until there is none. KServe itself stays as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S
+from harness.backends.inference_service import InferenceService
+from harness.backends.kubernetes import applied, routes
+from harness.backends.kubernetes._service import Service
+from harness.backends.kubernetes.plan import Routing, Shape, Tell, plan
+from harness.backends.kubernetes.pods import replicas_of
+from harness.backends.kubernetes.probe import GatewayProbe
+from harness.backends.kubernetes.routes import POLICY_KIND, ROUTE_KIND, Target
+from harness.backends.kubernetes.wakes import Wakes
+from harness.backends.kubernetes.world import RUN_LABEL, RunSpace, run_labels
+from harness.backends.status import Status, settled, told, why_not
+from harness.clients.kubernetes import Kube
+from harness.errors import PlatformError, RehearsalError, ServiceFailed, UsageError
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+from harness.runtime.wait import wait
+
+IN_EFFECT_S = 30.0
+"""A gateway that has not taken a route by then is broken."""
+PROBE_EVERY_S = 0.02
+GatewayService = tuple[str, str, int]
+
+
+class Router:
+    """Applies InferenceService documents of one run; every method may be called from any thread."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        space: RunSpace,
+        events: EventLog,
+        *,
+        logger_url: applied.LoggerUrl = lambda url, _: url,
+        gateway_service: Callable[[], GatewayService | None] = lambda: None,
+    ) -> None:
+        self._kube = kube
+        self._space = space
+        self._events = events
+        self._logger_url = logger_url
+        self._gateway_service = gateway_service
+        self._labels = run_labels(space.run_id)
+        self._probe = GatewayProbe(space.gateway_url)
+        self._services: dict[tuple[str, str], Service] = {}
+        self._lock = threading.Lock()
+        self._wakes = Wakes(kube, f"{RUN_LABEL}={space.run_id}", self._again)
+
+    def apply(self, document: InferenceService) -> None:
+        """Take a new or changed document; a mere change of weights is in effect when this returns."""
+        with self._lock:
+            service = self._services.get((document.namespace, document.name))
+            fresh = service is None or service.deleted
+            if service is None or service.deleted:
+                service = self._services[document.namespace, document.name] = Service(document)
+        with service.lock:
+            if not fresh and not service.change(document):
+                return
+            self._wakes.follow(document.namespace)
+            message = f"applied, generation {service.generation}"
+            self._emit("service.applied", service, message, generation=service.generation)
+            self._pass(service)
+
+    def status(self, namespace: str, name: str) -> Status:
+        """The status as last seen; UsageError if there is no such service."""
+        service = self._service(namespace, name)
+        with service.lock:
+            return service.status()
+
+    def wait_ready(self, namespace: str, name: str, deadline: Deadline) -> Status:
+        """Wait until the service and its canaries are ready and routed; ServiceFailed if one cannot become so."""
+        wait(
+            lambda: settled(self.status(namespace, name)),
+            what=f"InferenceService {namespace}/{name} ready",
+            deadline=deadline,
+            state=lambda: told(self.status(namespace, name)),
+        )
+        found = self.status(namespace, name)
+        if reason := why_not(found):
+            raise ServiceFailed(f"InferenceService {namespace}/{name}: {reason}")
+        return found
+
+    def delete(self, namespace: str, name: str, deadline: Deadline) -> None:
+        """Remove the service: its route first, then its Pods, drained; returns when all of them have ended."""
+        service = self._service(namespace, name)
+        with service.lock:
+            service.deleted = True
+            self._emit("service.deleted", service, "deleted: routes are removed, replicas drain")
+            self._unroute(service, service.route)
+            self._kube.delete(applied.KIND, name, namespace)
+        selector = f"{applied.SERVICE_LABEL}={name}"
+        wait(
+            lambda: not self._kube.list("v1/Pod", namespace, labels=selector),
+            what=f"InferenceService {namespace}/{name} deleted",
+            deadline=deadline,
+            every_s=0.2,
+        )
+
+    def services(self) -> list[tuple[str, str]]:
+        """(namespace, name) of every service."""
+        with self._lock:
+            return sorted(key for key, service in self._services.items() if not service.deleted)
+
+    def close(self) -> None:
+        """Stop reacting; what the run made goes with its space."""
+        self._wakes.close()
+        self._probe.close()
+
+    def _service(self, namespace: str, name: str) -> Service:
+        with self._lock:
+            service = self._services.get((namespace, name))
+        if service is None or service.deleted:
+            known = ", ".join("/".join(key) for key in self.services()) or "none"
+            raise UsageError(f"no InferenceService {namespace}/{name} is applied; there are: {known}")
+        return service
+
+    def _again(self, namespace: str, name: str) -> bool:
+        """A pass after a change that nobody asked for; whether another one is needed soon."""
+        with self._lock:
+            service = self._services.get((namespace, name))
+        if service is None:
+            return False
+        with service.lock:
+            if service.deleted:
+                return False
+            try:
+                self._pass(service)
+            except (RehearsalError, httpx.TransportError) as error:
+                self._emit("router.failed", service, f"{type(error).__name__}: {error}", error=str(error))
+                return True
+            return bool(service.unreached())
+
+    def _pass(self, service: Service) -> None:
+        """Look, decide, act, until nothing is left to do now."""
+        while True:
+            self._look(service)
+            step = plan(service.wanted, service.view())
+            if isinstance(step, Tell):
+                self._tell(service, step.shape)
+            elif step is not None:
+                self._route(service, step.routing)
+            elif not self._tell_changes(service):
+                break
+        service.observed = service.generation
+        if service.unreached():
+            self._wakes.soon(*service.key)
+
+    def _look(self, service: Service) -> None:
+        namespace, name = service.key
+        found = replicas_of(self._kube.list("v1/Pod", namespace, labels=f"{applied.SERVICE_LABEL}={name}"))
+        kserve = {}
+        if service.told is not None and not found:
+            kserve = (self._kube.find(applied.KIND, name, namespace) or {}).get("status", {})
+        service.see(found, kserve)
+        for revision in service.unreached():
+            if self._probe.reaches(service.document.host, name, revision):
+                service.reached.add(revision)
+
+    def _tell(self, service: Service, shape: Shape) -> None:
+        document = applied.service(
+            service.document, shape, service.contents, service.routing.weights, self._labels, self._logger_url
+        )
+        self._kube.apply(document, deadline=Deadline.after(IN_EFFECT_S))
+        if service.told != shape:
+            self._emit("service.told", service, f"KServe runs {', '.join(shape.revisions)}", revisions=shape.revisions)
+        service.told, service.told_document = shape, document
+
+    def _tell_changes(self, service: Service) -> bool:
+        """Tell KServe of new contents, sizes and shares of the revisions that it has; whether there were any."""
+        shape = service.told
+        if shape is None:
+            return False
+        document = applied.service(
+            service.document, shape, service.contents, service.routing.weights, self._labels, self._logger_url
+        )
+        if document == service.told_document:
+            return False
+        self._tell(service, shape)
+        return True
+
+    def _route(self, service: Service, routing: Routing) -> None:
+        """Put a routing into effect: a route of another name is up before the one that it replaces goes."""
+        target = self._target(service, routing)
+        route = routes.http_route(target, routing)
+        name, version = route["metadata"]["name"], routes.version_of(route)
+        for document in (routes.traffic_policy(target, routing, name), routes.shadow_route(target, routing), route):
+            if document is not None:
+                self._kube.apply(document)
+        host = target.host
+        self._confirm(f"route {name}", lambda: self._probe.in_effect(host, name, version))
+        if service.route and service.route != name:
+            self._unroute(service, service.route)
+        if service.routing.copies and not routing.copies:
+            copies = routes.shadow_name(target.service, service.routing.apart)
+            self._kube.delete(ROUTE_KIND, copies, target.namespace)
+        if (routing.weights, routing.apart, routing.copies) != (
+            service.routing.weights,
+            service.routing.apart,
+            service.routing.copies,
+        ):
+            weights, words = dict(routing.weights), f"traffic: {routing.words}"
+            self._emit("service.routed", service, words, weights=weights, apart=routing.apart, copies=routing.copies)
+        service.routing, service.route = routing, name
+
+    def _unroute(self, service: Service, name: str) -> None:
+        if not name:
+            return
+        namespace = service.document.namespace
+        self._kube.delete(ROUTE_KIND, name, namespace)
+        self._kube.delete(POLICY_KIND, name, namespace)
+        self._confirm(f"the end of route {name}", lambda: self._probe.gone(service.document.host, name))
+
+    def _confirm(self, what: str, check: Callable[[], bool]) -> None:
+        try:
+            wait(check, what=f"gateway: {what}", deadline=Deadline.after(IN_EFFECT_S), every_s=PROBE_EVERY_S)
+        except PlatformError as error:
+            raise PlatformError(
+                error.message, hint="kubectl describe httproute says what the gateway refuses"
+            ) from error
+
+    def _target(self, service: Service, routing: Routing) -> Target:
+        document = service.document
+        return Target(
+            service=document.name,
+            namespace=document.namespace,
+            host=document.host,
+            gateway=self._space.gateway,
+            labels=self._labels,
+            timeout_s=document.spec.predictor.timeout or DEFAULT_TIMEOUT_S,
+            gateway_service=self._gateway_service() if routing.copies else None,
+        )
+
+    def _emit(self, kind: str, service: Service, message: str, **data: Any) -> None:
+        self._events.emit(kind, "/".join(service.key), message, **data)
