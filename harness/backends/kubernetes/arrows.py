@@ -69,7 +69,8 @@ MODELS = Party("any Pod beside a model", Place.MODELS)
 GATEWAY = Party("gateway", Place.PROXIES, {_COMPONENT: "proxy", MANAGED_BY: "envoy-gateway"})
 CONTROL_PLANE = Party("gateway's control plane", Place.PROXIES, {"control-plane": "envoy-gateway"})
 MLFLOW = Party("MLflow", Place.SYSTEM, {_NAME: "mlflow"})
-POSTGRESQL = Party("PostgreSQL", Place.SYSTEM, {_NAME: "postgresql"})
+TEMPLATE = Party("MLflow's empty store", Place.SYSTEM, {_NAME: "mlflow-template"})
+POSTGRESQL = Party("PostgreSQL", Place.SYSTEM, {_NAME: "postgres"})
 COLLECTOR = Party("collector", Place.SYSTEM, {_NAME: "collector"})
 PROMETHEUS = Party("Prometheus", Place.SYSTEM, {_NAME: "prometheus"})
 ALERTMANAGER = Party("Alertmanager", Place.SYSTEM, {_NAME: "alertmanager"})
@@ -92,10 +93,9 @@ ARROWS = (
     Arrow(STEP, MLFLOW, (MLFLOW_PORT,), "a pipeline logs its runs and registers versions"),
     Arrow(OUTSIDE, MLFLOW, (MLFLOW_PORT,), "people and the rehearsal itself, through a port of the node"),
     Arrow(MLFLOW, POSTGRESQL, (5432,), "runs and versions are rows"),
+    Arrow(TEMPLATE, POSTGRESQL, (5432,), "an empty store is migrated once"),
     Arrow(PROMETHEUS, GATEWAY, (19001,), "the gateway's counters"),
-    Arrow(PROMETHEUS, PREDICTOR, (MODEL_PORT,), "a model server's metrics"),
     Arrow(PROMETHEUS, ALERTMANAGER, (9093,), "alerts"),
-    Arrow(PROMETHEUS, OUTSIDE, (443, 6443), "the API server tells which Pods there are"),
     Arrow(OUTSIDE, PROMETHEUS, (9090,), "people and the rehearsal itself, through a port of the node"),
     Arrow(OUTSIDE, ALERTMANAGER, (9093,), "people silence alerts"),
     Arrow(MODELS, DNS, (DNS_PORT,), "names"),
@@ -128,7 +128,7 @@ def policies(place: Place, namespace: str | None, places: Places | None = None) 
     held = [party for party in parties.values() if party is not CONTROL_PLANE]
     denied = [] if place is Place.PROXIES else [_policy("default-deny", namespace, {}, [], [])]
     return denied + [
-        _policy(_slug(party), namespace, party.labels, _ingress(party, names), _egress(party, names)) for party in held
+        _policy(slug(party), namespace, party.labels, _ingress(party, names), _egress(party, names)) for party in held
     ]
 
 
@@ -176,7 +176,8 @@ def _peer(peer: Party, seen_from: Party, names: Places) -> dict[str, Any]:
     return {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: name}}, **pods}
 
 
-def _slug(party: Party) -> str:
+def slug(party: Party) -> str:
+    """The name of the party's policy."""
     return party.name.lower().replace("'", "").replace(" ", "-")
 
 
