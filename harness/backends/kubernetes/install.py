@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harness.backends.kubernetes import pki
 from harness.backends.kubernetes.manifests import RANDOM, Component, Object, Ready, closure, digest, fill
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, SYSTEM
-from harness.errors import PlatformError, RequestFailed
+from harness.clients.kubernetes import rolled_out
+from harness.errors import ConfigError, PlatformError, RequestFailed
 from harness.report.record import ComponentRecord
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 INSTALLED = "rehearsal-components"
 """The ConfigMap of the system namespace that says what is installed."""
+_NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 _WORKLOADS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet")
 
 Told = Callable[[str, str], None]
@@ -142,13 +144,39 @@ def prepare(kube: Kube, deadline: Deadline) -> None:
 
 
 def wait_ready(kube: Kube, ready: Ready, what: str, deadline: Deadline) -> None:
-    """Wait until an object says that it serves; errors name the component and the object's last status."""
-    if ready.kind in _WORKLOADS:
-        kube.wait_rolled_out(ready.kind, ready.name, ready.namespace, deadline)
-        return
-    namespace = ready.namespace or None
-    met = lambda found: has_condition(found, ready.condition)  # noqa: E731
-    kube.wait_for(ready.kind, ready.name, namespace, met, what=f"{what}: {ready.kind} {ready.name}", deadline=deadline)
+    """Wait until an object says that it serves.
+
+    Errors: ConfigError for an image that is nowhere, PlatformError for a Job that failed; WaitTimeout shows the status.
+    """
+    workload = ready.kind in _WORKLOADS
+
+    def met(found: Object) -> bool:
+        return rolled_out(found) if workload else has_condition(found, ready.condition)
+
+    def failed(found: Object) -> str | None:
+        if workload and (missing := _missing_image(kube, found)):
+            raise ConfigError(f"{what}: no image {missing}", hint=f"make it with: rehearse images build {missing}")
+        return "the Job failed" if has_condition(found, "Failed") else None
+
+    named = f"{what}: {ready.kind} {ready.name}"
+    kube.wait_for(ready.kind, ready.name, ready.namespace or None, met, what=named, deadline=deadline, fail=failed)
+
+
+def _missing_image(kube: Kube, workload: Object) -> str:
+    """The image that a workload's Pods wait for in vain."""
+    chosen = workload["spec"]["selector"]["matchLabels"]
+    labels = ",".join(f"{key}={value}" for key, value in chosen.items())
+    return missing_image(kube.list("v1/Pod", workload["metadata"]["namespace"], labels=labels))
+
+
+def missing_image(pods: Iterable[Object]) -> str:
+    """The first image that could not be pulled, "" if there is none."""
+    for pod in pods:
+        status = pod.get("status", {})
+        for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+            if container.get("state", {}).get("waiting", {}).get("reason") in _NO_IMAGE:
+                return str(container["image"])
+    return ""
 
 
 def has_condition(found: Mapping[str, Any], condition: str) -> bool:

@@ -1,0 +1,271 @@
+"""A cluster that kind makes: pytest-kind's KindCluster with our kind program, node image, ports and network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest_kind
+import yaml
+
+from harness.backends.kubernetes import clusters
+from harness.backends.kubernetes.clusters import ClusterState
+from harness.backends.kubernetes.docker import (
+    check_engine,
+    containers_of,
+    docker,
+    has_image,
+    host_ports,
+    is_pulled,
+    remove_network,
+)
+from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
+from harness.errors import ConfigError, PlatformError
+from harness.runtime.clock import Deadline
+from harness.runtime.identity import Identity
+from harness.runtime.interrupts import held
+from harness.runtime.process import Child, launch
+from harness.runtime.wait import wait
+
+GATEWAY_PORT = 30080
+KSERVE_GATEWAY_PORT = 30081
+PROMETHEUS_PORT = 30082
+MLFLOW_PORTS = tuple(range(30083, 30091))
+ALERTMANAGER_PORT = 30091
+NODE_PORTS = (GATEWAY_PORT, KSERVE_GATEWAY_PORT, PROMETHEUS_PORT, *MLFLOW_PORTS, ALERTMANAGER_PORT)
+"""Each is reached from this machine, and from it alone, at a port that Docker chooses."""
+OWNER_LABEL, STATE_LABEL = "rehearsal.dev/owner", "rehearsal.dev/state"
+STOP_S = 20.0
+_ENGINE_KNOWN = "https://kind.sigs.k8s.io/docs/user/known-issues/"
+
+
+def kind_config(name: str, image: str, *, own_cni: bool) -> dict[str, Any]:
+    """The configuration of a cluster; `own_cni`: the node image brings its network along, kind adds none."""
+    mappings = [
+        {"containerPort": port, "hostPort": -1, "listenAddress": "127.0.0.1", "protocol": "TCP"} for port in NODE_PORTS
+    ]
+    manager = {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": _MANAGER_ARGUMENTS}}
+    # The access log is read from the Pods' logs: a rotation in the middle of a load would lose lines.
+    kubelet = {"kind": "KubeletConfiguration", "containerLogMaxSize": "100Mi"}
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": name,
+        "networking": {"apiServerAddress": "127.0.0.1", "podSubnet": "10.244.0.0/24", "disableDefaultCNI": own_cni},
+        "nodes": [{"role": "control-plane", "image": image, "extraPortMappings": mappings}],
+        "kubeadmConfigPatches": [yaml.safe_dump(manager), yaml.safe_dump(kubelet)],
+    }
+
+
+# A rehearsal of an autoscaler must not wait 5 minutes for the way down.
+_MANAGER_ARGUMENTS = {
+    "horizontal-pod-autoscaler-sync-period": "5s",
+    "horizontal-pod-autoscaler-downscale-stabilization": "30s",
+}
+
+
+class Cluster(pytest_kind.KindCluster):
+    """One kind cluster; `kubectl`, `load_docker_image` and `port_forward` are pytest-kind's.
+
+    What differs: the programs and images are ours and are never downloaded on the way, everything listens on the
+    loopback address at ports that are free, it has a network of its own, and an interrupted creation leaves nothing.
+    """
+
+    def __init__(self, name: str, *, image: str, kind: Path, kubectl: Path) -> None:
+        # Not super().__init__, which makes a folder .pytest-kind in the current one.
+        self.name = name
+        self.image = image
+        self.path = clusters.folder()
+        self.kubeconfig_path = clusters.kubeconfig(name)
+        self.kind_path = kind
+        self.kubectl_path = kubectl
+        self.platform = "linux"
+        self._api: Any = None
+
+    @property
+    def context(self) -> str:
+        return f"kind-{self.name}"
+
+    @property
+    def api(self) -> Any:
+        """The client of pytest-kind's users, pykube's."""
+        import pykube
+
+        if self._api is None:
+            self._api = pykube.HTTPClient(pykube.KubeConfig.from_file(self.kubeconfig_path))
+        return self._api
+
+    @property
+    def node(self) -> str:
+        return f"{self.name}-control-plane"
+
+    def ensure_kind(self) -> None:
+        """Nothing to download."""
+
+    def ensure_kubectl(self) -> None:
+        """Nothing to download."""
+
+    def port(self, node_port: int) -> int:
+        """The port of this machine's loopback address that a NodePort is reached at."""
+        return host_ports(self.node)[node_port]
+
+    def create(self, config_file: str | Path | None = None, *, deadline: Deadline | None = None) -> None:
+        """Make the cluster; ConfigError for what the machine lacks, PlatformError with kind's last words."""
+        deadline = deadline or Deadline.after(300)
+        if not has_image(self.image):
+            raise ConfigError(
+                f"--backend kind: Docker has no image {self.image}", hint="make it with: rehearse images build"
+            )
+        config = Path(config_file) if config_file else self._write_config()
+        self._create_network()
+        env = {**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name, "KUBECONFIG": str(self.kubeconfig_path)}
+        argv = [str(self.kind_path), "create", "cluster", "--name", self.name, "--config", str(config)]
+        argv += ["--kubeconfig", str(self.kubeconfig_path), "--wait", "0s"]
+        child = launch("kind", argv, log=self.log, env=env)
+        try:
+            wait(lambda: child.poll() is not None, what="kind create cluster", deadline=deadline, every_s=0.05)
+        finally:
+            _end(child)
+        if child.poll() != 0:
+            raise PlatformError(creation_failure(child.tail(40)), hint=f"kind's log: {self.log}")
+
+    @property
+    def log(self) -> Path:
+        return self.path / f"{self.name}.kind.log"
+
+    def healthy(self) -> bool:
+        """Whether its node runs and its API server answers."""
+        running = docker("ps", "--quiet", "--filter", f"name=^{self.node}$").strip()
+        return bool(running) and self.kubeconfig_path.exists() and self._answers()
+
+    def delete(self) -> None:
+        """Remove the cluster, whatever there is of it, with its network."""
+        for container in containers_of(self.name):
+            docker("rm", "--force", "--volumes", container, timeout_s=STOP_S * 3)
+        remove_network(self.name)
+
+    def _answers(self) -> bool:
+        try:
+            return "ok" in self.kubectl("get", "--raw", "/readyz", "--request-timeout=3s", timeout=10)
+        except (subprocess.SubprocessError, OSError):
+            return False
+
+    def _write_config(self) -> Path:
+        path = self.path / f"{self.name}.kind.yaml"
+        config = kind_config(self.name, self.image, own_cni=not is_pulled(self.image))
+        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        return path
+
+    def _create_network(self) -> None:
+        owner = Identity.of(os.getpid())
+        labels = {
+            MANAGED_BY: MANAGER,
+            OWNER_LABEL: f"{owner.pid}:{owner.start}",
+            STATE_LABEL: str(clusters.folder() / f"{self.name}.json"),
+        }
+        argv = [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
+        docker("network", "create", "--driver", "bridge", *argv, self.name)
+
+
+def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) -> None:
+    """Have the cluster for this process: take it if another made it, else make it; undone if it is interrupted."""
+    check_engine()
+    me = Identity.of(os.getpid())
+    with clusters.locked(cluster.name, deadline):
+        state = clusters.read(cluster.name)
+        shared = state is not None and state.ready and (reuse or bool(state.living()))
+        if state is not None and shared and cluster.healthy():
+            clusters.write(state.used_by(me, kept=keep or reuse))
+            return
+        cluster.delete()
+        state = ClusterState(cluster.name, kept=keep or reuse, users=(me,))
+        clusters.write(state)
+        try:
+            cluster.create(deadline=deadline)
+        except BaseException:
+            with held():
+                _remove(cluster)
+            raise
+        clusters.write(ClusterState(cluster.name, ready=True, kept=state.kept, users=state.users))
+
+
+def release(cluster: Cluster) -> None:
+    """Leave the cluster; the last to leave deletes it unless it is kept."""
+    with held(), clusters.locked(cluster.name, Deadline.after(STOP_S)):
+        state = clusters.read(cluster.name)
+        if state is None:
+            return
+        left = state.left_by(Identity.of(os.getpid()))
+        if left.abandoned():
+            _remove(cluster)
+        else:
+            clusters.write(left)
+
+
+def gc(make: Callable[[str], Cluster]) -> list[str]:
+    """Delete the clusters that nobody uses and nobody keeps, and networks of ours without a cluster; their names."""
+    removed = []
+    for name in sorted({*clusters.names(), *_networks()}):
+        with clusters.locked(name, Deadline.after(STOP_S)):
+            state = clusters.read(name)
+            if state.abandoned() if state else _orphan(name):
+                _remove(make(name))
+                removed.append(name)
+    return removed
+
+
+def _remove(cluster: Cluster) -> None:
+    cluster.delete()
+    clusters.forget(cluster.name)
+    for path in (cluster.log, cluster.path / f"{cluster.name}.kind.yaml"):
+        path.unlink(missing_ok=True)
+
+
+def _networks() -> list[str]:
+    return docker("network", "ls", "--format", "{{.Name}}", "--filter", f"label={MANAGED_BY}={MANAGER}").split()
+
+
+def _orphan(name: str) -> bool:
+    """Whether a network's cluster has no state file, wherever it was written, and its maker is gone."""
+    found = json.loads(docker("network", "inspect", name))[0]["Labels"]
+    pid, _, start = found.get(OWNER_LABEL, "0:0").partition(":")
+    return not Path(found.get(STATE_LABEL, "")).is_file() and not Identity(int(pid), int(start)).alive()
+
+
+def creation_failure(log: str) -> str:
+    """Why kind could not make a cluster, in one line."""
+    known = {
+        "port is already allocated": "a port that it publishes is taken by another program",
+        "address already in use": "a port that it publishes is taken by another program",
+        "operation not permitted": f"Docker may not run privileged containers here ({_ENGINE_KNOWN})",
+        "no space left on device": "the disk is full",
+        "too many open files": f"too many open files ({_ENGINE_KNOWN}#pod-errors-due-to-too-many-open-files)",
+    }
+    for text, why in known.items():
+        if text in log:
+            return f"kind create cluster: {why}"
+    errors = [line for line in log.splitlines() if "ERROR" in line or "rror:" in line]
+    return f"kind create cluster: {(errors or log.splitlines() or ['it said nothing'])[-1].strip()}"
+
+
+def _end(child: Child) -> None:
+    """End kind, but not in the middle of a `docker run`: what that makes must be there to be found and removed."""
+    if child.poll() is None:
+        child.kill(signal.SIGSTOP)
+        wait(lambda: not _runs_container(child.pid), what="docker run", deadline=Deadline.after(STOP_S), every_s=0.05)
+        child.kill(signal.SIGKILL)
+    child.wait(STOP_S)
+
+
+def _runs_container(pid: int) -> bool:
+    try:
+        children = psutil.Process(pid).children()
+        return any("run" in child.cmdline()[1:2] for child in children if child.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
