@@ -40,6 +40,12 @@ class Resource:
     version: str = "v1"
 
     @property
+    def verbs(self) -> tuple[str, ...]:
+        """The verbs that a request can have: a subresource is one object's, so it cannot be listed."""
+        many = ("list", "watch", "deletecollection")
+        return tuple(verb for verb in VERBS if "/" not in self.name or verb not in many)
+
+    @property
     def title(self) -> str:
         """The resource as `kubectl auth can-i` takes it."""
         plural, _, subresource = self.name.partition("/")
@@ -111,10 +117,10 @@ class Cell:
 
 
 def cells(stage: str) -> Iterator[Cell]:
-    """Every cell of a stage's matrix."""
+    """Every cell of a stage's matrix that can be asked of the API."""
     for row in MATRIX:
         for role in ROLES:
-            for verb in VERBS:
+            for verb in row.resource.verbs:
                 yield Cell(stage, role, verb, row.resource, verb in row.level(role, stage).value)
 
 

@@ -29,6 +29,7 @@ class Place(Enum):
     PROXIES = "the gateway's namespace"
     DNS = "kube-system"
     OUTSIDE = "outside of the cluster"
+    ELSEWHERE = "any other namespace"
 
 
 @dataclass(frozen=True)
@@ -118,17 +119,20 @@ def may_connect(source: Party, target: Party, port: int, *, same_namespace: bool
     )
 
 
-def policies(place: Place, namespace: str | None, places: Places | None = None) -> list[dict[str, Any]]:
-    """The NetworkPolicies of a namespace (None: left to Kustomize): all denied, and one for each party with arrows.
+def held(party: Party) -> bool:
+    """Whether policies hold the party's Pods to the arrows; in the gateway's namespace only the proxies are."""
+    return party.place in (Place.MODELS, Place.SYSTEM) or covers(GATEWAY, party)
 
-    In the gateway's namespace only the proxies are held to arrows: its control plane is not ours.
-    """
+
+def policies(place: Place, namespace: str | None, places: Places | None = None) -> list[dict[str, Any]]:
+    """The NetworkPolicies of a namespace (None: left to Kustomize): all denied, and one for each party with arrows."""
     names = places or Places()
     parties = {party.name: party for arrow in ARROWS for party in (arrow.source, arrow.target) if party.place is place}
-    held = [party for party in parties.values() if party is not CONTROL_PLANE]
     denied = [] if place is Place.PROXIES else [_policy("default-deny", namespace, {}, [], [])]
     return denied + [
-        _policy(slug(party), namespace, party.labels, _ingress(party, names), _egress(party, names)) for party in held
+        _policy(slug(party), namespace, party.labels, _ingress(party, names), _egress(party, names))
+        for party in parties.values()
+        if held(party)
     ]
 
 
