@@ -13,6 +13,9 @@ from harness._traffic import Window, accounted, mismatches, windows_spec
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
+from harness.backends.pipeline_runner import Runner
+from harness.backends.pipeline_runner import job as pipeline_job
+from harness.backends.pipeline_runner import runner as choose_runner
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
@@ -26,7 +29,7 @@ from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
-from harness.runtime.events import Listener
+from harness.runtime.events import Event, Listener
 from harness.runtime.interrupts import held
 from harness.service import READY_S, Service, inference_service
 
@@ -41,13 +44,16 @@ DIAGNOSTICS = "diagnostics/index.md"
 class Platform:
     """One platform of one run; a context manager that stops what it started and writes the run's record."""
 
-    def __init__(self, backend: Backend, run: Run, *, seed: int = 7) -> None:
+    def __init__(self, backend: Backend, run: Run, *, seed: int = 7, runner: str = Runner.LOCAL) -> None:
         self.backend = backend
         self.run = run
         self.seed = seed
+        self.runner = choose_runner(runner)
         self._loads = 0
         self._trainings = 0
         self._clients = ExitStack()
+        self._gateway_died: list[float] = []  # as the run's events tell it, where it is no process of ours
+        run.events.listen(self._listen)
         self._registry: MLflowClient | None = None
 
     @classmethod
@@ -134,12 +140,14 @@ class Platform:
         trials: int = 0,
         space: Mapping[str, Any] | None = None,
         name: str | None = None,
+        runner: str | None = None,
         deadline: Deadline | None = None,
         **params: Any,
     ) -> ModelVersion:
         """Run the training pipeline on a data set and register the result as a new version, alias `candidate`.
 
         `train` is your own "module:function" instead of a built-in estimator; `params` are its hyper-parameters.
+        `runner` says where the steps run: "local" (default), "cluster" (a step a Pod) or "trainer" (one TrainJob).
         Errors: DataError for the data, TrainingFunctionError for your function, TrainingFailed for the pipeline.
         """
         self._trainings += 1
@@ -152,7 +160,7 @@ class Platform:
             trials=trials,
             source_root=str(Path.cwd()) if train else None,
         )
-        return self.run_pipeline(spec, deadline=deadline)
+        return self.run_pipeline(spec, runner=runner, deadline=deadline)
 
     def training_spec(self, dataset: Dataset, **choices: Any) -> TrainingSpec:
         """The spec of a training on this platform; `choices` are fields of TrainingSpec."""
@@ -168,16 +176,22 @@ class Platform:
             **choices,
         )
 
-    def run_pipeline(self, spec: TrainingSpec, *, deadline: Deadline | None = None) -> ModelVersion:
-        """Run the training pipeline as a spec says."""
+    def run_pipeline(
+        self, spec: TrainingSpec, *, runner: str | None = None, deadline: Deadline | None = None
+    ) -> ModelVersion:
+        """Run the training pipeline as a spec says; by the platform's runner unless another is named."""
+        deadline = deadline or Deadline.after(TRAINING_S)
+        chosen = choose_runner(runner) if runner else self.runner
+        target, text = pipeline_job(self.backend, chosen, spec, deadline)
         answer = self.backend.work(
-            "harness.lifecycle.pipeline:main",
-            spec.to_json(),
+            target,
+            text,
             name=f"pipeline-{spec.name}",
-            deadline=deadline or Deadline.after(TRAINING_S),
+            deadline=deadline,
             progress=lambda line: self.run.progress(spec.name, f"{line['task']}: {line['status']}"),
         )
         result = PipelineResult.model_validate(answer)
+        result.run.runner = chosen
         self.run.record.pipelines.append(result.run)
         self.run.record.models.append(result.model)
         return ModelVersion(spec.dataset, result)
@@ -336,8 +350,13 @@ class Platform:
         with accounted(load, service, self.run):
             yield load
 
+    def _listen(self, event: Event) -> None:
+        if event.kind == "process.died" and event.subject == GATEWAY:
+            self._gateway_died.append(event.at)
+
     def _gateway_deaths(self) -> list[float]:
-        return [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
+        supervised = [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
+        return supervised or list(self._gateway_died)
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
         """Replay windows of held-out rows through a service and compare each with the held-out reference.

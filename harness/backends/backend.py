@@ -40,6 +40,8 @@ class Capability(StrEnum):
     AUTOSCALING = "autoscaling"
     RESOURCES = "resource requests"
     DISTRIBUTED_LOAD = "distributed load"
+    PIPELINE_IN_CLUSTER = "pipeline in the cluster"
+    TRAINER = "Kubeflow Trainer"
 
 
 CAPABILITY_OF = {
@@ -102,6 +104,13 @@ class Faults(Protocol):
         """End the fault of a revision's replicas."""
         ...
 
+    def disrupt(self, fault: str, namespace: str, name: str, revision: str) -> Callable[[], None] | None:
+        """Commit a fault of the whole cluster (harness.chaos.faults.CLUSTER_FAULTS), around a service.
+
+        What it returns ends the fault. CapabilityMissing where no cluster can be hurt so.
+        """
+        ...
+
     def reject_gateway_config(self) -> None:
         """Put routes before the gateway that it refuses; the next change of routes mends it."""
         ...
@@ -152,6 +161,13 @@ class Backend(Protocol):
 
     def namespace(self, logical: str) -> str:
         """The namespace that this world has for what a scenario calls, say, "production"; its own is itself."""
+        ...
+
+    def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
+        """Where a training pipeline's Pods run, as harness.backends.kubernetes.pipeline_job.Cluster takes it.
+
+        What `runner` (harness.backends.pipeline_runner.Runner) needs is installed. CapabilityMissing without a cluster.
+        """
         ...
 
     def apply(self, document: InferenceService) -> None:

@@ -22,6 +22,7 @@ class Hits(StrEnum):
     READINGS = "what the rollout reads"
     CONTROLLER = "the rollout's own process"
     DISK = "the disk of the run folder"
+    CLUSTER = "the cluster"
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,26 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
+CLUSTER_FAULTS: Mapping[str, Fault] = {
+    fault.name: fault
+    for fault in (
+        Fault("node-drained", "the revision's node is cordoned, its Pods are evicted", Hits.CLUSTER, lasts_s=10.0),
+        Fault("api-server-restarted", "kill -9 of the API server; its kubelet brings it back", Hits.CLUSTER),
+        Fault("image-missing", "no node has the image of the model server", Hits.CLUSTER),
+        Fault("quota-exhausted", "the namespace may have no more Pods than it has", Hits.CLUSTER),
+        Fault("webhook-down", "nobody answers for KServe's webhooks", Hits.CLUSTER, lasts_s=8.0),
+    )
+}
+"""Faults that only a cluster can have: `Faults.disrupt` does them."""
+
+EVERY_FAULT: Mapping[str, Fault] = {**FAULTS, **CLUSTER_FAULTS}
+
+
 def fault_named(name: str) -> Fault:
     """The fault of this name; UsageError with the nearest name if there is none."""
-    if name in FAULTS:
-        return FAULTS[name]
-    raise UsageError(unknown("fault", name, FAULTS))
+    if name in EVERY_FAULT:
+        return EVERY_FAULT[name]
+    raise UsageError(unknown("fault", name, EVERY_FAULT))
 
 
 def phase_named(name: str) -> Phase:

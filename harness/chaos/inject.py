@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from harness.chaos.faults import Fault, Hits, phase_name
+from harness.chaos.faults import CLUSTER_FAULTS, Fault, Hits, phase_name
 from harness.chaos.readings import FaultyReadings
 from harness.errors import CapabilityMissing, UsageError
 from harness.lifecycle.rollout import Phase, State
@@ -220,6 +220,13 @@ def _kill_controller(target: Target, _: Settings) -> None:
     target.kill_controller()
 
 
+def _disrupt(name: str) -> Callable[[Target, Settings], Undo | None]:
+    def act(target: Target, _: Settings) -> Undo | None:
+        return target.backend.faults.disrupt(name, target.namespace, target.name, target.revision)
+
+    return act
+
+
 ACTS: Mapping[str, Callable[[Target, Settings], Undo | None]] = {
     "replica-killed": _kill_replica,
     "replica-hangs": _stop_replica,
@@ -235,5 +242,6 @@ ACTS: Mapping[str, Callable[[Target, Settings], Undo | None]] = {
     "events-late": _late,
     "disk-full": _fill_disk,
     "controller-killed": _kill_controller,
+    **{name: _disrupt(name) for name in CLUSTER_FAULTS},
 }
 """How each fault of the catalogue is done; the answer ends it."""

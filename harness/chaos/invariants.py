@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.chaos.faults import FAULTS, Fault, Hits
+from harness.chaos.faults import EVERY_FAULT, Fault, Hits
 from harness.lifecycle.rollout import Outcome
 from harness.report.record import RolloutRecord
 from harness.runtime.events import Event
@@ -71,7 +71,7 @@ Check = Callable[[Evidence], str]
 def every_loss_is_named(evidence: Evidence) -> str:
     """Traffic has a healthy revision behind it, or the run says exactly when not."""
     known = [*deaths(evidence.events), *unserved(evidence.events)]
-    known += [spell for spell in injected(evidence.events) if FAULTS[spell.why].harms]
+    known += [spell for spell in injected(evidence.events) if EVERY_FAULT[spell.why].harms]
     open_ = [request for request in evidence.harmed if not any(spell.covers(request) for spell in known)]
     if not open_:
         return ""
@@ -151,7 +151,7 @@ def no_promotion_against_the_fault(evidence: Evidence) -> str:
 def nothing_goes_on_without_readings(evidence: Evidence) -> str:
     """While readings are missing, stale or late the rollout gives the canary no more traffic and no promotion."""
     for spell in injected(evidence.events):
-        if FAULTS[spell.why].hits is not Hits.READINGS:
+        if EVERY_FAULT[spell.why].hits is not Hits.READINGS:
             continue
         # A reading that was fresh before the fault may still be acted on until it is too old.
         blind = spell.start + evidence.max_age_s + SLACK_S

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.chaos.faults import FAULTS, Fault, Hits, fault_named, phase_name, unknown
+from harness.chaos.faults import EVERY_FAULT, FAULTS, Fault, Hits, fault_named, phase_name, unknown
 from harness.errors import UsageError
 from harness.lifecycle.rollout import Phase
 
@@ -121,7 +121,7 @@ def _fault_and_aim(choice: str) -> tuple[str, str]:
 
 
 def _aims(policy: str, phase: Phase, fault: str) -> Iterator[Case]:
-    aims = aims_of(FAULTS[fault])
+    aims = aims_of(EVERY_FAULT[fault])
     if aims is MOMENTS and phase not in ACTING:
         aims = MOMENTS[:1]
     return (Case(policy, phase, fault, aim) for aim in aims)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.chaos.faults import FAULTS, fault_named, phase_named
+from harness.chaos.faults import CLUSTER_FAULTS, EVERY_FAULT, FAULTS, Hits, fault_named, phase_named
 from harness.chaos.inject import ACTS
 from harness.chaos.matrix import PHASES, Case, aims_of, impossible, matrix, policy_named, possible, sample
 from harness.chaos.policies import policy_for, without_fault
@@ -14,8 +14,15 @@ from harness.lifecycle.rollout import Phase
 
 def test_every_fault_of_the_catalogue_can_be_done() -> None:
     """And nothing else can."""
-    assert ACTS.keys() == FAULTS.keys()
-    assert all(fault.does and fault.name == name for name, fault in FAULTS.items())
+    assert ACTS.keys() == EVERY_FAULT.keys()
+    assert all(fault.does and fault.name == name for name, fault in EVERY_FAULT.items())
+
+
+def test_the_faults_of_a_cluster_are_had_by_their_name_and_are_not_in_the_matrix_of_this_machine() -> None:
+    """`rehearse chaos` runs in the embedded world; a test in a cluster has the mark."""
+    assert fault_named("node-drained").hits is Hits.CLUSTER
+    assert not {case.fault for case in possible()} & CLUSTER_FAULTS.keys()
+    assert {case.fault for case in possible(faults=["node-drained"])} == {"node-drained"}
 
 
 @pytest.mark.parametrize(

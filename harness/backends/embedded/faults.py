@@ -14,7 +14,7 @@ from harness.backends.status import ReplicaStatus, Status
 from harness.clients.envoy import EnvoyClient
 from harness.components.fault_hook import parse_fault
 from harness.components.gateway import RDS, ROUTES
-from harness.errors import PlatformError, UsageError
+from harness.errors import CapabilityMissing, PlatformError, UsageError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.supervisor import Supervisor
@@ -87,6 +87,10 @@ class EmbeddedFaults:
         """End the fault of a revision's replicas; nothing happens if there is none."""
         fault_file(self._replicas, namespace, name, revision).unlink(missing_ok=True)
         self._tell(f"{namespace}/{name}", f"{revision}: no fault", "cleared", revision=revision)
+
+    def disrupt(self, fault: str, namespace: str, name: str, revision: str) -> None:
+        """There is no cluster here."""
+        raise CapabilityMissing(f"fault {fault}", hint="it is one of a cluster: --backend kind.")
 
     def reject_gateway_config(self) -> None:
         """Put routes before Envoy that it refuses; it keeps what it had, and the controller's next write mends it."""

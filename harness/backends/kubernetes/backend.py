@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,19 +18,23 @@ from harness.backends.kubernetes import collector
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
 from harness.backends.kubernetes.counters import GAUGES, LogCounts, active_requests
 from harness.backends.kubernetes.envoy_pods import EnvoyPods
+from harness.backends.kubernetes.faults import KubernetesFaults
+from harness.backends.kubernetes.lives import Lives
+from harness.backends.kubernetes.pipeline_job import PIPELINES, Cluster
 from harness.backends.kubernetes.router import Router
-from harness.backends.kubernetes.world import RunSpace, World
+from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World
 from harness.backends.local_work import LocalWork
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
 from harness.components.gateway import SHADOW
 from harness.errors import CapabilityMissing, DocumentError, RequestFailed
-from harness.report.record import ComponentRecord, RevisionCounts
+from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
 START_S = 300.0
 LOG_S = 30.0
+SHARED_NAMESPACES = ("kserve", "kube-system")
 NO_TRANSFORMER = "a transformer's class is not in the image rehearsal/model-server; the embedded world runs it"
 
 
@@ -52,6 +57,9 @@ class KubernetesBackend:
         self._log: AccessLogStream | None = None
         self._prometheus: PromQL | None = None
         self._answers: list[AnswerSource] = []
+        self._began = time.time()
+        self._lives = Lives(world.kube, events)
+        self._faults: KubernetesFaults | None = None
 
     def missing(self) -> dict[Capability, str]:
         return {Capability.TRANSFORMER: NO_TRANSFORMER, **self.world.missing()}
@@ -96,6 +104,20 @@ class KubernetesBackend:
     def step_python(self) -> str | None:
         return self._local.step_python()
 
+    def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
+        if runner == "trainer":
+            self.world.ensure_component("trainer", deadline)
+        space, kube = self.space, self.world.kube
+        cluster = Cluster(
+            namespace=space.namespace(PIPELINES),
+            run_id=space.run_id,
+            store=space.tracking_uri,
+            store_in_pods=f"http://{MLFLOW_SERVICE}:{MLFLOW_PORT}",
+            context=kube.context,
+            kubeconfig=str(kube.kubeconfig) if kube.kubeconfig else None,
+        )
+        return cluster.to_dict()
+
     def namespace(self, logical: str) -> str:
         space = self.space
         return logical if logical in space.namespaces().values() else space.namespace(logical)
@@ -103,7 +125,9 @@ class KubernetesBackend:
     def apply(self, document: InferenceService) -> None:
         _refuse(document)
         scaling.require(document, self.missing())
-        self._serving().apply(document)
+        router = self._serving()
+        self._lives.follow(document.namespace)
+        router.apply(document)
 
     def status(self, namespace: str, name: str) -> Status:
         return self._serving().status(namespace, name)
@@ -140,10 +164,23 @@ class KubernetesBackend:
 
     @property
     def faults(self) -> Faults:
-        raise CapabilityMissing("faults by process", hint="in a cluster faults are of Pods: see docs/diagnostics.md")
+        with self._lock:
+            if self._faults is None:
+                kube, system = self.world.kube, self.world.system
+                self._faults = KubernetesFaults(kube, self.events, run_id=self.run_id, system=system, envoy=self._envoy)
+            return self._faults
 
     def components(self) -> list[ComponentRecord]:
         return self.world.components()
+
+    def diagnose(self) -> list[ClusterFinding]:
+        from harness.backends.kubernetes.diagnostics.collect import collect
+
+        mine = sorted(self._space.namespaces().values()) if self._space else []
+        shared = (self.world.system, self._envoy.namespace, *SHARED_NAMESPACES)
+        folder = self.folder / "diagnostics"
+        found = collect(self.world.kube, folder, namespaces=mine, shared=shared, since=self._began)
+        return found.findings
 
     def cause_first(self, error: Exception) -> Exception:
         return self._local.cause_first(error)
@@ -152,7 +189,7 @@ class KubernetesBackend:
         try:
             for source in self._answers:
                 source.close()
-            for part in (self._router, self._log, self._prometheus):
+            for part in (self._lives, self._router, self._log, self._prometheus):
                 if part is not None:
                     part.close()
             if self._space is not None:
@@ -185,6 +222,7 @@ class KubernetesBackend:
                 self._counts.take,
             )
             self._log.start()
+            self._lives.follow_gateway(self._envoy.namespace, self._envoy.selector)
         if not self._log.connected.wait(deadline.at_most(LOG_S).remaining_s()):
             raise RequestFailed("the gateway's access log cannot be followed", hint="its Pods: see kubectl get pods -A")
 
