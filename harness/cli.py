@@ -18,6 +18,7 @@ import typer
 from harness import __version__
 from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
+from harness._cli_images import images_app
 from harness._cli_simulate import simulate
 from harness.errors import RehearsalError, UsageError
 
@@ -237,6 +238,7 @@ def chaos(
 
 
 app.command()(simulate)
+app.add_typer(images_app, name="images")
 app.command()(diagnose)
 app.command()(equivalence)
 

@@ -1,8 +1,8 @@
-// Command chart prints the documents of a Helm chart, as `helm template` does:
+// Command chart writes the documents of a Helm chart, as `helm template` prints them:
 //
-//	chart FOLDER RELEASE NAMESPACE [VALUES.yaml]
+//	chart FOLDER RELEASE NAMESPACE VALUES.yaml OUTPUT.yaml
 //
-// Hooks are printed with the rest, in the order of installation; the chart's own crds/ folders are left out.
+// Hooks come after the rest, which is in the order of installation; the chart's own crds/ folders are left out.
 package main
 
 import (
@@ -17,22 +17,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 4 || len(os.Args) > 5 {
-		fail(fmt.Errorf("usage: chart FOLDER RELEASE NAMESPACE [VALUES.yaml]"))
+	if len(os.Args) != 6 {
+		fail(fmt.Errorf("usage: chart FOLDER RELEASE NAMESPACE VALUES.yaml OUTPUT.yaml"))
 	}
-	values := chartutil.Values{}
-	if len(os.Args) == 5 {
-		var err error
-		if values, err = chartutil.ReadValuesFile(os.Args[4]); err != nil {
-			fail(err)
-		}
+	values, err := chartutil.ReadValuesFile(os.Args[4])
+	if err != nil {
+		fail(err)
 	}
 	documents, err := render(os.Args[1], os.Args[2], os.Args[3], values)
 	if err != nil {
 		fail(err)
 	}
-	for _, document := range documents {
-		fmt.Printf("---\n%s\n", strings.TrimSpace(document))
+	text := strings.Join(documents, "\n---\n") + "\n"
+	if err := os.WriteFile(os.Args[5], []byte(text), 0o644); err != nil {
+		fail(err)
 	}
 }
 
