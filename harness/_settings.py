@@ -114,6 +114,15 @@ class TrainSettings(Section):
     deadline_s: Positive = Field(120.0, description="seconds that one call of the training function may take")
 
 
+class PipelineSettings(Section):
+    """Where the training pipeline runs; what it leaves is the same."""
+
+    runner: Annotated[Literal["local", "cluster", "trainer"], Expected("local, cluster or trainer")] = Field(
+        "local",
+        description="local: kfp.local on this machine; cluster: a Kubernetes Job for each step; trainer: one TrainJob",
+    )
+
+
 class SLOSettings(Section):
     """What the served model promises; a canary that breaks it is rolled back."""
 
@@ -166,6 +175,7 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
+    pipeline: PipelineSettings = PipelineSettings()
     slo: SLOSettings = SLOSettings()
     gate: GateSettings = GateSettings()
     load: LoadSettings = LoadSettings()

@@ -45,6 +45,7 @@ class Plan:
     policy: Policy
     rps: float
     seed: int
+    runner: str = "local"
 
     @classmethod
     def of(cls, settings: Settings) -> Plan:
@@ -67,6 +68,7 @@ class Plan:
             policy=settings.policy,
             rps=settings.load.rps,
             seed=settings.run.seed,
+            runner=settings.pipeline.runner,
         )
 
 

@@ -39,7 +39,10 @@ def rehearse(settings: Settings, *, run_folder: Path, listener: Listener | None 
     plan = Plan.of(settings)
     run = Run(run_folder, title=plan.title, backend=settings.run.backend, listener=listener)
     try:
-        with run, Platform(EmbeddedBackend(run_folder, run.events), run, seed=plan.seed) as platform:
+        with (
+            run,
+            Platform(EmbeddedBackend(run_folder, run.events), run, seed=plan.seed, runner=plan.runner) as platform,
+        ):
             Rehearsal(platform, plan).play()
     except UsageError:
         raise

@@ -24,6 +24,7 @@ class Part(StrEnum):
     SERVING = "serving"
     METRICS = "metrics"
     DRIFT = "drift"
+    TRAINER = "trainer"
 
 
 class Capability(StrEnum):
@@ -49,6 +50,7 @@ CAPABILITY_OF = {
     Part.SERVING: Capability.SERVING,
     Part.METRICS: Capability.METRICS,
     Part.DRIFT: Capability.DRIFT,
+    Part.TRAINER: Capability.TRAINER,
 }
 """What a part must be had for."""
 

@@ -37,10 +37,15 @@ class Event:
 class Kube(Objects, Pods):
     """Calls of one API server; 403 is AccessDenied (verb, resource), no answer RequestFailed with status None."""
 
+    kubeconfig: Path | None = None
+    context: str | None = None
+
     @classmethod
     def connect(cls, kubeconfig: Path | None = None, context: str | None = None, *, timeout_s: float = 15.0) -> Self:
         """The cluster of a kubeconfig's context; ConfigError names the contexts that there are."""
-        return cls(ApiServer.connect(kubeconfig, context, timeout_s=timeout_s))
+        kube = cls(ApiServer.connect(kubeconfig, context, timeout_s=timeout_s))
+        kube.kubeconfig, kube.context = kubeconfig, context
+        return kube
 
     @classmethod
     def in_cluster(cls) -> Self:

@@ -70,6 +70,7 @@ class PipelineRun(_Record):
     quarantine_reasons: dict[str, int] = {}
     data_fingerprint: str
     duration_s: float
+    runner: str = Field(default="local", description="who ran its steps: local (kfp.local), cluster (Jobs), trainer")
 
 
 class ModelVersionRecord(_Record):
@@ -301,6 +302,46 @@ class LoadRecord(_Record):
     ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
 
 
+class ScalingLook(_Record):
+    """What was so at one moment, in seconds since the load began: the metric as the autoscaler saw it, the counts."""
+
+    at_s: float
+    metric: float | None
+    desired: int
+    ready: int
+
+
+class ReactionTimes(_Record):
+    """Seconds since the load began (`back_s`: since it ended) until something was so; None: it never was."""
+
+    metric_s: float | None = Field(description="the autoscaler saw the metric above its target")
+    decided_s: float | None = Field(description="more replicas were asked for")
+    first_s: float | None = Field(description="one more was ready")
+    ready_s: float | None = Field(description="as many as were ever asked for were ready")
+    back_s: float | None = Field(description="the replicas were down to the least again")
+    peak: int = Field(description="the most replicas that were asked for")
+
+
+class ScalingRecord(_Record):
+    """How a service scaled under one load, beside what the autoscaler's formula predicts for that load."""
+
+    service: str
+    metric: str
+    target: float = Field(description="percent of what the replicas request")
+    least: int
+    most: int
+    load: str
+    rps: float
+    load_s: float
+    looks: list[ScalingLook]
+    measured: ReactionTimes
+    predicted_looks: list[ScalingLook] = []
+    predicted: ReactionTimes | None = Field(default=None, description="None where the load showed too little")
+    cpu_ms_per_request: float | None = Field(default=None, description="measured, and what the prediction assumes")
+    start_s: float | None = Field(default=None, description="of a replica, measured, and what the prediction assumes")
+    blocked: list[str] = Field(default=[], description="what kept replicas from starting")
+
+
 class DriftColumn(_Record):
     column: str
     method: str
@@ -404,6 +445,7 @@ class RunRecord(_Record):
     smoke: list[SmokeRecord] = []
     rollouts: list[RolloutRecord] = []
     loads: list[LoadRecord] = []
+    scaling: list[ScalingRecord] = []
     chaos: list[ChaosCase] = []
     drift: list[DriftRecord] = []
     components: list[ComponentRecord] = []

@@ -32,6 +32,8 @@ START_S = 60.0
 IN_A_CLUSTER = {
     Capability.AUTOSCALING: "a replica is a process here, and their number is fixed; --backend kind has an autoscaler",
     Capability.RESOURCES: "processes have no scheduler that grants CPU, memory and devices; --backend kind has one",
+    Capability.PIPELINE_IN_CLUSTER: "there is no cluster: the pipeline runs by kfp.local here; --backend kind has one",
+    Capability.TRAINER: "there is no cluster for a TrainJob; --backend kind has one, with Kubeflow Trainer",
     Capability.DISTRIBUTED_LOAD: "there are no Pods: load(processes=N) uses this machine's cores; or --backend kind",
 }
 """What takes a cluster, each with the reason and how to get it."""
@@ -63,6 +65,7 @@ class EmbeddedBackend:
             Part.SERVING: self._start_serving,
             Part.METRICS: self._start_metrics,
             Part.DRIFT: self._start_drift,
+            Part.TRAINER: self._refuse_trainer,
         }
         chosen = list(dict.fromkeys(parts))
         pool = ThreadPoolExecutor(len(chosen))
@@ -96,6 +99,10 @@ class EmbeddedBackend:
 
     def namespace(self, logical: str) -> str:
         return logical
+
+    def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
+        needed = Capability.TRAINER if runner == "trainer" else Capability.PIPELINE_IN_CLUSTER
+        raise CapabilityMissing(needed.value, hint=IN_A_CLUSTER[needed])
 
     def apply(self, document: InferenceService) -> None:
         scaling.require(document, self.missing())
@@ -181,6 +188,9 @@ class EmbeddedBackend:
 
     def _start_drift(self, _deadline: Deadline) -> None:
         self.warmth.start_drift()
+
+    def _refuse_trainer(self, _deadline: Deadline) -> None:
+        raise CapabilityMissing(Capability.TRAINER.value, hint=IN_A_CLUSTER[Capability.TRAINER])
 
     def _start_metrics(self, deadline: Deadline) -> None:
         if reason := missing_prometheus():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends import scaling
-from harness.backends.backend import AnswerSource, Capability, Faults, Part, Progress
+from harness.backends.backend import CAPABILITY_OF, AnswerSource, Capability, Faults, Part, Progress
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes import collector
@@ -106,7 +106,7 @@ class KubernetesBackend:
 
     def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
         if runner == "trainer":
-            self.world.ensure_component("trainer", deadline)
+            self._start(Part.TRAINER, deadline)
         space, kube = self.space, self.world.kube
         cluster = Cluster(
             namespace=space.namespace(PIPELINES),
@@ -198,7 +198,7 @@ class KubernetesBackend:
             self._local.supervisor.close()
 
     def _start(self, part: Part, deadline: Deadline) -> None:
-        if reason := self.world.missing().get(Capability(part.value)) if part.value in set(Capability) else "":
+        if reason := self.world.missing().get(CAPABILITY_OF[part]):
             raise CapabilityMissing(part.value, hint=reason)
         if part is Part.DRIFT:
             self.warmth.start_drift()

@@ -13,8 +13,11 @@ from harness.backends.kubernetes.pipeline_graph import Ready
 from harness.backends.kubernetes.pipeline_launch import IN_POD
 from harness.backends.kubernetes.world import run_labels
 
+COMPONENT = "app.kubernetes.io/component"
 PIPELINE_LABEL = f"{PREFIX}pipeline"
 TASK_ANNOTATION = f"{PREFIX}task"
+PIPELINES = "staging"
+"""The namespace, as scenarios call it, that pipelines run in."""
 CONTAINER = "step"
 USER = 65532
 UNSCHEDULABLE_S = 60.0
@@ -71,7 +74,8 @@ def job_name(pipeline: str, task: str) -> str:
 
 def labels(cluster: Cluster, pipeline: str) -> dict[str, str]:
     """The labels of a pipeline's Jobs and Pods."""
-    return {**run_labels(cluster.run_id), PIPELINE_LABEL: job_name(pipeline, "")[:63]}
+    known = {COMPONENT: "pipeline-step", PIPELINE_LABEL: job_name(pipeline, "")}
+    return {**run_labels(cluster.run_id), **known}
 
 
 def job(ready: Ready, cluster: Cluster, pipeline: str, launch: str, *, deadline_s: float) -> dict[str, Any]:
