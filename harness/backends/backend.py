@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from harness.backends.inference_service import InferenceService
     from harness.backends.status import ReplicaStatus, Status
     from harness.lifecycle.answers import Answers
+    from harness.lifecycle.autoscaler import AutoscalerSpec, Look
+    from harness.load.crew import Crew
+    from harness.load.records import LoadFiles
+    from harness.load.spec import LoadSpec
     from harness.runtime.supervisor import Supervisor
 
 
@@ -69,6 +73,32 @@ class AnswerSource(Protocol):
     def close(self) -> None:
         """Take no more events; the totals stay."""
         ...
+
+
+class ScaleSource(Protocol):
+    """What a world sees of a service that its autoscaler scales, from now until `close`."""
+
+    def looks(self) -> list[Look]:
+        """What was seen so far; `at_s` are Unix times."""
+        ...
+
+    def blocked(self) -> list[str]:
+        """What kept a replica from starting so far."""
+        ...
+
+    def ready(self) -> int:
+        """Ready replicas now."""
+        ...
+
+    def request_cores(self) -> float:
+        """What one replica requests."""
+        ...
+
+    def spec(self) -> AutoscalerSpec:
+        """The autoscaler's own words."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Faults(Protocol):
@@ -199,6 +229,14 @@ class Backend(Protocol):
 
         Predictions are counted at these `cuts`, by default at the deciles of the baseline's first ones.
         """
+        ...
+
+    def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
+        """Pods that send a load of `spec.workers` shares; CapabilityMissing where there are none."""
+        ...
+
+    def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
+        """Watch a revision scale; CapabilityMissing where nothing scales, UsageError for one that does not."""
         ...
 
     def query(self, promql: str) -> dict[str, float]:

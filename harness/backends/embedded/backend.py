@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends import scaling
-from harness.backends.backend import Capability, Part, Progress
+from harness.backends.backend import Capability, Part, Progress, ScaleSource
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.faults import EmbeddedFaults
 from harness.backends.embedded.starter import Running, Starter
@@ -24,6 +24,9 @@ from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.components.prometheus import missing_prometheus, prometheus
 from harness.errors import CapabilityMissing
+from harness.load.crew import Crew
+from harness.load.records import LoadFiles
+from harness.load.spec import LoadSpec
 from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -126,6 +129,12 @@ class EmbeddedBackend:
         collector = AnswerCollector(baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts)
         self._collectors.append(collector)
         return collector
+
+    def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
+        raise CapabilityMissing(Capability.DISTRIBUTED_LOAD.value, hint=IN_A_CLUSTER[Capability.DISTRIBUTED_LOAD])
+
+    def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
+        raise CapabilityMissing(Capability.AUTOSCALING.value, hint=IN_A_CLUSTER[Capability.AUTOSCALING])
 
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)

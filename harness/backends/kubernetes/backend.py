@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from harness import __version__
 from harness.backends import scaling
-from harness.backends.backend import CAPABILITY_OF, AnswerSource, Capability, Faults, Part, Progress
+from harness.backends.backend import CAPABILITY_OF, AnswerSource, Capability, Faults, Part, Progress, ScaleSource
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes import collector
@@ -22,18 +23,25 @@ from harness.backends.kubernetes.faults import KubernetesFaults
 from harness.backends.kubernetes.lives import Lives
 from harness.backends.kubernetes.pipeline_job import PIPELINES, Cluster
 from harness.backends.kubernetes.router import Router
-from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World
+from harness.backends.kubernetes.runspace import label_of
+from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World, run_labels
 from harness.backends.local_work import LocalWork
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
 from harness.components.gateway import SHADOW
 from harness.errors import CapabilityMissing, DocumentError, RequestFailed
+from harness.load.crew import Crew
+from harness.load.pods import Place, Pods
+from harness.load.records import LoadFiles
+from harness.load.spec import LoadSpec
 from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
 START_S = 300.0
 LOG_S = 30.0
+LOAD_NAMESPACE = "load"
+"""The logical namespace of the Pods that send large loads."""
 SHARED_NAMESPACES = ("kserve", "kube-system")
 NO_TRANSFORMER = "a transformer's class is not in the image rehearsal/model-server; the embedded world runs it"
 
@@ -154,6 +162,14 @@ class KubernetesBackend:
         self._answers.append(source)
         return source
 
+    def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
+        return Pods(spec, files, self._load_place())
+
+    def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
+        from harness.backends.kubernetes.scale_watch import ScaleWatch
+
+        return ScaleWatch(self.world.kube, namespace, name, revision)
+
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)
 
@@ -231,6 +247,17 @@ class KubernetesBackend:
         host = str(fields.get("host") or "").partition(":")[0].removesuffix(SHADOW)
         mine = self._space.namespaces().values() if self._space else ()
         return any(host.endswith(f"-{namespace}.{DOMAIN}") for namespace in mine)
+
+    def _load_place(self) -> Place:
+        """Where a load's Pods go: a namespace of this run, with this run's gateway as their one target."""
+        found = self._envoy.service()
+        if found is None:
+            raise RequestFailed("the gateway has no Service that Pods could send to", hint="kubectl get svc -A")
+        namespace, service, port = found
+        url = f"http://{service}.{namespace}.svc:{port}"
+        labels = run_labels(label_of(self.run_id))
+        image = f"rehearsal/load:{__version__}"
+        return Place(self.world.kube, self.space.namespace(LOAD_NAMESPACE), labels, image, url, own={url})
 
     def _serving(self) -> Router:
         self._start(Part.SERVING, Deadline.after(START_S))
