@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness._scaling import Scaling, scaled
 from harness._traffic import Window, accounted, mismatches, windows_spec
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
@@ -303,6 +304,7 @@ class Platform:
         rps: float,
         arrivals: Arrivals = "constant",
         processes: int = 1,
+        workers: int = 0,
         users: int = 0,
         slo: SLO | None = None,
         model: ModelVersion | None = None,
@@ -313,11 +315,14 @@ class Platform:
         """Offer `rps` requests a second to a service while the block lasts; at its end every request is accounted for.
 
         `arrivals`: "constant" or "poisson", never waiting for an answer; `users` are named in x-user-id; `slo` judges
-        the latencies that the clients see; LoadSpec has the rest. Errors: LoadFailed if a request is unexplained, with
-        examples; the record and the ledger are there all the same. The bodies are the lines of `payload`, or else
+        the latencies that the clients see; `workers`, if not 0, are Pods that send it, in a cluster; LoadSpec has the
+        rest. Errors: LoadFailed if a request is unexplained, with examples; the record and the ledger are there all the
+        same; CapabilityMissing for workers where there are no Pods. The bodies are the lines of `payload`, or else
         held-out rows of `model` (default: the version that the service was deployed with).
         """
-        check_load(rps=rps, arrivals=arrivals, processes=processes, users=users, max_s=max_s)
+        check_load(rps=rps, arrivals=arrivals, processes=processes, workers=workers, users=users, max_s=max_s)
+        if workers:
+            self.require(Capability.DISTRIBUTED_LOAD)
         self._loads += 1
         folder = self.run.folder / "loads" / f"load-{self._loads}"
         folder.mkdir(parents=True)
@@ -336,6 +341,7 @@ class Platform:
             arrivals=arrivals,
             seed=self.seed,
             processes=processes,
+            workers=workers,
             users=users,
         )
         load = Load(
@@ -346,6 +352,7 @@ class Platform:
             ledger=self.run.new_file("ledger.parquet"),
             slo=slo,
             deaths=self._gateway_deaths,
+            crew=self.backend.load_crew if workers else None,
         )
         with accounted(load, service, self.run):
             yield load
@@ -353,6 +360,16 @@ class Platform:
     def _listen(self, event: Event) -> None:
         if event.kind == "process.died" and event.subject == GATEWAY:
             self._gateway_died.append(event.at)
+
+    @contextmanager
+    def scaling(self, service: Service) -> Iterator[Scaling]:
+        """Watch a service that its autoscaler scales; the report has the reaction times of each load in the block.
+
+        Errors: CapabilityMissing where nothing scales, UsageError for a service whose document asks for no scaling.
+        """
+        self.require(Capability.AUTOSCALING)
+        with scaled(self.backend, service, self.run) as watched:
+            yield watched
 
     def _gateway_deaths(self) -> list[float]:
         supervised = [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
