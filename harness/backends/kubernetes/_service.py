@@ -11,7 +11,7 @@ from harness.backends import assignment
 from harness.backends.inference_service import CanaryPredictor, InferenceService, Predictor
 from harness.backends.kubernetes.applied import contents_of, digest, wanted_of
 from harness.backends.kubernetes.plan import Routing, Shape, View, Wanted
-from harness.backends.kubernetes.pods import Replica, alive_revisions, ready_revisions
+from harness.backends.kubernetes.pods import Failure, Replica, alive_revisions, ready_revisions
 from harness.backends.kubernetes.status import Observed, status_of
 from harness.backends.status import Condition, Status
 
@@ -27,11 +27,13 @@ class Service:
     told: Shape | None = None
     told_document: Mapping[str, Any] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
-    route: str = ""
+    main: Mapping[str, Any] = field(default_factory=dict)
+    alone: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
     replicas: Sequence[Replica] = ()
     kserve: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
+    problem: Failure | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -88,6 +90,7 @@ class Service:
             replicas=self.replicas,
             routing=self.routing,
             kserve=self.kserve,
+            problem=self.problem,
         )
         found = status_of(
             seen,

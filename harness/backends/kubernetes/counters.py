@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.backends.kubernetes.routes import revision_of_cluster
 from harness.components.gateway import SHADOW
 from harness.lifecycle.slo import LATENCY_BUCKETS_MS
 from harness.report.record import RevisionCounts
 
-_CLUSTER = re.compile(r"httproute/(?P<namespace>[^/]+)/(?P<route>[^/]+)/rule/(?P<rule>\d+)/backend/(?P<place>\d+)")
 _GAUGE = re.compile(r"envoy_cluster_upstream_rq_(?:active|pending_active)\{(?P<labels>[^}]*)\} (?P<value>\d+)")
 _NAME = re.compile(r'envoy_cluster_name="([^"]*)"')
 GAUGES = "stats/prometheus?filter=%5Ecluster%5C.httproute.*upstream_rq_%28active%7Cpending_active%29%24"
@@ -81,18 +81,7 @@ def revision_of(fields: Mapping[str, Any]) -> str:
     told = fields.get("revision")
     if told and told != "-":
         return str(told)
-    return cluster_revision(str(fields.get("cluster") or ""))
-
-
-def cluster_revision(cluster: str) -> str:
-    """The revision of a cluster of ours: its place in the route's name; empty for others."""
-    found = _CLUSTER.match(cluster)
-    if found is None:
-        return ""
-    _, *listed = found["route"].split(".")
-    rule, place = int(found["rule"]), int(found["place"])
-    at = place if rule == 0 else rule - 1
-    return listed[at] if at < len(listed) else ""
+    return revision_of_cluster(str(fields.get("cluster") or ""))[2]
 
 
 def active_requests(page: str, namespace: str, service: str) -> dict[str, int]:
@@ -100,9 +89,7 @@ def active_requests(page: str, namespace: str, service: str) -> dict[str, int]:
     active: dict[str, int] = {}
     for gauge in _GAUGE.finditer(page):
         name = _NAME.search(gauge["labels"])
-        cluster = _CLUSTER.match(name[1]) if name else None
-        if cluster is None or cluster["namespace"] != namespace or cluster["route"].split(".")[0] != service:
-            continue
-        if revision := cluster_revision(cluster[0]):
+        of, routed, revision = revision_of_cluster(name[1]) if name else ("", "", "")
+        if (of, routed) == (namespace, service) and revision:
             active[revision] = active.get(revision, 0) + int(gauge["value"])
     return active

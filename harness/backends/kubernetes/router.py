@@ -7,7 +7,7 @@ ask the pure planner for the next step, do it and confirm it, until there is non
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -17,14 +17,14 @@ from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes import applied, routes
 from harness.backends.kubernetes._service import Service
 from harness.backends.kubernetes.plan import Routing, Shape, Tell, plan
-from harness.backends.kubernetes.pods import replicas_of
+from harness.backends.kubernetes.pods import Failure, replicas_of
 from harness.backends.kubernetes.probe import GatewayProbe
 from harness.backends.kubernetes.routes import POLICY_KIND, ROUTE_KIND, Target
 from harness.backends.kubernetes.wakes import Wakes
 from harness.backends.kubernetes.world import RUN_LABEL, RunSpace, run_labels
 from harness.backends.status import Status, settled, told, why_not
 from harness.clients.kubernetes import Kube
-from harness.errors import PlatformError, RehearsalError, ServiceFailed, UsageError
+from harness.errors import AccessDenied, PlatformError, RehearsalError, ServiceFailed, UsageError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.wait import wait
@@ -98,7 +98,7 @@ class Router:
         with service.lock:
             service.deleted = True
             self._emit("service.deleted", service, "deleted: routes are removed, replicas drain")
-            self._unroute(service, service.route)
+            self._unroute(service)
             self._kube.delete(applied.KIND, name, namespace)
         selector = f"{applied.SERVICE_LABEL}={name}"
         wait(
@@ -135,12 +135,20 @@ class Router:
         with service.lock:
             if service.deleted:
                 return False
-            try:
-                self._pass(service)
-            except (RehearsalError, httpx.TransportError) as error:
-                self._emit("router.failed", service, f"{type(error).__name__}: {error}", error=str(error))
-                return True
-            return bool(service.unreached())
+            return self._tried(service)
+
+    def _tried(self, service: Service) -> bool:
+        """A pass whose errors become the service's status; whether it is to be tried again."""
+        try:
+            self._pass(service)
+        except (RehearsalError, httpx.TransportError) as error:
+            final = isinstance(error, AccessDenied) or getattr(error, "status", None) in (400, 422)
+            problem = Failure("RouterFailed", f"{type(error).__name__}: {error}", final)
+            if problem != service.problem:
+                self._emit("router.failed", service, problem.message)
+            service.problem = problem
+            return not final
+        return bool(service.unreached())
 
     def _pass(self, service: Service) -> None:
         """Look, decide, act, until nothing is left to do now."""
@@ -153,7 +161,7 @@ class Router:
                 self._route(service, step.routing)
             elif not self._tell_changes(service):
                 break
-        service.observed = service.generation
+        service.observed, service.problem = service.generation, None
         if service.unreached():
             self._wakes.soon(*service.key)
 
@@ -191,36 +199,59 @@ class Router:
         return True
 
     def _route(self, service: Service, routing: Routing) -> None:
-        """Put a routing into effect: a route of another name is up before the one that it replaces goes."""
-        target = self._target(service, routing)
-        route = routes.http_route(target, routing)
-        name, version = route["metadata"]["name"], routes.version_of(route)
-        for document in (routes.traffic_policy(target, routing, name), routes.shadow_route(target, routing), route):
-            if document is not None:
-                self._kube.apply(document)
-        host = target.host
-        self._confirm(f"route {name}", lambda: self._probe.in_effect(host, name, version))
-        if service.route and service.route != name:
-            self._unroute(service, service.route)
-        if service.routing.copies and not routing.copies:
-            copies = routes.shadow_name(target.service, service.routing.apart)
-            self._kube.delete(ROUTE_KIND, copies, target.namespace)
-        if (routing.weights, routing.apart, routing.copies) != (
-            service.routing.weights,
-            service.routing.apart,
-            service.routing.copies,
-        ):
+        """Put a routing into effect; see harness.backends.kubernetes.routes for why in this order."""
+        before, target = service.routing, self._target(service, routing)
+        for revision in routing.listed:
+            route = routes.alone_route(target, routing, revision)
+            if service.alone.get(revision) != route:
+                self._kube.apply(route)
+                service.alone[revision] = route
+        if routing.copies:
+            self._kube.apply(routes.copies_route(target, routing))
+        if routes.weighted(routing):
+            self._switch(service, target, routing)
+        for revision in set(service.alone) - set(routing.listed):
+            del service.alone[revision]
+            self._kube.delete(ROUTE_KIND, routes.alone_name(target.service, revision), target.namespace)
+        if before.copies and (before.apart, before.copies) != (routing.apart, routing.copies) and not routing.copies:
+            self._kube.delete(ROUTE_KIND, routes.copies_name(target.service, before.apart), target.namespace)
+        if (routing.weights, routing.apart, routing.copies) != (before.weights, before.apart, before.copies):
             weights, words = dict(routing.weights), f"traffic: {routing.words}"
             self._emit("service.routed", service, words, weights=weights, apart=routing.apart, copies=routing.copies)
-        service.routing, service.route = routing, name
+        service.routing = routing
 
-    def _unroute(self, service: Service, name: str) -> None:
-        if not name:
+    def _switch(self, service: Service, target: Target, routing: Routing) -> None:
+        """Have the main route of this routing in effect, and no other one."""
+        old, new = service.main, routes.main_route(target, routing)
+        if old == new and service.routing.split == routing.split:
             return
-        namespace = service.document.namespace
+        name = new["metadata"]["name"]
+        self._kube.apply(routes.traffic_policy(target, routing, name))
+        self._put(target.host, new)
+        service.main = new
+        if old and old["metadata"]["name"] != name:
+            self._put(target.host, routes.retired(old))
+            self._delete_route(old["metadata"]["name"], target.namespace)
+
+    def _put(self, host: str, route: Mapping[str, Any]) -> None:
+        name, version = route["metadata"]["name"], routes.version_of(route)
+        self._kube.apply(route)
+        self._confirm(f"route {name}", lambda: self._probe.in_effect(host, name, version))
+
+    def _delete_route(self, name: str, namespace: str) -> None:
         self._kube.delete(ROUTE_KIND, name, namespace)
         self._kube.delete(POLICY_KIND, name, namespace)
-        self._confirm(f"the end of route {name}", lambda: self._probe.gone(service.document.host, name))
+
+    def _unroute(self, service: Service) -> None:
+        """No request comes to the service any more when this returns."""
+        for revision in service.alone:
+            self._kube.delete(
+                ROUTE_KIND, routes.alone_name(service.document.name, revision), service.document.namespace
+            )
+        if service.main:
+            name = service.main["metadata"]["name"]
+            self._delete_route(name, service.document.namespace)
+            self._confirm(f"the end of route {name}", lambda: self._probe.gone(service.document.host, name))
 
     def _confirm(self, what: str, check: Callable[[], bool]) -> None:
         try:

@@ -1,17 +1,20 @@
-"""The HTTPRoute and the BackendTrafficPolicy of a service, rendered from plain data; no I/O here.
+"""The HTTPRoutes and the BackendTrafficPolicy of a service, rendered from plain data; no I/O here.
 
-An HTTPRoute's name ends with the revisions that it lists, in order: `<service>.<revision>.<revision>`. Envoy Gateway
-names a cluster after the route, the rule and the place of the backend in it, so a name like this keeps one cluster
-from ever meaning two revisions: a change of who is listed is a new route beside the old one, which is then removed.
+The main route `<service>.<revision>.<revision>` splits the traffic between the revisions in its name. Envoy Gateway
+names a cluster after the route, the rule and the place of the backend in it, so a name like this keeps one cluster from
+ever meaning two revisions. It also drops the cluster of a backend with weight 0 a moment before the route stops using
+it, which loses requests. So a change of who has weight is a new main route beside the old one; then the old one is
+`retired`: nothing matches it any more, but its clusters stay until the new one is in effect.
 
-Rule 0 has the weights; rule 1 + i is that of the i-th revision alone, which a request reaches with the header
-x-rehearsal-revision or with the header of a split; the last rule tells the version of the route in effect.
+Each revision that is ready has a route of its own, which a request reaches with the header x-rehearsal-revision, or
+with the header of a split; the copies of a shadow come back by one more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +34,12 @@ VERSION_PATH = "/.rehearsal/route"
 ROUTE_HEADER = "x-rehearsal-route"
 """With VERSION_PATH: asks one route, by its name, for its version."""
 VERSION_DOMAIN = "route.rehearsal.invalid"
-COPIES_ROUTE = "shadow--copies"
+RETIRED_HEADER = "x-rehearsal-retired"
+"""Nobody sends it: what matches it keeps its clusters and gets no request."""
+ALONE, COPIES = "alone--route", "copies--route"
+"""No revision has such a name: nobody writes two dashes."""
 PORT = 80
+_CLUSTER = re.compile(r"httproute/(?P<namespace>[^/]+)/(?P<route>[^/]+)/rule/\d+/backend/(?P<place>\d+)")
 _MANY = 100_000
 
 
@@ -49,25 +56,71 @@ class Target:
     gateway_service: tuple[str, str, int] | None = None
 
 
-def route_name(service: str, routing: Routing) -> str:
-    """The HTTPRoute's name: what cluster and counters carry."""
-    return ".".join((service, *routing.listed))
+def weighted(routing: Routing) -> tuple[str, ...]:
+    """The revisions with weight, in the order of the main route's backends."""
+    return tuple(sorted(name for name, weight in routing.weights.items() if weight > 0))
 
 
-def http_route(target: Target, routing: Routing) -> dict[str, Any]:
-    """The HTTPRoute of a routing. Listed revisions must be ready: Envoy answers 500 for a backend that is not there."""
-    rules = [_weighted(target, routing), *(_alone(target, routing, name) for name in routing.listed)]
-    version = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:16]
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": _metadata(target, route_name(target.service, routing)),
-        "spec": {
-            "parentRefs": [{"name": target.gateway.name, "namespace": target.gateway.namespace}],
-            "hostnames": [target.host],
-            "rules": [*rules, _version_rule(route_name(target.service, routing), version)],
-        },
+def main_name(service: str, routing: Routing) -> str:
+    """The main route's name: what clusters and counters carry."""
+    return ".".join((service, *weighted(routing)))
+
+
+def alone_name(service: str, revision: str) -> str:
+    return f"{service}.{revision}.{ALONE}"
+
+
+def main_route(target: Target, routing: Routing) -> dict[str, Any]:
+    """The route of the weights; it tells its version at VERSION_PATH, policy included."""
+    name = main_name(target.service, routing)
+    rule: dict[str, Any] = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "backendRefs": [_backend(target, revision, routing.weights[revision]) for revision in weighted(routing)],
+        **_timeout(target),
     }
+    if routing.copies and target.gateway_service is not None:
+        namespace, service, port = target.gateway_service
+        mirror = {"backendRef": {"namespace": namespace, "name": service, "port": port}, "percent": routing.copies}
+        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
+    return _with_version(_route(target, name, target.host, [rule]), str(routing.split))
+
+
+def retired(route: Mapping[str, Any]) -> dict[str, Any]:
+    """A main route that nothing matches any more, with the clusters that it had."""
+    rule = route["spec"]["rules"][0]
+    header = {"type": "Exact", "name": RETIRED_HEADER, "value": route["metadata"]["name"]}
+    matches = [{"path": {"type": "PathPrefix", "value": "/"}, "headers": [header]}]
+    spec = {**route["spec"], "rules": [{**rule, "matches": matches}]}
+    return _with_version({**route, "spec": spec}, "retired")
+
+
+def alone_route(target: Target, routing: Routing, revision: str) -> dict[str, Any]:
+    """The route of one revision: for who asks for it, and for what a header sends to it.
+
+    Gateway API puts a match with a header before one without, so it comes before the weights.
+    """
+    headers = [(REVISION_HEADER, revision)]
+    if isinstance(routing.split, HeaderSplit) and routing.apart == revision:
+        headers.append((routing.split.name, routing.split.value))
+    matches = [
+        {
+            "path": {"type": "PathPrefix", "value": "/"},
+            "headers": [{"type": "Exact", "name": name, "value": value}],
+        }
+        for name, value in headers
+    ]
+    rule = {"matches": matches, "backendRefs": [_backend(target, revision, 1)], **_timeout(target)}
+    return _with_version(_route(target, alone_name(target.service, revision), target.host, [rule]))
+
+
+def copies_route(target: Target, routing: Routing) -> dict[str, Any]:
+    """The route of mirrored copies, which come back to the gateway for the host with "-shadow" behind it."""
+    rule = {"backendRefs": [_backend(target, routing.apart, 1)], **_timeout(target)}
+    return _route(target, copies_name(target.service, routing.apart), f"{target.host}{SHADOW}", [rule])
+
+
+def copies_name(service: str, revision: str) -> str:
+    return f"{service}.{revision}.{COPIES}"
 
 
 def version_of(route: Mapping[str, Any]) -> str:
@@ -76,25 +129,35 @@ def version_of(route: Mapping[str, Any]) -> str:
     return str(redirect["hostname"]).partition(".")[0]
 
 
-def shadow_route(target: Target, routing: Routing) -> dict[str, Any] | None:
-    """The route of mirrored copies, which come back to the gateway for the host with "-shadow" behind it."""
-    if not routing.copies:
-        return None
+def revision_of_cluster(cluster: str) -> tuple[str, str, str]:
+    """(namespace, service, revision) of a cluster of ours; empty strings for others."""
+    found = _CLUSTER.match(cluster)
+    if found is None:
+        return "", "", ""
+    service, *parts = found["route"].split(".")
+    revisions, place = [part for part in parts if part not in (ALONE, COPIES)], int(found["place"])
+    return found["namespace"], service, revisions[place] if place < len(revisions) else ""
+
+
+def _route(target: Target, name: str, host: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
-        "metadata": _metadata(target, shadow_name(target.service, routing.apart)),
+        "metadata": _metadata(target, name),
         "spec": {
             "parentRefs": [{"name": target.gateway.name, "namespace": target.gateway.namespace}],
-            "hostnames": [f"{target.host}{SHADOW}"],
-            "rules": [{"backendRefs": [_backend(target, routing.apart, 1)], **_timeout(target)}],
+            "hostnames": [host],
+            "rules": rules,
         },
     }
 
 
-def shadow_name(service: str, revision: str) -> str:
-    """The name of the copies' route; its place 0 is the revision, as in the names of the other routes."""
-    return f"{service}.{revision}.{COPIES_ROUTE}"
+def _with_version(route: dict[str, Any], more: str = "") -> dict[str, Any]:
+    """The route with a last rule that tells a digest of the others, and of `more`."""
+    rules = route["spec"]["rules"]
+    version = hashlib.sha256(json.dumps([rules, more], sort_keys=True).encode()).hexdigest()[:16]
+    rule = _version_rule(route["metadata"]["name"], version)
+    return {**route, "spec": {**route["spec"], "rules": [*rules, rule]}}
 
 
 def traffic_policy(target: Target, routing: Routing, name: str) -> dict[str, Any]:
@@ -126,36 +189,6 @@ def traffic_policy(target: Target, routing: Routing, name: str) -> dict[str, Any
         "metadata": _metadata(target, name),
         "spec": spec,
     }
-
-
-def _weighted(target: Target, routing: Routing) -> dict[str, Any]:
-    rule: dict[str, Any] = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], **_timeout(target)}
-    if sum(routing.weights.values()):
-        weights = routing.weights
-        rule["backendRefs"] = [_backend(target, name, weights.get(name, 0)) for name in routing.listed]
-    if routing.copies and target.gateway_service is not None:
-        namespace, name, port = target.gateway_service
-        mirror = {"backendRef": {"namespace": namespace, "name": name, "port": port}, "percent": routing.copies}
-        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
-    return rule
-
-
-def _alone(target: Target, routing: Routing, revision: str) -> dict[str, Any]:
-    """The rule of one revision: for who asks for it, and for what a header sends to it.
-
-    Gateway API puts a match with a header before one without, so it comes before the weights.
-    """
-    headers = [(REVISION_HEADER, revision)]
-    if isinstance(routing.split, HeaderSplit) and routing.apart == revision:
-        headers.append((routing.split.name, routing.split.value))
-    matches = [
-        {
-            "path": {"type": "PathPrefix", "value": "/"},
-            "headers": [{"type": "Exact", "name": name, "value": value}],
-        }
-        for name, value in headers
-    ]
-    return {"matches": matches, "backendRefs": [_backend(target, revision, 1)], **_timeout(target)}
 
 
 def _backend(target: Target, revision: str, weight: int) -> dict[str, Any]:

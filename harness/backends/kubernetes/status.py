@@ -14,7 +14,7 @@ from harness.backends.status import CanaryStatus, Condition, Status, Truth, date
 @dataclass(frozen=True)
 class Observed:
     """One look at a service. `digests`: the wanted content of each revision; `ready`: those that are ready and routed;
-    `kserve`: the object's status field.
+    `kserve`: the object's status field; `problem`: what the router's last step met.
     """
 
     predictor: str
@@ -24,6 +24,7 @@ class Observed:
     replicas: Sequence[Replica]
     routing: Routing
     kserve: Mapping[str, Any] = field(default_factory=dict)
+    problem: Failure | None = None
 
 
 def status_of(
@@ -72,6 +73,9 @@ def _refused(kserve: Mapping[str, Any]) -> Failure | None:
 
 def _ingress(seen: Observed) -> Condition:
     weights = seen.routing.weights
+    if seen.problem is not None:
+        truth: Truth = "False" if seen.problem.final else "Unknown"
+        return Condition("IngressReady", truth, seen.problem.reason, seen.problem.message)
     if sum(weights.values()) == 100 and seen.predictor in weights:
         return Condition("IngressReady", "True")
     if sum(weights.values()) == 100:

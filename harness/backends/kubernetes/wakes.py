@@ -10,7 +10,7 @@ from harness.clients.kubernetes import Kube
 from harness.errors import RehearsalError
 from harness.runtime.clock import Deadline
 
-SOON_S = 0.05
+SOON_S = 0.1
 WATCH_S = 30.0
 AWAY_S = 1.0
 
