@@ -64,7 +64,8 @@ class Teller:
 
     def place(self, told: str) -> ClusterFinding:
         """A Pod that no node takes; one that is cordoned or drained is the reason, where it is said."""
-        why = told.partition(": ")[2] or told
+        # The scheduler goes on about claims and preemption, which would not have helped either.
+        why = re.split(r"\.? (?:no new claims|preemption:)", told.partition(": ")[2] or told)[0]
         only_cordoned = "unschedulable" in told and "Insufficient" not in told
         weight = FAILED_W if only_cordoned else PLACE_W
         words = f"no node takes {self.what}: {why}"
