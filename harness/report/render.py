@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.report import _findings, _format, _load_view, _rollout_view, _view, cause, symptom
+from harness.report import _findings, _format, _load_view, _rollout_view, _scaling_view, _view, cause, symptom
 from harness.report.record import RunRecord
 from harness.report.store import load_record, record_text, write_record, write_text
 
@@ -57,7 +57,12 @@ def environment() -> Environment:
     }
     style = files("harness.report").joinpath("templates/style.css").read_text("utf-8")
     environment.globals |= {"view": _view, "findings": _findings, "cause": cause, "symptom": symptom}
-    environment.globals |= {"rollout_view": _rollout_view, "load_view": _load_view, "style": Markup(style)}
+    environment.globals |= {
+        "rollout_view": _rollout_view,
+        "load_view": _load_view,
+        "scaling_view": _scaling_view,
+        "style": Markup(style),
+    }
     return environment
 
 
