@@ -32,7 +32,7 @@ def list_items(names: Names = None, as_json: Json = False) -> None:
     """
     from harness.errors import CapabilityMissing
     from harness.images import How, State, load, survey
-    from harness.images.build import item_keys
+    from harness.images.builder import item_keys
 
     catalogue = load()
     ids = [item.id for name in names for item in catalogue.find(name)] if names else list(catalogue.items)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import CapabilityMissing
 from harness.images import cache
-from harness.images.build import Builder, Source, State, item_keys, survey
+from harness.images.builder import Builder, Source, State, item_keys, survey
 from harness.images.catalogue import Catalogue, Item, load
 from harness.images.graph import How
 from harness.runtime.events import Listener

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -71,6 +72,17 @@ def substituted(template: str, variables: dict[str, str]) -> str:
     return re.sub(r"\$\{(\w+)\}", value, template)
 
 
+def kustomization(resources: Sequence[str], namespace: str | None, tags: Mapping[str, str]) -> dict[str, Any]:
+    """A kustomization of these resources, all in `namespace` if one is given, with the tags of these images set."""
+    document: dict[str, Any] = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": list(resources),
+        "images": [{"name": name, "newTag": tag} for name, tag in tags.items()],
+    }
+    return {**document, "namespace": namespace} if namespace else document
+
+
 def _files(source: Path, pattern: str) -> list[str]:
     found = sorted(source.glob(pattern))
     if not found:
@@ -89,9 +101,7 @@ def _kustomize(making: Making, source: Path, work: Path) -> str:
     folders: list[str] = making.item.options["kustomize"]
     for top in sorted({folder.partition("/")[0] for folder in folders}):
         _copy(source, work, top)
-    document = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": folders}
-    if namespace := making.item.options.get("namespace"):
-        document["namespace"] = namespace
+    document = kustomization(folders, making.item.options.get("namespace"), making.item.options.get("tags", {}))
     (work / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     rendered = work / "rendered.yaml"
     kubectl = making.part("module/kubernetes") / "bin" / "kubectl"

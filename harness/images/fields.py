@@ -63,8 +63,8 @@ SECTIONS = ("module", "bundle", "part", "image")
 KINDS_OF: dict[str, tuple[str, ...]] = {
     "module": ("module",),
     "bundle": ("bundle",),
-    "part": (),
-    "image": ("go",),
+    "part": ("root", "packages", "wheel", "tree", "app", "node-files"),
+    "image": ("go", "layers", "node"),
 }
 
 ALWAYS: dict[str, Field] = {"name": text(required=True), "needs": texts()}
@@ -76,6 +76,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "source": text(required=True),
         "files": texts(),
         "kustomize": texts(),
+        "tags": table(),
         "chart": text(),
         "release": text(),
         "namespace": text(),
@@ -88,4 +89,29 @@ FIELDS: dict[str, dict[str, Field]] = {
         "entrypoint": texts(),
         "upstream": flag(),
     },
+    "root": {"packages": texts(required=True)},
+    "packages": {"root": text(required=True), "packages": texts(required=True), "drop": texts(), "links": table()},
+    "wheel": {"package": text(required=True), "files": table(required=True)},
+    "tree": {"extras": texts(), "without": texts(), "drop": texts()},
+    "app": {},
+    "node-files": {
+        "version": text(required=True),
+        "pause": text(required=True),
+        "binaries": Field(BINARIES.expected, BINARIES.fits, required=True),
+    },
+    "layers": {
+        "parent": text(),
+        "layers": texts(),
+        "binaries": BINARIES,
+        "files": text(),
+        "run": texts(),
+        "env": table(),
+        "workdir": text(),
+        "user": USER,
+        "stopsignal": text(),
+        "entrypoint": texts(),
+        "command": texts(),
+        "upstream": flag(),
+    },
+    "node": {"parent": text(required=True), "images": texts(required=True)},
 }

@@ -136,7 +136,7 @@ class Builder:
     def _in_parallel(self, left: Sequence[str], keys_of: Mapping[str, str]) -> None:
         unfinished, waiting = set(left), list(left)
         running: dict[Future[None], str] = {}
-        workers = max(2, os.cpu_count() or 1)
+        workers = 1 + (os.cpu_count() or 1)  # one of them mostly waits for a download or for Docker
         with ThreadPoolExecutor(max_workers=workers) as executor:
             try:
                 while unfinished:
