@@ -205,10 +205,10 @@ class KubernetesFaults:
 
 def _full_name(image: str) -> str:
     """An image's name as the node's runtime keeps it."""
-    first = image.partition("/")[0]
-    if "." in first or ":" in first or first == "localhost":
-        return image
-    return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    return image if "." in first or ":" in first or first == "localhost" else f"docker.io/{image}"
 
 
 def _selector(deployment: Object) -> str:
