@@ -102,6 +102,7 @@ def _execute(
         raise RequestFailed(f"POST {what}: {argv[0]} could not be run: {error}") from error
     finally:
         socket.close()
+        socket.sock.shutdown()  # its close leaves the connection open where the server closed first
 
 
 def _pod(namespace: str, pod: str, subresource: str) -> str:
