@@ -10,9 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness._world_options import world_options
+from harness.backends.kubernetes.world import WorldOptions
+from harness.config import load_settings
 from harness.errors import PlatformError, UsageError
 from harness.runtime import state
 from harness.runtime.clock import Deadline
@@ -21,36 +25,45 @@ from harness.runtime.paths import new_run_folder, runs_home, state_home
 
 NAME = "platform"
 START_TIMEOUT_S = 120.0
+CLUSTER_TIMEOUT_S = 600.0
+NOTHING_LEFT = "nothing was left behind"
 STOP_TIMEOUT_S = 60.0
 
 
-def keep_up(reports: Path | None, *, as_json: bool, ready_fd: int = -1) -> None:
+def world(flags: Mapping[str, Any]) -> WorldOptions:
+    """The world of a platform that is kept up; ConfigError for flags that make no sense."""
+    return world_options(load_settings(None, flags))
+
+
+def keep_up(reports: Path | None, options: WorldOptions, *, as_json: bool, ready_fd: int = -1) -> None:
     """Starts a platform, says its addresses, and keeps it until SIGINT or SIGTERM."""
     from harness._cli_progress import Progress
     from harness.platform import Platform
 
     folder = new_run_folder(runs_home(reports), NAME)
     with sigterm_interrupts(), Progress(sys.stderr) as progress:
-        with Platform.up(folder, listener=progress, deadline=Deadline.after(START_TIMEOUT_S)):
+        deadline = Deadline.after(start_timeout_s(options))
+        with Platform.up(folder, world=options, listener=progress, deadline=deadline):
             _announce(_state_of(folder), as_json=as_json, ready_fd=ready_fd)
             with contextlib.suppress(KeyboardInterrupt):  # before this line, an interruption ends with 130
                 signal.pause()
         print(f"rehearse: stopped {folder.name}", file=sys.stderr)
 
 
-def detach(reports: Path | None, *, as_json: bool) -> None:
+def detach(reports: Path | None, options: WorldOptions, *, as_json: bool) -> None:
     """Starts `rehearse up` in a session of its own and returns once it is ready."""
     home = runs_home(reports)
     log = state_home() / f"up-{os.getpid()}.log"
     reader, writer = os.pipe()
     argv = [sys.executable, "-P", "-m", "harness.cli", "up", "--reports", str(home), "--ready-fd", str(writer)]
+    argv += as_flags(options)
     with log.open("wb") as output, os.fdopen(reader) as ready:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writer,), start_new_session=True
         )
         os.close(writer)
         try:
-            answered, _, _ = select.select([ready], [], [], START_TIMEOUT_S)
+            answered, _, _ = select.select([ready], [], [], start_timeout_s(options))
         except KeyboardInterrupt:
             child.terminate()  # it has a session of its own: the terminal's Ctrl-C did not reach it
             raise
@@ -61,6 +74,34 @@ def detach(reports: Path | None, *, as_json: bool) -> None:
         raise PlatformError(f"up: the platform did not start: {tail[0]}", hint=f"The whole log: {log}")
     shutil.move(log, home / run_id / "up.log")
     _announce(find_running("up", str(home / run_id)), as_json=as_json)
+
+
+def as_flags(options: WorldOptions) -> list[str]:
+    """The flags that say the same as the options."""
+    argv = ["--backend", options.backend]
+    if options.context:
+        argv += ["--context", options.context]
+    if options.kubeconfig:
+        argv += ["--kubeconfig", str(options.kubeconfig)]
+    if options.namespaces:
+        argv += ["--namespaces", ",".join(f"{name}={where}" for name, where in options.namespaces.items())]
+    switches = {"--install": options.install, "--keep": options.keep, "--reuse": options.reuse}
+    switches["--allow-remote"] = options.allow_remote
+    return argv + [flag for flag, given in switches.items() if given]
+
+
+def start_timeout_s(options: WorldOptions) -> float:
+    return START_TIMEOUT_S if options.backend == "embedded" else CLUSTER_TIMEOUT_S
+
+
+def collect_garbage(*, as_json: bool) -> str:
+    """End what dead runs left behind, and say what it was."""
+    from harness.backends.kubernetes import sweep
+
+    ended = [*state.gc(), *(f"cluster {name}" for name in sweep.gc())]
+    if as_json:
+        return json.dumps({"ended": ended})
+    return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT
 
 
 def describe_runs(*, as_json: bool) -> str:

@@ -52,6 +52,14 @@ Steps = Annotated[
     Expected("a rising list of percentages that ends with 100, such as [10, 50, 100]"),
 ]
 FilePath = Annotated[Path, Field(strict=False), Expected("a path in quotes")]
+Switch = Annotated[bool, Expected("true or false")]
+Namespaces = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")],
+        Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")],
+    ],
+    Expected('a table such as {production = "team-a", staging = "team-b"}'),
+]
 Params = Annotated[dict[str, Any], Expected("a table of the function's keyword arguments")]
 
 
@@ -67,8 +75,9 @@ class RunSettings(Section):
     name: Name = Field(
         "rehearsal", description="name of the run and its folder; with a data file also its model and its service"
     )
-    backend: Annotated[Literal["embedded"], Expected("embedded")] = Field(
-        "embedded", description="where the platform runs: as processes on this machine"
+    backend: Annotated[Literal["embedded", "kind", "kubernetes"], Expected("embedded, kind or kubernetes")] = Field(
+        "embedded",
+        description="where the platform runs: as processes here, in a cluster made by kind, in one that you have",
     )
     reports: FilePath | None = Field(
         None, description="folder of the run folders; REHEARSAL_RUNS or ./reports if unset"
@@ -76,6 +85,20 @@ class RunSettings(Section):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1), Expected("a whole number from 0 to 2147483647")] = Field(
         7, description="seed of the split, the search and the load"
     )
+
+
+class ClusterSettings(Section):
+    """The cluster of the backends kind and kubernetes."""
+
+    context: Text | None = Field(
+        None, description="context of the kubeconfig; the backend kubernetes uses none that is not named"
+    )
+    kubeconfig: FilePath | None = Field(None, description="the kubeconfig; KUBECONFIG or ~/.kube/config if unset")
+    namespaces: Namespaces = Field({}, description="namespaces to work in; a pair is made for each run if unset")
+    install: Switch = Field(False, description="whether what the cluster lacks may be installed, cluster-wide")
+    keep: Switch = Field(False, description="whether the kind cluster is left running")
+    reuse: Switch = Field(False, description="whether the kind cluster that was kept is taken, and kept on")
+    allow_remote: Switch = Field(False, description="whether load may leave this machine")
 
 
 class DataSettings(Section):
@@ -173,6 +196,7 @@ class Settings(Section):
 
     root: FilePath = Field(default_factory=Path.cwd)
     run: RunSettings = RunSettings()
+    cluster: ClusterSettings = ClusterSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     pipeline: PipelineSettings = PipelineSettings()

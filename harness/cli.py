@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness import __version__
+from harness import __version__, _cli_world
 from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
@@ -78,7 +78,14 @@ def run(
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="FILE", help="How it is released (manifests/policies).")
     ] = None,
-    backend: Annotated[str | None, typer.Option("--backend", metavar="BACKEND", help="Where: embedded.")] = None,
+    backend: _cli_world.Backend = None,
+    context: _cli_world.Context = None,
+    kubeconfig: _cli_world.Kubeconfig = None,
+    namespaces: _cli_world.Namespaces = None,
+    install: _cli_world.Install = False,
+    keep: _cli_world.Keep = False,
+    reuse: _cli_world.Reuse = False,
+    allow_remote: _cli_world.AllowRemote = False,
     reports: Reports = None,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +95,18 @@ def run(
     """
     from harness._cli_run import rehearse_release
 
+    world = _cli_world.flags(
+        backend,
+        context,
+        kubeconfig,
+        namespaces,
+        install=install,
+        keep=keep,
+        reuse=reuse,
+        allow_remote=allow_remote,
+    )
     flags = {
+        **world,
         "--data": data,
         "--target": target,
         "--task": task,
@@ -97,7 +115,6 @@ def run(
         "--train": train,
         "--name": name,
         "--policy": policy,
-        "--backend": backend,
         "--reports": str(reports) if reports else None,
     }
     raise typer.Exit(rehearse_release(config, flags, as_json=as_json))
@@ -106,6 +123,14 @@ def run(
 @app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; `down` stops it.")] = False,
+    backend: _cli_world.Backend = None,
+    context: _cli_world.Context = None,
+    kubeconfig: _cli_world.Kubeconfig = None,
+    namespaces: _cli_world.Namespaces = None,
+    install: _cli_world.Install = False,
+    keep: _cli_world.Keep = False,
+    reuse: _cli_world.Reuse = False,
+    allow_remote: _cli_world.AllowRemote = False,
     reports: Reports = None,
     as_json: Json = False,
     ready_fd: Annotated[int, typer.Option(hidden=True)] = -1,
@@ -116,10 +141,21 @@ def up(
     """
     from harness import _cli_up
 
+    world = _cli_world.flags(
+        backend,
+        context,
+        kubeconfig,
+        namespaces,
+        install=install,
+        keep=keep,
+        reuse=reuse,
+        allow_remote=allow_remote,
+    )
+    options = _cli_up.world(world)
     if detach:
-        _cli_up.detach(reports, as_json=as_json)
+        _cli_up.detach(reports, options, as_json=as_json)
     else:
-        _cli_up.keep_up(reports, as_json=as_json, ready_fd=ready_fd)
+        _cli_up.keep_up(reports, options, as_json=as_json, ready_fd=ready_fd)
 
 
 @app.command()
@@ -166,15 +202,14 @@ def approve(
 
 @app.command()
 def gc(as_json: Json = False) -> None:
-    """End what a run that died left behind.
+    """End what a run that died left behind: processes, kind clusters and their networks.
 
-    Nothing else is ever touched: a process counts only with the pid and the start time that the run noted.
+    Nothing else is ever touched: a process counts only with the pid and the start time that the run noted, a cluster
+    only if it is labelled as ours, nobody uses it and nobody keeps it.
     """
-    from harness.runtime import state
+    from harness._cli_up import collect_garbage
 
-    killed = state.gc()
-    lines = [f"ended {child}" for child in killed] or ["nothing was left behind"]
-    _print(json.dumps({"ended": killed}) if as_json else "\n".join(lines))
+    _print(collect_garbage(as_json=as_json))
 
 
 @app.command()

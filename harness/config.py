@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from harness._settings import (
     SECTIONS,
+    ClusterSettings,
     DataSettings,
     GateSettings,
     LoadSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "FILE_NAME",
     "FLAGS",
     "SECTIONS",
+    "ClusterSettings",
     "DataSettings",
     "GateSettings",
     "LoadSettings",
@@ -56,6 +58,13 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--name": ("run", "name"),
     "--backend": ("run", "backend"),
     "--reports": ("run", "reports"),
+    "--context": ("cluster", "context"),
+    "--kubeconfig": ("cluster", "kubeconfig"),
+    "--namespaces": ("cluster", "namespaces"),
+    "--install": ("cluster", "install"),
+    "--keep": ("cluster", "keep"),
+    "--reuse": ("cluster", "reuse"),
+    "--allow-remote": ("cluster", "allow_remote"),
     "--data": ("data", "file"),
     "--target": ("data", "target"),
     "--task": ("data", "task"),
@@ -137,7 +146,7 @@ def _check_keys(table: dict[str, Any], path: Path | None) -> None:
 
 
 def _resolve(table: dict[str, Any], root: Path) -> None:
-    for section, key in (("data", "file"), ("run", "reports"), ("rollout", "policy")):
+    for section, key in (("data", "file"), ("run", "reports"), ("rollout", "policy"), ("cluster", "kubeconfig")):
         values = table.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             values[key] = str(root / Path(values[key]).expanduser())

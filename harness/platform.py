@@ -14,9 +14,11 @@ from harness._traffic import Window, accounted, mismatches, windows_spec
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
+from harness.backends.kubernetes.world import WorldOptions
 from harness.backends.pipeline_runner import Runner
 from harness.backends.pipeline_runner import job as pipeline_job
 from harness.backends.pipeline_runner import runner as choose_runner
+from harness.backends.session import open_backend
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
@@ -60,13 +62,17 @@ class Platform:
     @classmethod
     @contextmanager
     def up(
-        cls, folder: Path, *, listener: Listener | None = None, deadline: Deadline | None = None
+        cls,
+        folder: Path,
+        *,
+        world: WorldOptions | None = None,
+        listener: Listener | None = None,
+        deadline: Deadline | None = None,
     ) -> Iterator[Platform]:
-        """An embedded platform with every part started, in a run folder of its own."""
-        from harness.backends.embedded.backend import EmbeddedBackend
-
-        run = Run(folder, title="A platform that is kept up", backend=EmbeddedBackend.name, listener=listener)
-        with run, cls(EmbeddedBackend(folder, run.events), run) as platform:
+        """A platform with every part started, in a run folder of its own; embedded unless `world` says otherwise."""
+        options = world or WorldOptions()
+        run = Run(folder, title="A platform that is kept up", backend=options.backend, listener=listener)
+        with run, open_backend(options, folder, run.events) as backend, cls(backend, run) as platform:
             platform.start(Part.TRACKING, Part.SERVING, *platform.available(Part.METRICS), deadline=deadline)
             yield platform
 
@@ -321,6 +327,8 @@ class Platform:
         held-out rows of `model` (default: the version that the service was deployed with).
         """
         check_load(rps=rps, arrivals=arrivals, processes=processes, workers=workers, users=users, max_s=max_s)
+        if where := self.backend.leaves_machine:
+            raise UsageError(f"load would leave this machine, for {where}", hint="allow it with --allow-remote")
         if workers:
             self.require(Capability.DISTRIBUTED_LOAD)
         self._loads += 1

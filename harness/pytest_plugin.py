@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import CapabilityMissing, StepFailed
+from harness.errors import CapabilityMissing, ConfigError, StepFailed
 
 if TYPE_CHECKING:
-    from harness.backends.embedded.session import Session
+    from harness.backends.kubernetes.world import WorldOptions
+    from harness.backends.session import Session
     from harness.chaos.chaos import Chaos
     from harness.platform import Platform
 
-BACKENDS = ("embedded",)
+BACKENDS = ("embedded", "kind", "kubernetes")
 _FAILURE = pytest.StashKey[str]()
 _FOLDER = pytest.StashKey[Path]()
 
@@ -27,26 +29,65 @@ _FOLDER = pytest.StashKey[Path]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rehearsal", "rehearsing ML releases")
     group.addoption("--backend", choices=BACKENDS, default="embedded", help="the world that scenarios run in")
-    group.addoption("--keep", action="store_true", help="keep the run folders of tests that passed, too")
+    group.addoption("--keep", action="store_true", help="keep the run folders of tests that passed, and the cluster")
+    group.addoption("--context", default=None, help="context of the kubeconfig (--backend kubernetes)")
+    group.addoption("--namespaces", default=None, help="namespaces to work in: production=team-a,... (kubernetes)")
+    group.addoption("--install", action="store_true", help="install what the cluster lacks, cluster-wide (kubernetes)")
+    group.addoption("--reuse", action="store_true", help="take the kind cluster that was kept, and keep it (kind)")
+    group.addoption("--allow-remote", action="store_true", help="let load leave this machine (kubernetes)")
+    if not _has_plugin("pytest_kind"):  # it has this option as well
+        group.addoption("--kubeconfig", default=None, help="KUBECONFIG or ~/.kube/config if not given")
     group.addoption("--reports", default=None, help="folder of the run folders (default: REHEARSAL_RUNS or ./reports)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     mark = "fault(name, phase='watching', aim='', **settings): the fault that the fixture chaos puts into a rollout"
     config.addinivalue_line("markers", mark)
+    # After all entry points: its fixture kind_cluster is then taken instead of pytest-kind's, which downloads kind.
+    from harness import _pytest_kind
+
+    config.pluginmanager.register(_pytest_kind, "rehearsal-kind")
+
+
+def _has_plugin(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def world_options(config: pytest.Config) -> WorldOptions:
+    """The world that the options of this session name; a mistake ends the session with one line."""
+    from harness.backends.kubernetes.world import WorldOptions
+    from harness.backends.session import check, namespaces
+
+    kubeconfig = config.getoption("--kubeconfig")
+    try:
+        options = WorldOptions(
+            backend=config.getoption("--backend"),
+            context=config.getoption("--context"),
+            kubeconfig=Path(kubeconfig) if kubeconfig else None,
+            namespaces=namespaces(config.getoption("--namespaces")),
+            install=config.getoption("--install"),
+            reuse=config.getoption("--reuse"),
+            keep=config.getoption("--keep"),
+            allow_remote=config.getoption("--allow-remote"),
+        )
+        check(options)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+    return options
 
 
 @pytest.fixture(scope="session")
 def rehearsal_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     """What the platforms of this test session share: warm processes, never data."""
-    from harness.backends.embedded.session import Session
+    from harness.backends.session import open_session
+    from harness.runtime.interrupts import sigterm_interrupts
     from harness.runtime.paths import runs_home
 
     home = runs_home(request.config.getoption("--reports"))
     home.mkdir(parents=True, exist_ok=True)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     folder = Path(tempfile.mkdtemp(prefix=f"pytest-{worker}-", dir=home))
-    with Session(folder) as session:
+    with sigterm_interrupts(), open_session(world_options(request.config), folder) as session:
         yield session
     if not any(folder.glob("*/run.json")):
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness._traffic import Window
+from harness._world_options import world_options
 from harness.backends.backend import Capability, Part
-from harness.backends.embedded.backend import EmbeddedBackend
+from harness.backends.session import open_backend
 from harness.errors import LoadFailed, RehearsalError, StepFailed, UsageError
 from harness.lifecycle.rollout import ABTest, Outcome
 from harness.lifecycle.spec import TrainingSpec
@@ -36,12 +37,13 @@ def rehearse(settings: Settings, *, run_folder: Path, listener: Listener | None 
     A mistake in the user's input is raised (UsageError) once the record is written; every other error is the record's
     outcome.
     """
-    plan = Plan.of(settings)
+    plan, world = Plan.of(settings), world_options(settings)
     run = Run(run_folder, title=plan.title, backend=settings.run.backend, listener=listener)
     try:
         with (
             run,
-            Platform(EmbeddedBackend(run_folder, run.events), run, seed=plan.seed, runner=plan.runner) as platform,
+            open_backend(world, run_folder, run.events) as backend,
+            Platform(backend, run, seed=plan.seed, runner=plan.runner) as platform,
         ):
             Rehearsal(platform, plan).play()
     except UsageError:

@@ -45,6 +45,7 @@ class Capability(StrEnum):
     AUTOSCALING = "autoscaling"
     RESOURCES = "resource requests"
     DISTRIBUTED_LOAD = "distributed load"
+    KSERVE = "KServe's own controller"
     PIPELINE_IN_CLUSTER = "pipeline in the cluster"
     TRAINER = "Kubeflow Trainer"
 
@@ -161,6 +162,11 @@ class Backend(Protocol):
 
     def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
         """Start these parts, in parallel, if they do not run yet; raises CapabilityMissing if one cannot be had."""
+        ...
+
+    @property
+    def leaves_machine(self) -> str:
+        """Where load would go to beyond this machine, without leave; "" if it may."""
         ...
 
     @property

@@ -93,7 +93,7 @@ def test_settings_survive_json(folder: Path) -> None:
         (
             "[sloo]\nerrors = 0.1",
             "rehearsal.toml: [sloo]: unknown key; did you mean slo? "
-            "Allowed: run, data, train, pipeline, slo, gate, load, rollout",
+            "Allowed: run, cluster, data, train, pipeline, slo, gate, load, rollout",
         ),
         ("slo = 3", "rehearsal.toml: [slo]: expected a table of keys, got 3"),
         (
@@ -122,7 +122,10 @@ def test_settings_survive_json(folder: Path) -> None:
             "rehearsal.toml: [load] steps: expected a rising list of percentages that ends with 100, "
             "such as [10, 50, 100], got [50, 10]",
         ),
-        ('[run]\nbackend = "cloud"', 'rehearsal.toml: [run] backend: expected embedded, got "cloud"'),
+        (
+            '[run]\nbackend = "cloud"',
+            'rehearsal.toml: [run] backend: expected embedded, kind or kubernetes, got "cloud"',
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_place_and_allowed_values(folder: Path, text: str, message: str) -> None:

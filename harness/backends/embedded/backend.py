@@ -46,6 +46,7 @@ class EmbeddedBackend:
     """Starts each part once, on demand or ahead of time; `warmth` may be shared by the platforms of one session."""
 
     name = "embedded"
+    leaves_machine = ""
 
     def __init__(self, folder: Path, events: EventLog, *, warmth: Warmth | None = None) -> None:
         self.folder = folder

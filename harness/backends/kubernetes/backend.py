@@ -92,6 +92,10 @@ class KubernetesBackend:
             return self._space
 
     @property
+    def leaves_machine(self) -> str:
+        return self.world.leaves_machine
+
+    @property
     def tracking_uri(self) -> str:
         return self.space.tracking_uri
 

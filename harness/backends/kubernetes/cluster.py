@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import atexit
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,10 @@ import yaml
 
 from harness.backends.kubernetes import clusters
 from harness.backends.kubernetes.clusters import ClusterState
-from harness.backends.kubernetes.docker import (
-    check_engine,
-    containers_of,
-    docker,
-    has_image,
-    host_ports,
-    is_pulled,
-    remove_network,
-)
+from harness.backends.kubernetes.docker import create_network, host_ports, is_pulled, runs
+from harness.backends.kubernetes.sweep import OWNER_LABEL, STATE_LABEL, delete, remove
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
-from harness.errors import ConfigError, PlatformError
+from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.interrupts import held
@@ -40,8 +32,8 @@ MLFLOW_PORTS = tuple(range(30083, 30091))
 ALERTMANAGER_PORT = 30091
 NODE_PORTS = (GATEWAY_PORT, KSERVE_GATEWAY_PORT, PROMETHEUS_PORT, *MLFLOW_PORTS, ALERTMANAGER_PORT)
 """Each is reached from this machine, and from it alone, at a port that Docker chooses."""
-OWNER_LABEL, STATE_LABEL = "rehearsal.dev/owner", "rehearsal.dev/state"
 STOP_S = 20.0
+CREATE_S = 300.0
 _ENGINE_KNOWN = "https://kind.sigs.k8s.io/docs/user/known-issues/"
 
 
@@ -116,12 +108,8 @@ class Cluster(pytest_kind.KindCluster):
         return host_ports(self.node)[node_port]
 
     def create(self, config_file: str | Path | None = None, *, deadline: Deadline | None = None) -> None:
-        """Make the cluster; ConfigError for what the machine lacks, PlatformError with kind's last words."""
-        deadline = deadline or Deadline.after(300)
-        if not has_image(self.image):
-            raise ConfigError(
-                f"--backend kind: Docker has no image {self.image}", hint="make it with: rehearse images build"
-            )
+        """Make the cluster; PlatformError with what kind said, in a line."""
+        deadline = deadline or Deadline.after(CREATE_S)
         config = Path(config_file) if config_file else self._write_config()
         self._create_network()
         env = {**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.name, "KUBECONFIG": str(self.kubeconfig_path)}
@@ -137,18 +125,15 @@ class Cluster(pytest_kind.KindCluster):
 
     @property
     def log(self) -> Path:
-        return self.path / f"{self.name}.kind.log"
+        return clusters.kind_log(self.name)
 
     def healthy(self) -> bool:
         """Whether its node runs and its API server answers."""
-        running = docker("ps", "--quiet", "--filter", f"name=^{self.node}$").strip()
-        return bool(running) and self.kubeconfig_path.exists() and self._answers()
+        return runs(self.node) and self.kubeconfig_path.exists() and self._answers()
 
     def delete(self) -> None:
         """Remove the cluster, whatever there is of it, with its network."""
-        for container in containers_of(self.name):
-            docker("rm", "--force", "--volumes", container, timeout_s=STOP_S * 3)
-        remove_network(self.name)
+        delete(self.name)
 
     def _answers(self) -> bool:
         try:
@@ -157,7 +142,7 @@ class Cluster(pytest_kind.KindCluster):
             return False
 
     def _write_config(self) -> Path:
-        path = self.path / f"{self.name}.kind.yaml"
+        path = clusters.kind_config(self.name)
         config = kind_config(self.name, self.image, own_cni=not is_pulled(self.image))
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         return path
@@ -169,13 +154,11 @@ class Cluster(pytest_kind.KindCluster):
             OWNER_LABEL: f"{owner.pid}:{owner.start}",
             STATE_LABEL: str(clusters.folder() / f"{self.name}.json"),
         }
-        argv = [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
-        docker("network", "create", "--driver", "bridge", *argv, self.name)
+        create_network(self.name, labels)
 
 
 def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) -> None:
     """Have the cluster for this process: take it if another made it, else make it; undone if it is interrupted."""
-    check_engine()
     me = Identity.of(os.getpid())
     with clusters.locked(cluster.name, deadline):
         state = clusters.read(cluster.name)
@@ -186,11 +169,12 @@ def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) ->
         cluster.delete()
         state = ClusterState(cluster.name, kept=keep or reuse, users=(me,))
         clusters.write(state)
+        atexit.register(release, cluster)  # for an interruption before the session knows that it has a cluster
         try:
             cluster.create(deadline=deadline)
         except BaseException:
             with held():
-                _remove(cluster)
+                remove(cluster.name)
             raise
         clusters.write(ClusterState(cluster.name, ready=True, kept=state.kept, users=state.users))
 
@@ -203,39 +187,9 @@ def release(cluster: Cluster) -> None:
             return
         left = state.left_by(Identity.of(os.getpid()))
         if left.abandoned():
-            _remove(cluster)
+            remove(cluster.name)
         else:
             clusters.write(left)
-
-
-def gc(make: Callable[[str], Cluster]) -> list[str]:
-    """Delete the clusters that nobody uses and nobody keeps, and networks of ours without a cluster; their names."""
-    removed = []
-    for name in sorted({*clusters.names(), *_networks()}):
-        with clusters.locked(name, Deadline.after(STOP_S)):
-            state = clusters.read(name)
-            if state.abandoned() if state else _orphan(name):
-                _remove(make(name))
-                removed.append(name)
-    return removed
-
-
-def _remove(cluster: Cluster) -> None:
-    cluster.delete()
-    clusters.forget(cluster.name)
-    for path in (cluster.log, cluster.path / f"{cluster.name}.kind.yaml"):
-        path.unlink(missing_ok=True)
-
-
-def _networks() -> list[str]:
-    return docker("network", "ls", "--format", "{{.Name}}", "--filter", f"label={MANAGED_BY}={MANAGER}").split()
-
-
-def _orphan(name: str) -> bool:
-    """Whether a network's cluster has no state file, wherever it was written, and its maker is gone."""
-    found = json.loads(docker("network", "inspect", name))[0]["Labels"]
-    pid, _, start = found.get(OWNER_LABEL, "0:0").partition(":")
-    return not Path(found.get(STATE_LABEL, "")).is_file() and not Identity(int(pid), int(start)).alive()
 
 
 def creation_failure(log: str) -> str:

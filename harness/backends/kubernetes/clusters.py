@@ -65,6 +65,14 @@ def kubeconfig(name: str) -> Path:
     return folder() / f"{name}.kubeconfig"
 
 
+def kind_log(name: str) -> Path:
+    return folder() / f"{name}.kind.log"
+
+
+def kind_config(name: str) -> Path:
+    return folder() / f"{name}.kind.yaml"
+
+
 def read(name: str) -> ClusterState | None:
     """The state of a cluster; None if there is none that can be read."""
     try:
@@ -83,8 +91,8 @@ def write(state: ClusterState) -> None:
 
 def forget(name: str) -> None:
     """Remove what is kept of a cluster here."""
-    _path(name).unlink(missing_ok=True)
-    kubeconfig(name).unlink(missing_ok=True)
+    for path in (_path(name), kubeconfig(name), kind_log(name), kind_config(name)):
+        path.unlink(missing_ok=True)
 
 
 def names() -> list[str]:

@@ -23,7 +23,7 @@ class Nodes:
 
     def run(self, node: str, argv: Sequence[str]) -> str:
         """The output of a program on a node; PlatformError if it fails."""
-        from harness.backends.kubernetes.docker import docker
+        from harness.images.engine import docker
 
         try:
             label = docker("inspect", "--format", f'{{{{index .Config.Labels "{KIND_LABEL}"}}}}', node).strip()

@@ -103,6 +103,11 @@ class World(Protocol):
     system: str
     """The namespace of the shared parts."""
 
+    @property
+    def leaves_machine(self) -> str:
+        """Where load would go to beyond this machine, without leave; "" if it may."""
+        ...
+
     def missing(self) -> dict[Capability, str]:
         """The capabilities that this cluster lacks, each with its reason and how to get it."""
         ...

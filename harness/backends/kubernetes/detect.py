@@ -1,0 +1,149 @@
+"""What a cluster has of what the platform needs, and in which versions; read with as few permissions as possible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.backends.backend import Capability, Part
+from harness.backends.kubernetes.world import GATEWAY, SYSTEM
+from harness.errors import AccessDenied, RequestFailed
+
+if TYPE_CHECKING:
+    from harness.clients.kubernetes import Kube
+
+OLDEST_KSERVE = "0.20"
+"""The first version whose InferenceService has `spec.canary[]`."""
+HIDDEN = "hidden from these credentials"
+_CANARY = "/openapi/v3/apis/serving.kserve.io/v1beta1"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Versions; "" is what is not there. A version that may not be read is HIDDEN."""
+
+    kubernetes: str
+    gateway_api: str = ""
+    envoy_gateway: str = ""
+    kserve: str = ""
+    canaries: bool = False
+    """Whether KServe's InferenceService has `spec.canary[]`."""
+    gateway: bool = False
+    """Whether our Gateway is there."""
+    serving: bool = False
+    """Whether the runtime rehearsal-mlflow is there."""
+    prometheus: bool = False
+
+    def versions(self) -> dict[str, str]:
+        """What there is, by name."""
+        named = {
+            "kubernetes": self.kubernetes,
+            "gateway-api": self.gateway_api,
+            "envoy-gateway": self.envoy_gateway,
+            "kserve": self.kserve,
+        }
+        return {name: version for name, version in named.items() if version}
+
+    def lacks(self) -> dict[Part, str]:
+        """Why a part cannot be had here, in a line; nothing of what can."""
+        reasons = {Part.SERVING: self._serving(), Part.METRICS: "" if self.prometheus else _no_prometheus()}
+        return {part: reason for part, reason in reasons.items() if reason}
+
+    def components(self) -> list[str]:
+        """What --install would have to bring, of manifests/system."""
+        wanted = {
+            "gateway-api": bool(self.gateway_api),
+            "envoy-gateway": bool(self.envoy_gateway),
+            "gateway": self.gateway,
+            "kserve-gateway": bool(self.kserve),
+            "kserve": bool(self.kserve),
+            "serving": self.serving,
+            "prometheus": self.prometheus,
+        }
+        return [name for name, there in wanted.items() if not there]
+
+    def _serving(self) -> str:
+        if not self.kserve:
+            return f"KServe is missing: {OLDEST_KSERVE} or later is needed"
+        if not self.canaries:
+            return f"KServe {self.kserve} is too old: {OLDEST_KSERVE} or later is needed (spec.canary)"
+        for there, what in ((self.gateway_api, "the Gateway API"), (self.envoy_gateway, "Envoy Gateway")):
+            if not there:
+                return f"{what} is missing"
+        if not self.gateway:
+            return f"the Gateway {SYSTEM}/{GATEWAY} is missing"
+        return "" if self.serving else "the ClusterServingRuntime rehearsal-mlflow is missing"
+
+
+def _no_prometheus() -> str:
+    return f"there is no Prometheus with our recording rules (Service {SYSTEM}/prometheus)"
+
+
+INSTALL = "have an administrator run it once with --install"
+CAPABILITY = {Part.SERVING: Capability.SERVING, Part.METRICS: Capability.METRICS}
+
+
+def detect(kube: Kube) -> Found:
+    """Look at a cluster; what may not be read is taken for there if its API is served."""
+    groups = {each["name"] for each in kube.server.json("GET", "/apis")["groups"]}
+    kserve = "serving.kserve.io" in groups
+    gateway_api = "gateway.networking.k8s.io" in groups
+    return Found(
+        kubernetes=kube.version(),
+        gateway_api=_crd_version(kube, "gateways.gateway.networking.k8s.io") if gateway_api else "",
+        envoy_gateway=_image_version(kube, "envoy-gateway", "envoy-gateway-system", "gateway.envoyproxy.io" in groups),
+        kserve=_image_version(kube, "kserve-controller-manager", "kserve", kserve),
+        canaries=kserve and has_canaries(kube.server.json("GET", _CANARY)),
+        gateway=gateway_api and _there(kube, "gateway.networking.k8s.io/v1/Gateway", GATEWAY, SYSTEM),
+        serving=kserve and _there(kube, "serving.kserve.io/v1alpha1/ClusterServingRuntime", "rehearsal-mlflow", None),
+        prometheus=_there(kube, "v1/Service", "prometheus", SYSTEM),
+    )
+
+
+def has_canaries(openapi: Mapping[str, Any]) -> bool:
+    """Whether the schema of an InferenceService has `spec.canary`."""
+    schemas: Mapping[str, Any] = openapi.get("components", {}).get("schemas", {})
+    for name, schema in schemas.items():
+        if name.endswith(".InferenceService"):
+            return "canary" in schema.get("properties", {}).get("spec", {}).get("properties", {})
+    return False
+
+
+def tag(image: str) -> str:
+    """The tag of an image's name, "" if it has none."""
+    found = re.search(r":([\w.-]+)(?:@|$)", image.rpartition("/")[2])
+    return found[1] if found else ""
+
+
+def _image_version(kube: Kube, deployment: str, namespace: str, served: bool) -> str:
+    if not served:
+        return ""
+    try:
+        found = kube.find("apps/v1/Deployment", deployment, namespace)
+    except AccessDenied:
+        return HIDDEN
+    if found is None:
+        return "of unknown version"
+    return tag(found["spec"]["template"]["spec"]["containers"][0]["image"]) or "of unknown version"
+
+
+def _crd_version(kube: Kube, name: str) -> str:
+    try:
+        found = kube.find("apiextensions.k8s.io/v1/CustomResourceDefinition", name)
+    except AccessDenied:
+        return HIDDEN
+    annotations: Mapping[str, str] = (found or {}).get("metadata", {}).get("annotations", {})
+    return annotations.get("gateway.networking.k8s.io/bundle-version", "of unknown version")
+
+
+def _there(kube: Kube, kind: str, name: str, namespace: str | None) -> bool:
+    try:
+        return kube.find(kind, name, namespace) is not None
+    except AccessDenied:
+        return True  # it shows when it is used, with the verb and the resource
+    except RequestFailed as error:
+        if error.status == 404:
+            return False
+        raise

@@ -1,0 +1,57 @@
+"""Removes kind clusters: one that its session leaves, and those that dead sessions left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.backends.kubernetes import clusters
+from harness.backends.kubernetes.docker import containers_of, network_labels, networks, remove_network
+from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
+from harness.errors import CapabilityMissing
+from harness.images.engine import docker
+from harness.runtime.clock import Deadline
+from harness.runtime.identity import Identity
+
+OWNER_LABEL, STATE_LABEL = "rehearsal.dev/owner", "rehearsal.dev/state"
+"""Of a cluster's network: who made it, and the state file that says who uses it."""
+LOCK_S = 20.0
+REMOVE_S = 60.0
+
+
+def delete(name: str) -> None:
+    """Remove the containers of a cluster, whatever there is of them, and its network."""
+    for container in containers_of(name):
+        docker("rm", "--force", "--volumes", container, timeout_s=REMOVE_S)
+    remove_network(name)
+
+
+def remove(name: str) -> None:
+    """Delete a cluster and forget it."""
+    delete(name)
+    clusters.forget(name)
+
+
+def gc() -> list[str]:
+    """Remove the clusters that nobody uses and nobody keeps, and networks of ours without a cluster; their names."""
+    removed = []
+    for name in sorted({*clusters.names(), *_ours()}):
+        with clusters.locked(name, Deadline.after(LOCK_S)):
+            state = clusters.read(name)
+            if state.abandoned() if state else _orphan(name):
+                remove(name)
+                removed.append(name)
+    return removed
+
+
+def _ours() -> list[str]:
+    try:
+        return networks(f"{MANAGED_BY}={MANAGER}")
+    except CapabilityMissing:
+        return []  # without Docker there is nothing to be removed
+
+
+def _orphan(name: str) -> bool:
+    """Whether the state file of a network's cluster is gone, wherever it was, and its maker too."""
+    labels = network_labels(name)
+    pid, _, start = labels.get(OWNER_LABEL, "0:0").partition(":")
+    return not Path(labels.get(STATE_LABEL, "")).is_file() and not Identity(int(pid), int(start)).alive()
