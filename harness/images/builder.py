@@ -88,7 +88,7 @@ class Builder:
         items = self._catalogue.items
         with cache.locked(lambda: self._say("progress", "lock", "waiting for another build to end")):
             if any(items[identity].is_image for identity in wanted):
-                engine.require_engine()
+                engine.probe()
             everything = list(item_keys(self._catalogue, wanted))
             states = survey(self._catalogue, everything)
             self._folders = {state.item.id: state.folder for state in states.values() if state.folder}
@@ -119,6 +119,7 @@ class Builder:
 
     def _pull_one(self, item: Item) -> bool:
         def pull(_: Path) -> None:
+            _log(item).unlink(missing_ok=True)
             argv = ["docker", "pull", "--quiet", item.name]
             self._commands.run(argv, log=_log(item), timeout_s=_PULL_TIMEOUT_S)
 
@@ -127,8 +128,9 @@ class Builder:
                 cache.keep(item.id, How.PULLED, pull, how=How.PULLED)
         except PlatformError as error:
             if self._source is Source.PULL:
+                *_, reason = _log(item).read_text(encoding="utf-8").splitlines() or [error.message]
                 raise UsageError(
-                    f"images: {item.name} cannot be pulled: {error.message}", hint="without --pull it is built here."
+                    f"images: {item.name} cannot be pulled: {reason}.", hint="without --pull it is built here."
                 ) from error
             return False
         return True

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import httpx
 
 from harness.images import engine
 from harness.images.making import LABEL
+from harness.runtime.clock import Deadline
 
 _PROBE_TIMEOUT_S = 2.0
 _REGISTRY_HOSTS = {"docker.io": "registry-1.docker.io"}
@@ -53,11 +55,14 @@ def registry_of(name: str) -> str:
 
 def answering(hosts: Iterable[str]) -> set[str]:
     """Those registries that answer within seconds; any HTTP answer counts."""
-    executor = ThreadPoolExecutor()
-    asked = {executor.submit(_answers, host): host for host in set(hosts)}
-    done, _ = wait(asked, timeout=_PROBE_TIMEOUT_S + 1)  # a name server that hangs knows nothing of httpx's timeout
-    executor.shutdown(wait=False)
-    return {asked[future] for future in done if future.result()}
+    answers: set[str] = set()
+    asking = [Thread(target=_ask, args=(host, answers), daemon=True) for host in set(hosts)]
+    deadline = Deadline.after(_PROBE_TIMEOUT_S + 1)  # a name server that hangs knows nothing of httpx's timeout
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(deadline.remaining_s())
+    return set(answers)
 
 
 def import_argv(archive: str, name: str, key: str, changes: Iterable[str]) -> list[str]:
@@ -68,12 +73,10 @@ def import_argv(archive: str, name: str, key: str, changes: Iterable[str]) -> li
     return [*argv, archive, name]
 
 
-def _answers(host: str) -> bool:
-    try:
+def _ask(host: str, answers: set[str]) -> None:
+    with contextlib.suppress(httpx.TransportError):
         httpx.get(f"https://{host}/v2/", timeout=_PROBE_TIMEOUT_S)
-    except httpx.TransportError:
-        return False
-    return True
+        answers.add(host)
 
 
 def _read(document: Mapping[str, Any]) -> Present:
