@@ -92,8 +92,8 @@ def scaled(backend: Backend, service: Service, run: Run) -> Iterator[Scaling]:
 
 
 BEFORE_S = 10.0
-METRICS = MetricsModel(every_s=10, window_s=10, lag_s=5)
-"""metrics-server in kind: a reading every 10 s, a mean over about as long; the kubelet's figures are some seconds old."""
+METRICS = MetricsModel(every_s=10, window_s=15, lag_s=8)
+"""metrics-server in kind, as measured: a reading every 10 s, a mean over 10 to 16 s, 8 s old when it is served."""
 
 
 def service_model(
