@@ -38,7 +38,7 @@ class Party:
 
     name: str
     place: Place
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
