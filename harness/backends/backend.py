@@ -12,6 +12,7 @@ from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
     from harness.backends.inference_service import InferenceService
+    from harness.backends.kubernetes.alone import LeftToKServe
     from harness.backends.status import ReplicaStatus, Status
     from harness.lifecycle.answers import Answers
     from harness.lifecycle.autoscaler import AutoscalerSpec, Look
@@ -253,6 +254,10 @@ class Backend(Protocol):
         self, promql: str, start_s: float, end_s: float, step_s: float
     ) -> dict[str, list[tuple[float, float]]]:
         """A PromQL range query: label set -> [(Unix seconds, value)]."""
+        ...
+
+    def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
+        """The service without our router: KServe's controller and gateway alone; CapabilityMissing without KServe."""
         ...
 
     @property

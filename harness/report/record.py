@@ -423,6 +423,16 @@ class ClusterFinding(_Record):
     file: str = Field(default="", description="path of the object's description, relative to the run folder")
 
 
+class UpstreamFinding(_Record):
+    """A fault of a program that we did not write, shown by a rehearsal against one version of it."""
+
+    program: str
+    version: str
+    title: str
+    shown: str = Field(description="what was seen, with numbers")
+    instead: str = Field(description="what the harness does about it")
+
+
 class RunRecord(_Record):
     """All that one run did and found; the report renders from this alone."""
 
@@ -456,6 +466,7 @@ class RunRecord(_Record):
     cluster: list[ClusterFinding] = Field(
         default=[], description="what was abnormal in the cluster of a run that did not pass, the first first"
     )
+    upstream: list[UpstreamFinding] = []
     skips: list[Skip] = []
     versions: dict[str, str] = {}
     environment: dict[str, Any] = {}

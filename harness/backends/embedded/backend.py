@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.backends import scaling
 from harness.backends.backend import Capability, Part, Progress, ScaleSource
@@ -31,12 +31,16 @@ from harness.report.record import ClusterFinding, ComponentRecord, RevisionCount
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
+if TYPE_CHECKING:
+    from harness.backends.kubernetes.alone import LeftToKServe
+
 START_S = 60.0
 IN_A_CLUSTER = {
     Capability.AUTOSCALING: "a replica is a process here, and their number is fixed; --backend kind has an autoscaler",
     Capability.RESOURCES: "processes have no scheduler that grants CPU, memory and devices; --backend kind has one",
     Capability.PIPELINE_IN_CLUSTER: "there is no cluster: the pipeline runs by kfp.local here; --backend kind has one",
     Capability.TRAINER: "there is no cluster for a TrainJob; --backend kind has one, with Kubeflow Trainer",
+    Capability.KSERVE: "a controller of ours stands in for KServe's here; --backend kind runs KServe itself",
     Capability.DISTRIBUTED_LOAD: "there are no Pods: load(processes=N) uses this machine's cores; or --backend kind",
 }
 """What takes a cluster, each with the reason and how to get it."""
@@ -144,6 +148,9 @@ class EmbeddedBackend:
         self, promql: str, start_s: float, end_s: float, step_s: float
     ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
+
+    def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
+        raise CapabilityMissing(Capability.KSERVE.value, hint=IN_A_CLUSTER[Capability.KSERVE])
 
     @property
     def faults(self) -> EmbeddedFaults:

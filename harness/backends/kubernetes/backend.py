@@ -17,6 +17,7 @@ from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes import collector
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
+from harness.backends.kubernetes.alone import LeftToKServe
 from harness.backends.kubernetes.counters import GAUGES, LogCounts, active_requests
 from harness.backends.kubernetes.envoy_pods import EnvoyPods
 from harness.backends.kubernetes.faults import KubernetesFaults
@@ -181,6 +182,10 @@ class KubernetesBackend:
         self, promql: str, start_s: float, end_s: float, step_s: float
     ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
+
+    def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
+        self._start(Part.SERVING, Deadline.after(START_S))
+        return LeftToKServe(self.world.kube, document, run_labels(self.run_id))
 
     @property
     def faults(self) -> Faults:

@@ -1,0 +1,123 @@
+"""What KServe 0.20 does to requests when it is left alone: faults that a release on it must know of.
+
+Each one is shown on the real controller, and goes into the report as a finding against the version that it was shown
+on. A version that mends one makes its scenario fail: then the finding goes, and perhaps the part of our router that
+spares users from it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import Platform
+from harness.backends.backend import Capability, Part
+from harness.backends.inference_service import InferenceService
+from harness.backends.kubernetes.alone import LeftToKServe
+from harness.lifecycle.dataset import Dataset
+from harness.model_version import ModelVersion
+from harness.report.record import UpstreamFinding
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
+from harness.service import inference_service
+from scenarios.kserve_alone import Clients
+
+UP_S = 120.0
+RPS = 100
+
+
+@pytest.fixture
+def versions(platform: Platform, high_utiliser: Dataset) -> tuple[ModelVersion, ModelVersion]:
+    """Two versions that answer the same row differently."""
+    platform.require(Capability.KSERVE)
+    platform.start(Part.SERVING)
+    return platform.train(high_utiliser, max_depth=1), platform.train(high_utiliser, max_depth=6)
+
+
+@pytest.fixture
+def document(platform: Platform, versions: tuple[ModelVersion, ModelVersion]) -> InferenceService:
+    """The first version as predictor v1, the second as canary v2."""
+    namespace = platform.backend.namespace("production")
+    served = inference_service(versions[0], name="alone", namespace=namespace, replicas=1)
+    return served.with_canary("v2", versions[1].uri, 0)
+
+
+def clients(platform: Platform, alone: LeftToKServe, model: ModelVersion) -> Clients:
+    rows = platform.sample(model, [{"name": "some", "rows": 1}])["some"]["rows"]
+    return Clients(alone.url, alone.host, "/v1/models/alone:predict", rows, RPS)
+
+
+def found(platform: Platform, alone: LeftToKServe, title: str, shown: str, instead: str) -> None:
+    """Write a finding against this KServe into the run's record."""
+    finding = UpstreamFinding(program="KServe", version=alone.version, title=title, shown=shown, instead=instead)
+    platform.run.record.upstream.append(finding)
+
+
+def test_kserves_own_promotion_loses_requests(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """The predictor takes the canary's name: the old Service goes before KServe's route leads to the new one."""
+    alone = platform.backend.left_to_kserve(document)
+    alone.tell("v1", {"v2": 50})
+    alone.wait_up("v1", "v2", deadline=Deadline.after(UP_S))
+    with clients(platform, alone, versions[0]) as load:
+        wait(lambda: len(load.sent) >= 3 * RPS, what="requests before", deadline=Deadline.after(UP_S))
+        alone.tell("v2")
+        before = len(load.sent)
+        wait(lambda: len(load.sent) >= before + 6 * RPS, what="requests after", deadline=Deadline.after(UP_S))
+    alone.delete()
+    assert load.lost() > 0, "KServe promotes without a loss now: this finding is history"
+    shown = f"{load.lost()} of {len(load.sent)} requests failed at {RPS} a second, over {load.outage_s():.2f} s"
+    instead = "all traffic goes to the canary by a route of ours first; KServe is told after that"
+    found(platform, alone, "a promotion by predictor.name loses requests", shown, instead)
+
+
+def test_a_direct_switch_is_an_outage(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """The predictor gets a new name and model at once: the old Deployment is deleted before the new one is ready."""
+    alone = platform.backend.left_to_kserve(document)
+    alone.tell("v1")
+    alone.wait_up("v1", deadline=Deadline.after(UP_S))
+    with clients(platform, alone, versions[0]) as load:
+        wait(lambda: len(load.sent) >= 2 * RPS, what="requests before", deadline=Deadline.after(UP_S))
+        alone.tell("v2")
+        alone.wait_up("v2", deadline=Deadline.after(UP_S))
+        before = len(load.sent)
+        wait(lambda: len(load.sent) >= before + 3 * RPS, what="requests after", deadline=Deadline.after(UP_S))
+    alone.delete()
+    assert load.outage_s() > 0.5, "KServe keeps the old Deployment until the new one is ready now"
+    shown = f"{load.lost()} of {len(load.sent)} requests failed, an outage of {load.outage_s():.1f} s"
+    instead = "a new predictor is brought up as a canary first, and becomes the predictor when it has the traffic"
+    found(platform, alone, "changing predictor.name deletes the old Deployment at once", shown, instead)
+
+
+def test_traffic_percents_are_ignored(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """Neither canaryTrafficPercent nor spec.canary[].trafficPercent splits anything in Standard mode."""
+    alone = platform.backend.left_to_kserve(document)
+    alone.tell("v1", {"v2": 50})
+    alone.wait_up("v1", "v2", deadline=Deadline.after(UP_S))
+    with clients(platform, alone, versions[0]) as split:
+        wait(lambda: len(split.sent) >= 5 * RPS, what="requests to a canary of 50 %", deadline=Deadline.after(UP_S))
+    alone.tell("v1", canaryTrafficPercent=10, model={**_model(document), "storageUri": versions[1].uri})
+    alone.wait_up("v1", deadline=Deadline.after(UP_S))
+    wait(lambda: len(alone.pods("v1")) == 1, what="the rolling update", deadline=Deadline.after(UP_S))
+    with clients(platform, alone, versions[0]) as switched:
+        wait(lambda: len(switched.sent) >= 5 * RPS, what="requests after", deadline=Deadline.after(UP_S))
+    alone.delete()
+    of_old = split.sent[0].prediction
+    canary = sum(each.prediction != of_old for each in split.sent)
+    new = sum(each.prediction != of_old for each in switched.sent)
+    assert canary == 0, "KServe splits by spec.canary[].trafficPercent now"
+    assert new == len(switched.sent), "KServe splits by canaryTrafficPercent now"
+    shown = (
+        f"{canary} of {len(split.sent)} requests went to a canary of 50 %; "
+        f"{new} of {len(switched.sent)} to a new model with canaryTrafficPercent 10"
+    )
+    instead = "the weights are those of an HTTPRoute of ours; canaryTrafficPercent is refused by name"
+    found(platform, alone, "traffic percents are silently ignored in Standard mode", shown, instead)
+
+
+def _model(document: InferenceService) -> dict[str, object]:
+    return document.spec.predictor.model.model_dump(by_alias=True, exclude_none=True, exclude={"env"})
