@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generator, main_job, promotions, readiness, rollback, simulation, suite, weights
+from benchmarks import generator, images, main_job, promotions, readiness, rollback, simulation, suite, weights
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,19 @@ BENCHMARKS: dict[str, Benchmark] = {
     "simulation": simulation.measure,
     "main-job": main_job.measure,
     "suite": suite.measure,
+    "images": images.measure,
+    "images-cold": images.measure_cold,
 }
+ON_REQUEST = ("images", "images-cold")
+"""These need Docker, and compile for many minutes the first time."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which benchmarks (default: all)")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *BENCHMARKS], help=f"which (default: all but {', '.join(ON_REQUEST)})"
+    )
+    names = parser.parse_args().names or [name for name in BENCHMARKS if name not in ON_REQUEST]
     print(f"{'figure':<58} {'median':>9} {'':4} {'least .. most':<18}")
     for name in names:
         with tempfile.TemporaryDirectory(prefix="rehearsal-bench-") as folder:

@@ -31,9 +31,13 @@ def cli_reference() -> str:
         done = CliRunner().invoke(app, [*command, "--help"], prog_name="rehearse")
         return f"```text\n{done.output.strip()}\n```"
 
+    def paths_of(command: Any, *path: str) -> list[tuple[str, ...]]:
+        below = getattr(command, "commands", {})
+        return [path, *(each for name, inner in below.items() for each in paths_of(inner, *path, name))]
+
     commands: dict[str, Any] = getattr(get_command(app), "commands", {})
-    parts = [help_of(), *(f"## rehearse {name}\n\n{help_of(name)}" for name in commands)]
-    return "\n\n".join(parts)
+    paths = [path for name, command in commands.items() for path in paths_of(command, name)]
+    return "\n\n".join([help_of(), *(f"## rehearse {' '.join(path)}\n\n{help_of(*path)}" for path in paths)])
 
 
 def configuration_reference() -> str:

@@ -13,12 +13,10 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.images import State
 
-images_app = typer.Typer(
-    help="List or get the programs, manifests and images of the cluster worlds.", no_args_is_help=True
-)
+images_app = typer.Typer(help="What clusters are made of: list it, get it.", no_args_is_help=True)
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Which of them; by default all.", show_default=False)
+    list[str] | None, typer.Argument(metavar="NAME", help="Which of them; by default all.", show_default=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 COLUMNS = ("name", "how", "size", "seconds", "key")
@@ -89,6 +87,7 @@ def _as_json(states: list[State]) -> str:
     documents: list[dict[str, Any]] = [
         {
             "name": state.item.id,
+            "section": state.item.section,
             "kind": state.item.kind,
             "how": state.how,
             "bytes": state.size,

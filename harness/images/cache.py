@@ -85,17 +85,6 @@ def keep(item: str, key: str, fill: Callable[[Path], None], *, how: str = "built
     return made
 
 
-def made(kind: str, inputs: Mapping[str, str], make: Callable[[Path], None]) -> Path:
-    """The folder that `make` fills for these inputs: from the cache if it is there, else made now."""
-    key = key_of([f"{name}={text}" for name, text in sorted(inputs.items())], {})
-    return (look_up(kind, key) or keep(kind, key, make)).folder
-
-
-def forget(item: str, key: str) -> None:
-    """Remove what the cache has for this key."""
-    shutil.rmtree(_room(item) / key, ignore_errors=True)
-
-
 def size_of(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

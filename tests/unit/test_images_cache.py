@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.images import cache
-from harness.images.cache import digest_of_files, keep, key_of, locked, look_up, made
+from harness.images.cache import digest_of_files, keep, key_of, locked, look_up
 
 
 @pytest.fixture(autouse=True)
@@ -103,15 +103,3 @@ def test_two_builds_do_not_run_at_the_same_time() -> None:
         order.append("first")
     thread.join(5)
     assert order == ["first", "second"]
-
-
-def test_made_makes_once() -> None:
-    """The second call with the same inputs costs a look."""
-    calls: list[str] = []
-
-    def fill(folder: Path) -> None:
-        calls.append(folder.name)
-
-    assert made("tree", {"a": "1"}, fill) == made("tree", {"a": "1"}, fill)
-    assert len(calls) == 1
-    assert made("tree", {"a": "2"}, fill) != made("tree", {"a": "1"}, fill)
