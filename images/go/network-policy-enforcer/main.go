@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +32,9 @@ const settle = 50 * time.Millisecond
 
 // The node's own iptables, because kube-proxy's rules lie in the same backend (nft or legacy) as those.
 const node = "/host"
+
+// Connections to other Pods are forwarded by the node, those to the node itself are its input.
+var hooked = []string{"FORWARD", "INPUT"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -76,7 +81,7 @@ func run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return restore(context.Background(), World{}.Rules())
+			return remove(context.Background())
 		case <-changed:
 			time.Sleep(settle)
 		}
@@ -125,7 +130,7 @@ func restore(ctx context.Context, rules string) error {
 	if err := iptables(ctx, rules, "iptables-restore", "--noflush", "--wait"); err != nil {
 		return err
 	}
-	for _, chain := range []string{"FORWARD", "INPUT"} {
+	for _, chain := range hooked {
 		if iptables(ctx, "", "iptables", "--wait", "-C", chain, "-j", top) == nil {
 			continue
 		}
@@ -134,6 +139,18 @@ func restore(ctx context.Context, rules string) error {
 		}
 	}
 	return nil
+}
+
+// remove leaves the node as it was found.
+func remove(ctx context.Context) error {
+	for _, chain := range hooked {
+		if err := iptables(ctx, "", "iptables", "--wait", "-D", chain, "-j", top); err != nil {
+			return err
+		}
+	}
+	chains := []string{"-F " + top, "-X " + top, "-X " + egress, "-X " + ingress}
+	lines := slices.Concat([]string{"*filter", "-F " + egress, "-F " + ingress}, chains, []string{"COMMIT", ""})
+	return iptables(ctx, strings.Join(lines, "\n"), "iptables-restore", "--noflush", "--wait")
 }
 
 func iptables(ctx context.Context, input, program string, args ...string) error {
