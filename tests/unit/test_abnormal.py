@@ -353,6 +353,17 @@ def test_a_drained_node_outranks_the_pods_that_wait_for_another() -> None:
     ]
 
 
+def test_what_still_is_outranks_what_is_over() -> None:
+    """A Pod that had to wait for its volume, and now ends again and again."""
+    crashing = pod(container(restarts=5, state=waiting("CrashLoopBackOff"), lastState=ended(1)))
+    waited = event("FailedScheduling", "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.")
+
+    assert [each.reason for each in ranked(abnormal(seen(pods=[crashing], events=[waited])))] == [
+        "Error",
+        "FailedScheduling",
+    ]
+
+
 def test_what_was_before_the_run_is_none_of_it() -> None:
     """The shared namespaces keep what earlier runs did to them."""
     old = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.backends.kubernetes.diagnostics.collect import collect
+from harness.backends.kubernetes.diagnostics.collect import collect, last_words
 from harness.backends.kubernetes.diagnostics.describe import describe
 from harness.backends.kubernetes.diagnostics.envoy import without_secrets
 from harness.backends.kubernetes.diagnostics.keep import Bounds, Shelf
@@ -164,6 +164,22 @@ def test_many_pods_are_cut_to_those_that_matter(tmp_path: Path) -> None:
 
     assert (tmp_path / "diagnostics" / NAMESPACE / "pod" / f"{POD_NAME}.txt").exists()
     assert f"8 of 10 Pods of {NAMESPACE}" in found.missed
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("loading\nKeyError: 'n'\n", "KeyError: 'n'"),
+        (
+            "initdb: error: could not create: Permission denied\ncreating directory ...",
+            "initdb: error: could not create: Permission denied",
+        ),
+        ("one\ntwo\n\n", "two"),
+        ("", ""),
+    ],
+)
+def test_the_last_words_of_a_log_are_those_of_its_failure(log: str, told: str) -> None:
+    assert last_words(log) == told
 
 
 def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:

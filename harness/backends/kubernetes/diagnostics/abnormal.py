@@ -11,6 +11,7 @@ from harness.backends.kubernetes.diagnostics.states import of_states
 from harness.report.record import ClusterFinding
 
 MOST = 60  # findings that a record keeps
+PAST = 0.7  # what a finding that is over is worth, of one that lasts
 
 
 def abnormal(seen: Snapshot) -> list[ClusterFinding]:
@@ -23,8 +24,8 @@ def abnormal(seen: Snapshot) -> list[ClusterFinding]:
 
 
 def ranked(found: Iterable[ClusterFinding]) -> list[ClusterFinding]:
-    """The most telling first; of equal ones the earliest."""
-    return sorted(found, key=lambda each: (-each.weight, not each.lasting, each.at))
+    """The most telling first, what is past counting less; of equal ones the earliest."""
+    return sorted(found, key=lambda each: (-each.weight * (1.0 if each.lasting else PAST), each.at))
 
 
 def merged(told: Sequence[ClusterFinding]) -> list[ClusterFinding]:

@@ -5,6 +5,7 @@ Nothing is raised for what cannot be read: the index says what is missing, and w
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 INDEX = "index.md"
 _USAGE = "/apis/metrics.k8s.io/v1beta1/nodes"
 _AT_ONCE = 6
+_END = 20  # lines
+_FAILURE = re.compile(r"error|fatal|exception|denied|cannot|failed|panic|refused", re.IGNORECASE)
 _GONE = "unable to retrieve container logs"  # what the kubelet answers instead of a log that it has thrown away
 _APART = ("Pod", "Job", "InferenceService", "HorizontalPodAutoscaler", "Gateway", "HTTPRoute", "Node", "TrainJob")
 """Kinds with a file for each object; the others have one for all of a namespace."""
@@ -189,7 +192,7 @@ class _Collection:
             if text and not text.startswith(_GONE):
                 self.shelf.put((space, "logs", f"{which}.log"), redact_text(text), "log", keep="tail")
                 if previous or not status.get("ready"):
-                    self.last_words[space, reference(pod), container] = _last_line(text)
+                    self.last_words[space, reference(pod), container] = last_words(text)
 
         self._try(read, f"log of {space}/{which}")
 
@@ -212,8 +215,11 @@ class _Collection:
         return f"{self.shelf.folder.name}/{found}" if found else ""
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+def last_words(log: str) -> str:
+    """The line of a log that tells best why it ended: the last one with a word of failure, else the last."""
+    lines = [line.strip() for line in log.splitlines()[-_END:] if line.strip()]
+    told = [line for line in lines if _FAILURE.search(line)]
+    return (told or lines or [""])[-1]
 
 
 def _is_proxy(pod: Object) -> bool:
