@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class Service:
     main: Mapping[str, Any] = field(default_factory=dict)
     alone: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
     replicas: Sequence[Replica] = ()
     kserve: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
@@ -58,8 +60,16 @@ class Service:
 
     def see(self, replicas: Sequence[Replica], kserve: Mapping[str, Any]) -> None:
         """Take what the cluster shows now; a revision without a replica has to be reached anew."""
-        self.replicas, self.kserve = replicas, kserve
-        self.reached &= alive_revisions(replicas)
+        self.replicas = [replica for replica in replicas if replica.name not in self.leaving]
+        self.kserve = kserve
+        self.reached &= alive_revisions(self.replicas)
+
+    def drop(self, revisions: Iterable[str]) -> None:
+        """KServe was told to remove these: their Pods look ready for a moment longer, and are not to be relied on."""
+        for revision in revisions:
+            self.leaving |= {replica.name for replica in self.replicas if replica.revision == revision}
+            self.dropped.add(revision)
+            self.reached.discard(revision)
 
     def view(self) -> View:
         """What the planner decides on."""

@@ -32,6 +32,7 @@ from harness.runtime.wait import wait
 IN_EFFECT_S = 30.0
 """A gateway that has not taken a route by then is broken."""
 PROBE_EVERY_S = 0.02
+DEPLOYMENT = "apps/v1/Deployment"
 GatewayService = tuple[str, str, int]
 
 
@@ -180,10 +181,20 @@ class Router:
         document = applied.service(
             service.document, shape, service.contents, service.routing.weights, self._labels, self._logger_url
         )
+        self._wait_dropped(service, shape)
         self._kube.apply(document, deadline=Deadline.after(IN_EFFECT_S))
         if service.told != shape:
+            service.drop(set(service.told.revisions if service.told else ()) - set(shape.revisions))
             self._emit("service.told", service, f"KServe runs {', '.join(shape.revisions)}", revisions=shape.revisions)
         service.told, service.told_document = shape, document
+
+    def _wait_dropped(self, service: Service, shape: Shape) -> None:
+        """Let KServe remove a revision before it is told again: else it may keep the Pods that we take for leaving."""
+        namespace, name = service.key
+        for revision in service.dropped & set(shape.revisions):
+            deployment = applied.workload_name(name, revision)
+            self._kube.wait_deleted(DEPLOYMENT, deployment, namespace, Deadline.after(IN_EFFECT_S))
+        service.dropped -= set(shape.revisions)
 
     def _tell_changes(self, service: Service) -> bool:
         """Tell KServe of new contents, sizes and shares of the revisions that it has; whether there were any."""
