@@ -43,6 +43,11 @@ def pod(name: str, namespace: str, *, image: str = PAUSE, **container: Any) -> d
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [main]}}
 
 
+def _waits_for_its_image(found: dict[str, Any]) -> bool:
+    statuses = found.get("status", {}).get("containerStatuses") or [{}]
+    return "ErrImageNeverPull" in str(statuses[0].get("state"))
+
+
 def settled(kube: Kube, namespace: str, reasons: set[str]) -> None:
     """Wait until the namespace's events have all these reasons."""
     wait(
@@ -137,11 +142,11 @@ def test_a_role_that_may_read_little_gets_that_and_the_verbs_that_it_lacks(
     binding = {"subjects": [subject], "roleRef": {"apiGroup": group, "kind": "Role", "name": "looker"}}
     kube.apply({"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": where, **binding})
     kube.apply(pod("absent", namespace, image="rehearsal/no-such:1"), deadline=Deadline.after(START_S))
-    settled(kube, namespace, {"ErrImageNeverPull"})
+    kube.wait_for("v1/Pod", "absent", namespace, _waits_for_its_image, what="absent", deadline=Deadline.after(START_S))
 
     with with_token(kube, namespace, "looker") as looker:
         found = collect(looker, tmp_path / "diagnostics", namespaces=[namespace])
 
-    assert [each.reason for each in found.findings] == ["ErrImageNeverPull"]
+    assert [each.reason for each in found.findings] == ["ErrImageNeverPull"], found.missed
     assert any("Not allowed: get events" in each for each in found.missed)
     assert not any("secrets" in each for each in found.missed)
