@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.backends.kubernetes.access_log import Cursor, is_traffic, nanoseconds, parse_line, rfc3339
-from harness.backends.kubernetes.counters import LogCounts, active_requests
+from harness.backends.kubernetes.counters import LogCounts, given
 
 HOST = "model-production-1.example.com"
 
@@ -30,8 +30,8 @@ def test_each_request_counts_once_for_who_answered() -> None:
         line(host="other-production-1.example.com"),
     ):
         counts.take(fields)
-    one, two = counts.counts(HOST, 100, {"v1": 3})
-    assert (one.revision, one.requests, one.failed, one.slow, one.timed, one.routed) == ("v1", 5, 2, 1, 4, 8)
+    one, two = counts.counts("production-1", "model", HOST, 100)
+    assert (one.revision, one.requests, one.failed, one.slow, one.timed, one.routed) == ("v1", 5, 2, 1, 4, 5)
     assert (two.revision, two.requests, two.slow, two.routed) == ("v2", 1, 1, 1)
 
 
@@ -39,7 +39,7 @@ def test_a_copy_counts_for_the_canary() -> None:
     """Envoy puts "-shadow" behind a copy's host."""
     counts = LogCounts()
     counts.take(line(host=f"{HOST}-shadow", revision="v2"))
-    assert [found.revision for found in counts.counts(HOST, 100, {})] == ["v2"]
+    assert [found.revision for found in counts.counts("production-1", "model", HOST, 100)] == ["v2"]
 
 
 def test_what_the_gateway_refused_counts_for_whom_it_was_meant() -> None:
@@ -47,24 +47,64 @@ def test_what_the_gateway_refused_counts_for_whom_it_was_meant() -> None:
     counts = LogCounts()
     counts.take(line(code=503, revision="-", cluster="httproute/production-1/model.v1.v2/rule/0/backend/1"))
     counts.take(line(code=404, revision=None, cluster=None))
-    (found,) = counts.counts(HOST, 100, {})
+    (found,) = counts.counts("production-1", "model", HOST, 100)
     assert (found.revision, found.failed) == ("v2", 1)
 
 
-def test_requests_under_way_are_read_from_envoys_gauges() -> None:
-    """Those of one service, by revision, pending ones too, over all of its routes."""
-    page = "\n".join(
-        f'envoy_cluster_upstream_rq_{kind}{{envoy_cluster_name="httproute/{route}/rule/0/backend/{place}"}} {value}'
-        for kind, route, place, value in [
-            ("active", "production-1/model.v1.v2", 0, 2),
-            ("pending_active", "production-1/model.v1.v2", 0, 1),
-            ("active", "production-1/model.v1.v2", 1, 4),
-            ("active", "production-1/model.v2.alone--route", 0, 8),
-            ("active", "production-2/model.v1", 0, 16),
-            ("total", "production-1/model.v1", 0, 32),
-        ]
+V1 = "httproute/production-1/model.v1.v2/rule/0/backend/0"
+V2 = "httproute/production-1/model.v1.v2/rule/0/backend/1"
+
+
+def page(*samples: tuple[str, str, int]) -> str:
+    """A part of Envoy's Prometheus page: (kind, cluster, value)."""
+    return "\n".join(
+        f'envoy_cluster_upstream_rq_{kind}{{envoy_cluster_name="{cluster}"}} {value}'
+        for kind, cluster, value in samples
     )
-    assert active_requests(page, "production-1", "model") == {"v1": 3, "v2": 12}
+
+
+def routed(counts: LogCounts) -> dict[str, int]:
+    return {each.revision: each.routed for each in counts.counts("production-1", "model", HOST, 100)}
+
+
+def test_a_request_is_routed_before_it_is_answered_and_before_its_line_comes() -> None:
+    """What is under way, and what is answered and not yet logged, is in `routed` at once, and only once."""
+    counts = LogCounts()
+    counts.read({"envoy": page(("active", V1, 2), ("pending_active", V1, 1), ("completed", V1, 4), ("active", V2, 5))})
+    assert routed(counts) == {"v1": 7, "v2": 5}
+    for _ in range(7):
+        counts.take(line(cluster=V1))
+    counts.read({"envoy": page(("active", V1, 0), ("completed", V1, 7), ("active", V2, 5))})
+    assert routed(counts) == {"v1": 7, "v2": 5}
+
+
+def test_a_cluster_that_is_gone_keeps_what_it_was_given() -> None:
+    """Its lines come later, and change nothing; a new cluster of that name counts on."""
+    counts = LogCounts()
+    counts.read({"envoy": page(("active", V1, 3), ("completed", V1, 10))})
+    counts.read({"envoy": ""})
+    for _ in range(13):
+        counts.take(line(cluster=V1))
+    assert routed(counts) == {"v1": 13}
+    counts.read({"envoy": page(("active", V1, 1), ("completed", V1, 1))})
+    assert routed(counts) == {"v1": 15}
+
+
+def test_a_page_that_misses_a_request_between_two_numbers_counts_nothing_twice() -> None:
+    """It was under way when one number was read, and completed after the other."""
+    counts = LogCounts()
+    counts.read({"envoy": page(("active", V1, 3), ("completed", V1, 10))})
+    counts.read({"envoy": page(("active", V1, 1), ("completed", V1, 11))})
+    assert routed(counts) == {"v1": 13}
+
+
+def test_every_envoy_counts_and_other_services_do_not() -> None:
+    """Two proxies, and a service of the same name in another namespace."""
+    counts = LogCounts()
+    elsewhere = "httproute/production-2/model.v1/rule/0/backend/0"
+    counts.read({"one": page(("completed", V1, 2)), "two": page(("completed", V1, 3), ("completed", elsewhere, 9))})
+    assert routed(counts) == {"v1": 5}
+    assert given(page(("total", V1, 32))) == {}
 
 
 def test_a_line_read_again_after_a_break_is_not_new() -> None:

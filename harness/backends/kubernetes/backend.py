@@ -18,7 +18,7 @@ from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes import collector
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
 from harness.backends.kubernetes.alone import LeftToKServe
-from harness.backends.kubernetes.counters import GAUGES, LogCounts, active_requests
+from harness.backends.kubernetes.counters import GIVEN, LogCounts
 from harness.backends.kubernetes.envoy_pods import EnvoyPods
 from harness.backends.kubernetes.faults import KubernetesFaults
 from harness.backends.kubernetes.lives import Lives
@@ -152,11 +152,8 @@ class KubernetesBackend:
         self._serving().delete(namespace, name, deadline)
 
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
-        active: dict[str, int] = {}
-        for page in self._envoy.pages(GAUGES):
-            for revision, count in active_requests(page, namespace, name).items():
-                active[revision] = active.get(revision, 0) + count
-        return self._counts.counts(f"{name}-{namespace}.{DOMAIN}", slower_than_ms, active)
+        self._read_given()
+        return self._counts.counts(namespace, name, f"{name}-{namespace}.{DOMAIN}", slower_than_ms)
 
     def collect_answers(
         self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
@@ -251,6 +248,9 @@ class KubernetesBackend:
         if not self._log.connected.wait(deadline.at_most(LOG_S).remaining_s()):
             raise RequestFailed("the gateway's access log cannot be followed", hint="its Pods: see kubectl get pods -A")
 
+    def _read_given(self) -> None:
+        self._counts.read(self._envoy.pages(GIVEN))
+
     def _is_mine(self, fields: Fields) -> bool:
         """Whether a line is of this run's services; the gateway is shared."""
         host = str(fields.get("host") or "").partition(":")[0].removesuffix(SHADOW)
@@ -278,6 +278,7 @@ class KubernetesBackend:
                     self.events,
                     logger_url=collector.logger_url,
                     gateway_service=self._envoy.service,
+                    before_removal=self._read_given,
                 )
             return self._router
 

@@ -1,8 +1,9 @@
-"""Each revision's requests, counted from the gateway's access log, with what is under way from Envoy's gauges.
+"""Each revision's requests: those that are answered from the gateway's access log, those given to it from Envoy.
 
-Envoy's own counters cannot be read to the last request here: Envoy Gateway removes the cluster of a backend as soon as
-it has weight 0, and its counters with it. The access log has every request once, so its counts equal the ledger's.
-See docs/adr/0013-per-revision-counters.md for the measurement.
+The access log has every request once, so its counts equal the ledger's; but a line comes later than its request. How
+many requests a revision was given is what a split is judged by, and that must be so now: Envoy's counters say it for
+each cluster, as long as the cluster is there. Envoy Gateway removes a cluster with the last use of it, so the router
+has the totals read before it takes a route away. See docs/adr/0013-per-revision-counters.md for the measurement.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +21,11 @@ from harness.components.gateway import SHADOW
 from harness.lifecycle.slo import LATENCY_BUCKETS_MS
 from harness.report.record import RevisionCounts
 
-_GAUGE = re.compile(r"envoy_cluster_upstream_rq_(?:active|pending_active)\{(?P<labels>[^}]*)\} (?P<value>\d+)")
+_GIVEN = re.compile(
+    r"envoy_cluster_upstream_rq_(?P<kind>active|pending_active|completed)\{(?P<labels>[^}]*)\} (?P<value>\d+)"
+)
 _NAME = re.compile(r'envoy_cluster_name="([^"]*)"')
-GAUGES = "stats/prometheus?filter=%5Ecluster%5C.httproute.*upstream_rq_%28active%7Cpending_active%29%24"
+GIVEN = "stats/prometheus?filter=%5Ecluster%5C.httproute.*upstream_rq_%28active%7Cpending_active%7Ccompleted%29%24"
 """What to ask Envoy's stats port for."""
 
 
@@ -43,6 +47,8 @@ class LogCounts:
 
     def __init__(self) -> None:
         self._counted: dict[tuple[str, str], Counted] = {}
+        self._logged: Counter[str] = Counter()
+        self._given: dict[tuple[str, str], Given] = {}
         self._lock = threading.Lock()
 
     def take(self, fields: Mapping[str, Any]) -> None:
@@ -55,14 +61,23 @@ class LogCounts:
         with self._lock:
             counted = self._counted.setdefault((host, revision), Counted())
             counted.requests += 1
+            self._logged[str(fields.get("cluster") or "")] += 1
             counted.failed += code >= 400 or code == 0
             if isinstance(took, int | float):
                 counted.buckets[bisect_left(LATENCY_BUCKETS_MS, float(took))] += 1
 
-    def counts(self, host: str, slower_than_ms: float, active: Mapping[str, int]) -> list[RevisionCounts]:
-        """The totals of one host's revisions; `active` are requests under way, by revision."""
+    def read(self, pages: Mapping[str, str]) -> None:
+        """Take what the Envoys say now; `pages`: Pod -> its Prometheus page."""
+        with self._lock:
+            for pod, page in pages.items():
+                for cluster, (under_way, completed) in given(page).items():
+                    self._given.setdefault((pod, cluster), Given()).read(under_way, completed)
+
+    def counts(self, namespace: str, service: str, host: str, slower_than_ms: float) -> list[RevisionCounts]:
+        """The totals of one service's revisions."""
         with self._lock:
             found = {revision: counted for (of, revision), counted in self._counted.items() if of == host}
+            ahead = self._ahead(namespace, service)
             return [
                 RevisionCounts(
                     revision=revision,
@@ -70,10 +85,47 @@ class LogCounts:
                     failed=counted.failed,
                     slow=counted.slow(slower_than_ms),
                     timed=sum(counted.buckets),
-                    routed=counted.requests + active.get(revision, 0),
+                    routed=counted.requests + ahead[revision],
                 )
-                for revision, counted in sorted(found.items())
+                for revision in sorted(found.keys() | ahead.keys())
+                for counted in [found.get(revision, Counted())]
             ]
+
+    def _ahead(self, namespace: str, service: str) -> Counter[str]:
+        """How many requests of each revision Envoy knows of that the log has no line for yet."""
+        totals: Counter[str] = Counter()
+        for (_, cluster), known in self._given.items():
+            totals[cluster] += known.total
+        ahead: Counter[str] = Counter()
+        for cluster, total in totals.items():
+            of, routed, revision = revision_of_cluster(cluster)
+            if (of, routed) == (namespace, service) and revision:
+                ahead[revision] += max(0, total - self._logged[cluster])
+        return ahead
+
+
+@dataclass
+class Given:
+    """One Envoy's total of one cluster; it begins anew when the cluster does."""
+
+    before: int = 0
+    last: int = 0
+    completed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.before + self.last
+
+    def read(self, under_way: int, completed: int) -> None:
+        """Take a reading; fewer completed ones are those of a new cluster under the old name.
+
+        A page is no snapshot: a request may be in neither number, which is no reason to count it out.
+        """
+        if completed < self.completed:
+            self.before += self.last
+            self.last = 0
+        self.completed = completed
+        self.last = max(self.last, under_way + completed)
 
 
 def revision_of(fields: Mapping[str, Any]) -> str:
@@ -84,12 +136,13 @@ def revision_of(fields: Mapping[str, Any]) -> str:
     return revision_of_cluster(str(fields.get("cluster") or ""))[2]
 
 
-def active_requests(page: str, namespace: str, service: str) -> dict[str, int]:
-    """Requests under way by revision, from Envoy's Prometheus page."""
-    active: dict[str, int] = {}
-    for gauge in _GAUGE.finditer(page):
-        name = _NAME.search(gauge["labels"])
-        of, routed, revision = revision_of_cluster(name[1]) if name else ("", "", "")
-        if (of, routed) == (namespace, service) and revision:
-            active[revision] = active.get(revision, 0) + int(gauge["value"])
-    return active
+def given(page: str) -> dict[str, tuple[int, int]]:
+    """(requests under way, requests completed) of each cluster, from Envoy's Prometheus page."""
+    totals: dict[str, tuple[int, int]] = {}
+    for sample in _GIVEN.finditer(page):
+        if name := _NAME.search(sample["labels"]):
+            under_way, completed = totals.get(name[1], (0, 0))
+            value = int(sample["value"])
+            is_completed = sample["kind"] == "completed"
+            totals[name[1]] = (under_way, completed + value) if is_completed else (under_way + value, completed)
+    return totals

@@ -19,12 +19,13 @@ class EnvoyPods:
         owner = "gateway.envoyproxy.io/owning-gateway"
         self.selector = f"{owner}-name={gateway},{owner}-namespace={gateway_namespace}"
 
-    def pages(self, path: str) -> list[str]:
-        """The answers of every Pod's stats port; one that does not answer is left out."""
-        found = []
+    def pages(self, path: str) -> dict[str, str]:
+        """Each Pod's answer on its stats port; one that does not answer is left out."""
+        found = {}
         for pod in self._kube.list("v1/Pod", self.namespace, labels=self.selector):
             try:
-                found.append(self._kube.pod_get(pod["metadata"]["name"], self.namespace, STATS_PORT, path))
+                name = pod["metadata"]["name"]
+                found[name] = self._kube.pod_get(name, self.namespace, STATS_PORT, path)
             except RequestFailed:
                 """It is starting or ending: nothing is under way there that its other readings would not show."""
         return found

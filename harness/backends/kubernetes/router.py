@@ -47,12 +47,14 @@ class Router:
         *,
         logger_url: applied.LoggerUrl = lambda url, _: url,
         gateway_service: Callable[[], GatewayService | None] = lambda: None,
+        before_removal: Callable[[], None] = lambda: None,
     ) -> None:
         self._kube = kube
         self._space = space
         self._events = events
         self._logger_url = logger_url
         self._gateway_service = gateway_service
+        self._before_removal = before_removal
         self._labels = run_labels(space.run_id)
         self._probe = GatewayProbe(space.gateway_url)
         self._services: dict[tuple[str, str], Service] = {}
@@ -242,6 +244,7 @@ class Router:
         service.main = new
         if old and old["metadata"]["name"] != name:
             self._put(target.host, routes.retired(old))
+            self._before_removal()
             self._delete_route(old["metadata"]["name"], target.namespace)
 
     def _put(self, host: str, route: Mapping[str, Any]) -> None:
