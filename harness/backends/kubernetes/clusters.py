@@ -104,17 +104,24 @@ def names() -> list[str]:
 def locked(name: str, deadline: Deadline) -> Iterator[None]:
     """Within it no other process makes, takes or deletes this cluster."""
     path = folder() / f"{name}.lock"
-    with path.open("a") as file:
-        wait(lambda: _lock(file), what=f"the cluster {name}, which another process makes", deadline=deadline)
+    file = wait(lambda: _lock(path), what=f"the cluster {name}, which another process makes", deadline=deadline)
+    with file:
         yield
+        if not _path(name).exists():
+            path.unlink(missing_ok=True)
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(path: Path) -> IO[str] | None:
+    """The locked file; None while another process has it."""
+    file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
     except BlockingIOError:
-        return False
-    return True
+        pass
+    file.close()  # or its last user removed it meanwhile: the next try makes it anew
+    return None
 
 
 def _path(name: str) -> Path:
