@@ -100,9 +100,10 @@ def test_traffic_percents_are_ignored(
     alone.wait_up("v1", "v2", deadline=Deadline.after(UP_S))
     with clients(platform, alone, versions[0]) as split:
         wait(lambda: len(split.sent) >= 5 * RPS, what="requests to a canary of 50 %", deadline=Deadline.after(UP_S))
+    before = alone.pods("v1")
     alone.tell("v1", canaryTrafficPercent=10, model={**_model(document), "storageUri": versions[1].uri})
+    wait(lambda: alone.pods("v1").isdisjoint(before), what="the rolling update", deadline=Deadline.after(UP_S))
     alone.wait_up("v1", deadline=Deadline.after(UP_S))
-    wait(lambda: len(alone.pods("v1")) == 1, what="the rolling update", deadline=Deadline.after(UP_S))
     with clients(platform, alone, versions[0]) as switched:
         wait(lambda: len(switched.sent) >= 5 * RPS, what="requests after", deadline=Deadline.after(UP_S))
     alone.delete()

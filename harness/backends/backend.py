@@ -47,6 +47,7 @@ class Capability(StrEnum):
     RESOURCES = "resource requests"
     DISTRIBUTED_LOAD = "distributed load"
     KSERVE = "KServe's own controller"
+    COPIES = "mirrored copies"
     PIPELINE_IN_CLUSTER = "pipeline in the cluster"
     TRAINER = "Kubeflow Trainer"
 

@@ -18,7 +18,6 @@ TARGET = Target(
     "model-production-1.example.com",
     GatewayRef("gateways", "ours"),
     {"run": "1"},
-    gateway_service=("envoy-gateway-system", "envoy", 80),
 )
 SPLIT = Routing(("v1", "v2"), {"v1": 90, "v2": 10})
 
@@ -91,15 +90,15 @@ def test_only_what_never_reached_a_server_is_tried_again() -> None:
     assert retry["retryOn"]["triggers"] == ["connect-failure", "refused-stream"]
 
 
-def test_copies_go_to_the_gateway_itself_and_come_back_for_the_canary() -> None:
-    """So they are logged and counted as requests are."""
-    routing = Routing(("v1", "v2"), {"v1": 100, "v2": 0}, None, "v2", 40)
-    (mirror,) = routes.main_route(TARGET, routing)["spec"]["rules"][0]["filters"]
-    assert mirror["requestMirror"]["percent"] == 40
-    assert mirror["requestMirror"]["backendRef"]["namespace"] == "envoy-gateway-system"
-    back = routes.copies_route(TARGET, routing)
-    assert back["spec"]["hostnames"] == ["model-production-1.example.com-shadow"]
-    assert backends(back) == [("model-v2-predictor", 1)]
+def test_a_trial_reaches_every_cluster_alike() -> None:
+    """Before a new route comes first, each of its clusters has to answer, the one with 1 % too."""
+    routing = Routing(("v1", "v2"), {"v1": 99, "v2": 1})
+    trial, route = routes.main_route(TARGET, routing, trial=True), routes.main_route(TARGET, routing)
+    assert [weight for _, weight in backends(trial)] == [100, 100]
+    assert [weight for _, weight in backends(route)] == [99, 1]
+    assert trial["metadata"] == route["metadata"]
+    names = [match.get("headers", [{}])[0].get("value") for match in trial["spec"]["rules"][0]["matches"]]
+    assert names == [None, "model.v1.v2"], "asked by name, it answers while another route comes first"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,6 @@ def test_copies_go_to_the_gateway_itself_and_come_back_for_the_canary() -> None:
         ("httproute/production-1/model.v1.v2/rule/0/backend/1", ("production-1", "model", "v2")),
         ("httproute/production-1/model.v1.v2/rule/0/backend/0", ("production-1", "model", "v1")),
         ("httproute/production-1/model.v2.alone--route/rule/0/backend/0", ("production-1", "model", "v2")),
-        ("httproute/production-1/model.v2.copies--route/rule/0/backend/0", ("production-1", "model", "v2")),
         ("httproute/production-1/model.v1/rule/0/backend/5", ("production-1", "model", "")),
         ("httproute/other/somebodys/rule/0/backend/0", ("other", "somebodys", "")),
         ("xds_cluster", ("", "", "")),

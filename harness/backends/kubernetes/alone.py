@@ -58,11 +58,11 @@ class LeftToKServe:
             )
         wait(self._answers, what="KServe's gateway answers", deadline=deadline, every_s=0.1)
 
-    def pods(self, revision: str) -> list[Object]:
-        """The Pods of a revision that are not ending."""
+    def pods(self, revision: str) -> set[str]:
+        """The names of a revision's Pods that are not ending."""
         labels = f"{SERVICE_LABEL}={self._document.name},{REVISION_LABEL}={revision}"
         found = self._kube.list("v1/Pod", self._document.namespace, labels=labels)
-        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+        return {pod["metadata"]["name"] for pod in found if not pod["metadata"].get("deletionTimestamp")}
 
     def delete(self) -> None:
         """Remove the service; its Pods end by themselves."""

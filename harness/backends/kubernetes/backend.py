@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import __version__
 from harness.backends import scaling
+from harness.backends.assignment import mirror_percent_of
 from harness.backends.backend import CAPABILITY_OF, AnswerSource, Capability, Faults, Part, Progress, ScaleSource
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
@@ -44,6 +45,10 @@ LOG_S = 30.0
 LOAD_NAMESPACE = "load"
 """The logical namespace of the Pods that send large loads."""
 SHARED_NAMESPACES = ("kserve", "kube-system")
+NO_COPIES = (
+    "Envoy Gateway gives a mirrored copy the host of its request, so that copies can be neither told apart in the "
+    "access log nor counted; the embedded world can"
+)
 NO_TRANSFORMER = "a transformer's class is not in the image rehearsal/model-server; the embedded world runs it"
 
 
@@ -71,7 +76,7 @@ class KubernetesBackend:
         self._faults: KubernetesFaults | None = None
 
     def missing(self) -> dict[Capability, str]:
-        return {Capability.TRANSFORMER: NO_TRANSFORMER, **self.world.missing()}
+        return {Capability.TRANSFORMER: NO_TRANSFORMER, Capability.COPIES: NO_COPIES, **self.world.missing()}
 
     def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
         chosen = list(dict.fromkeys(parts))
@@ -277,7 +282,6 @@ class KubernetesBackend:
                     self.space,
                     self.events,
                     logger_url=collector.logger_url,
-                    gateway_service=self._envoy.service,
                     before_removal=self._read_given,
                 )
             return self._router
@@ -294,6 +298,8 @@ def _refuse(document: InferenceService) -> None:
     """Refuse what only a machine with the files can honour."""
     if document.spec.transformer is not None:
         raise CapabilityMissing(Capability.TRANSFORMER.value, hint=NO_TRANSFORMER)
+    if mirror_percent_of(document.metadata.annotations):
+        raise CapabilityMissing(Capability.COPIES.value, hint=NO_COPIES)
     models = [document.spec.predictor.model, *(entry.predictor.model for entry in document.spec.canary)]
     for model in models:
         if not model.storage_uri.startswith("models:/"):

@@ -45,8 +45,15 @@ class GatewayProbe:
         version, _, domain = found.partition(".")
         return version if domain == VERSION_DOMAIN else ""
 
+    def answered_by(self, host: str, service: str, route: str) -> str:
+        """The revision that a route's weights lead to this time; empty if it did not answer."""
+        answer = self._model(host, service, {ROUTE_HEADER: route})
+        return str(answer.headers.get(SERVED_BY, "")) if answer.status_code == 200 else ""
+
     def reaches(self, host: str, service: str, revision: str) -> bool:
         """Whether the revision itself answers that its model is ready."""
-        headers = {"host": host, REVISION_HEADER: revision}
-        answer = self._http.get(f"/v1/models/{service}?{PROBE_MARK}", headers=headers)
+        answer = self._model(host, service, {REVISION_HEADER: revision})
         return answer.status_code == 200 and answer.headers.get(SERVED_BY) == revision
+
+    def _model(self, host: str, service: str, headers: dict[str, str]) -> httpx.Response:
+        return self._http.get(f"/v1/models/{service}?{PROBE_MARK}", headers={"host": host, **headers})

@@ -33,7 +33,6 @@ IN_EFFECT_S = 30.0
 """A gateway that has not taken a route by then is broken."""
 PROBE_EVERY_S = 0.02
 DEPLOYMENT = "apps/v1/Deployment"
-GatewayService = tuple[str, str, int]
 
 
 class Router:
@@ -46,14 +45,12 @@ class Router:
         events: EventLog,
         *,
         logger_url: applied.LoggerUrl = lambda url, _: url,
-        gateway_service: Callable[[], GatewayService | None] = lambda: None,
         before_removal: Callable[[], None] = lambda: None,
     ) -> None:
         self._kube = kube
         self._space = space
         self._events = events
         self._logger_url = logger_url
-        self._gateway_service = gateway_service
         self._before_removal = before_removal
         self._labels = run_labels(space.run_id)
         self._probe = GatewayProbe(space.gateway_url)
@@ -219,18 +216,14 @@ class Router:
             if service.alone.get(revision) != route:
                 self._kube.apply(route)
                 service.alone[revision] = route
-        if routing.copies:
-            self._kube.apply(routes.copies_route(target, routing))
         if routes.weighted(routing):
             self._switch(service, target, routing)
         for revision in set(service.alone) - set(routing.listed):
             del service.alone[revision]
             self._kube.delete(ROUTE_KIND, routes.alone_name(target.service, revision), target.namespace)
-        if before.copies and (before.apart, before.copies) != (routing.apart, routing.copies) and not routing.copies:
-            self._kube.delete(ROUTE_KIND, routes.copies_name(target.service, before.apart), target.namespace)
-        if (routing.weights, routing.apart, routing.copies) != (before.weights, before.apart, before.copies):
+        if (routing.weights, routing.apart) != (before.weights, before.apart):
             weights, words = dict(routing.weights), f"traffic: {routing.words}"
-            self._emit("service.routed", service, words, weights=weights, apart=routing.apart, copies=routing.copies)
+            self._emit("service.routed", service, words, weights=weights, apart=routing.apart, copies=0)
         service.routing = routing
 
     def _switch(self, service: Service, target: Target, routing: Routing) -> None:
@@ -240,12 +233,25 @@ class Router:
             return
         name = new["metadata"]["name"]
         self._kube.apply(routes.traffic_policy(target, routing, name))
+        if old and old["metadata"]["name"] != name:
+            self._try_out(target, routing)
         self._put(target.host, new)
         service.main = new
         if old and old["metadata"]["name"] != name:
             self._put(target.host, routes.retired(old))
             self._before_removal()
             self._delete_route(old["metadata"]["name"], target.namespace)
+
+    def _try_out(self, target: Target, routing: Routing) -> None:
+        """Have every cluster of a new main route answer: Envoy has a route before its clusters are warm."""
+        self._put(target.host, routes.main_route(target, routing, trial=True))
+        name, missing = routes.main_name(target.service, routing), set(routes.weighted(routing))
+
+        def all_answered() -> bool:
+            missing.discard(self._probe.answered_by(target.host, target.service, name))
+            return not missing
+
+        self._confirm(f"every revision of route {name}", all_answered)
 
     def _put(self, host: str, route: Mapping[str, Any]) -> None:
         name, version = route["metadata"]["name"], routes.version_of(route)
@@ -284,7 +290,6 @@ class Router:
             gateway=self._space.gateway,
             labels=self._labels,
             timeout_s=document.spec.predictor.timeout or DEFAULT_TIMEOUT_S,
-            gateway_service=self._gateway_service() if routing.copies else None,
         )
 
     def _emit(self, kind: str, service: Service, message: str, **data: Any) -> None:

@@ -7,7 +7,7 @@ it, which loses requests. So a change of who has weight is a new main route besi
 `retired`: nothing matches it any more, but its clusters stay until the new one is in effect.
 
 Each revision that is ready has a route of its own, which a request reaches with the header x-rehearsal-revision, or
-with the header of a split; the copies of a shadow come back by one more.
+with the header of a split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S
 from harness.backends.kubernetes.applied import workload_name
 from harness.backends.kubernetes.plan import Routing
 from harness.backends.kubernetes.world import GatewayRef
-from harness.components.gateway import SERVED_BY, SHADOW
+from harness.components.gateway import SERVED_BY
 
 ROUTE_KIND = "gateway.networking.k8s.io/v1/HTTPRoute"
 POLICY_KIND = "gateway.envoyproxy.io/v1alpha1/BackendTrafficPolicy"
@@ -32,11 +32,11 @@ REVISION_HEADER = "x-rehearsal-revision"
 """Asks for one revision, whatever the weights are."""
 VERSION_PATH = "/.rehearsal/route"
 ROUTE_HEADER = "x-rehearsal-route"
-"""With VERSION_PATH: asks one route, by its name, for its version."""
+"""Asks one main route, by its name, whichever route comes first: for its version, or for an answer of its clusters."""
 VERSION_DOMAIN = "route.rehearsal.invalid"
 RETIRED_HEADER = "x-rehearsal-retired"
 """Nobody sends it: what matches it keeps its clusters and gets no request."""
-ALONE, COPIES = "alone--route", "copies--route"
+ALONE = "alone--route"
 """No revision has such a name: nobody writes two dashes."""
 PORT = 80
 _CLUSTER = re.compile(r"httproute/(?P<namespace>[^/]+)/(?P<route>[^/]+)/rule/\d+/backend/(?P<place>\d+)")
@@ -45,7 +45,7 @@ _MANY = 100_000
 
 @dataclass(frozen=True)
 class Target:
-    """What one service's routes are made for; `gateway_service` takes the mirrored copies back to the gateway."""
+    """What one service's routes are made for."""
 
     service: str
     namespace: str
@@ -53,7 +53,6 @@ class Target:
     gateway: GatewayRef
     labels: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = DEFAULT_TIMEOUT_S
-    gateway_service: tuple[str, str, int] | None = None
 
 
 def weighted(routing: Routing) -> tuple[str, ...]:
@@ -70,18 +69,20 @@ def alone_name(service: str, revision: str) -> str:
     return f"{service}.{revision}.{ALONE}"
 
 
-def main_route(target: Target, routing: Routing) -> dict[str, Any]:
-    """The route of the weights; it tells its version at VERSION_PATH, policy included."""
+def main_route(target: Target, routing: Routing, *, trial: bool = False) -> dict[str, Any]:
+    """The route of the weights; it tells its version at VERSION_PATH, policy included.
+
+    A `trial` gives equal shares: before a new route comes first, each of its clusters must have answered.
+    """
     name = main_name(target.service, routing)
-    rule: dict[str, Any] = {
-        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-        "backendRefs": [_backend(target, revision, routing.weights[revision]) for revision in weighted(routing)],
+    path = {"path": {"type": "PathPrefix", "value": "/"}}
+    by_name = {**path, "headers": [{"type": "Exact", "name": ROUTE_HEADER, "value": name}]}
+    weights = {revision: 100 if trial else routing.weights[revision] for revision in weighted(routing)}
+    rule = {
+        "matches": [path, by_name],
+        "backendRefs": [_backend(target, revision, weight) for revision, weight in weights.items()],
         **_timeout(target),
     }
-    if routing.copies and target.gateway_service is not None:
-        namespace, service, port = target.gateway_service
-        mirror = {"backendRef": {"namespace": namespace, "name": service, "port": port}, "percent": routing.copies}
-        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
     return _with_version(_route(target, name, target.host, [rule]), str(routing.split))
 
 
@@ -113,16 +114,6 @@ def alone_route(target: Target, routing: Routing, revision: str) -> dict[str, An
     return _with_version(_route(target, alone_name(target.service, revision), target.host, [rule]))
 
 
-def copies_route(target: Target, routing: Routing) -> dict[str, Any]:
-    """The route of mirrored copies, which come back to the gateway for the host with "-shadow" behind it."""
-    rule = {"backendRefs": [_backend(target, routing.apart, 1)], **_timeout(target)}
-    return _route(target, copies_name(target.service, routing.apart), f"{target.host}{SHADOW}", [rule])
-
-
-def copies_name(service: str, revision: str) -> str:
-    return f"{service}.{revision}.{COPIES}"
-
-
 def version_of(route: Mapping[str, Any]) -> str:
     """What the gateway tells at VERSION_PATH once this route is in effect: the first label of Location's host."""
     redirect = route["spec"]["rules"][-1]["filters"][0]["requestRedirect"]
@@ -135,7 +126,7 @@ def revision_of_cluster(cluster: str) -> tuple[str, str, str]:
     if found is None:
         return "", "", ""
     service, *parts = found["route"].split(".")
-    revisions, place = [part for part in parts if part not in (ALONE, COPIES)], int(found["place"])
+    revisions, place = [part for part in parts if part != ALONE], int(found["place"])
     return found["namespace"], service, revisions[place] if place < len(revisions) else ""
 
 
