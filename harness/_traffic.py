@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from harness.load import Ledger, Load
 from harness.model_version import ModelVersion
 from harness.run import Run
 from harness.runtime.clock import Deadline
+from harness.runtime.events import Event
 from harness.service import READY_S, Service
+
+GATEWAY = "envoy"  # the name of its component
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,25 @@ class Window:
     where: str | None = None
     rows: int | None = None
     expected: bool | None = None
+
+
+class GatewayOutages:
+    """When the gateway was away, as a run's events tell it; listens to them. For a world where it is no process."""
+
+    def __init__(self) -> None:
+        self._spells: list[tuple[float, float]] = []  # from, to; inf while it is away
+
+    def __call__(self, event: Event) -> None:
+        if event.subject != GATEWAY:
+            return
+        if event.kind == "process.died":
+            self._spells.append((min(event.at, float(event.data.get("since", event.at))), math.inf))
+        elif event.kind == "component.restarted":
+            self._spells = [(start, min(end, event.at)) for start, end in self._spells]
+
+    def moments(self, now: float) -> list[float]:
+        """Unix seconds, one in each second of an outage: what ended around one of them met the outage."""
+        return [start + second for start, end in self._spells for second in range(math.ceil(min(end, now) - start) + 1)]
 
 
 @contextmanager

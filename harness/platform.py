@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness._scaling import Scaling, scaled
-from harness._traffic import Window, accounted, mismatches, windows_spec
+from harness._traffic import GATEWAY, GatewayOutages, Window, accounted, mismatches, windows_spec
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
@@ -32,13 +33,12 @@ from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
-from harness.runtime.events import Event, Listener
+from harness.runtime.events import Listener
 from harness.runtime.interrupts import held
 from harness.service import READY_S, Service, inference_service
 
 TRAINING_S = 300.0
 JOB_S = 120.0
-GATEWAY = "envoy"  # the name of its component
 PRODUCTION = "production"
 STAGING = "staging"
 DIAGNOSTICS = "diagnostics/index.md"
@@ -55,8 +55,8 @@ class Platform:
         self._loads = 0
         self._trainings = 0
         self._clients = ExitStack()
-        self._gateway_died: list[float] = []  # as the run's events tell it, where it is no process of ours
-        run.events.listen(self._listen)
+        self._outages = GatewayOutages()
+        run.events.listen(self._outages)
         self._registry: MLflowClient | None = None
 
     @classmethod
@@ -365,10 +365,6 @@ class Platform:
         with accounted(load, service, self.run):
             yield load
 
-    def _listen(self, event: Event) -> None:
-        if event.kind == "process.died" and event.subject == GATEWAY:
-            self._gateway_died.append(event.at)
-
     @contextmanager
     def scaling(self, service: Service) -> Iterator[Scaling]:
         """Watch a service that its autoscaler scales; the report has the reaction times of each load in the block.
@@ -381,7 +377,7 @@ class Platform:
 
     def _gateway_deaths(self) -> list[float]:
         supervised = [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]
-        return supervised or list(self._gateway_died)
+        return supervised or self._outages.moments(time.time())
 
     def drift(self, service: Service, model: ModelVersion, windows: Sequence[Window]) -> list[DriftRecord]:
         """Replay windows of held-out rows through a service and compare each with the held-out reference.

@@ -132,6 +132,8 @@ def traffic_fits_the_outcome(evidence: Evidence) -> str:
     record = evidence.record
     serving = record.canary if record.outcome == Outcome.PROMOTED else record.baseline
     routed = [event.data.get("weights", {}) for event in of_kind(evidence.events, "service.routed")]
+    if not routed and serving == record.baseline:
+        return ""  # nothing was ever routed anew
     last = {name: weight for name, weight in routed[-1].items() if weight} if routed else {}
     if not last and any(math.isinf(spell.end) for spell in unserved(evidence.events)):
         return ""
@@ -245,13 +247,18 @@ def deaths(events: Sequence[Event]) -> Iterator[Spell]:
         if event.kind == "replica.died":
             revision = event.data.get("revision", "")
             back = (e.at for e in later if e.kind == "replica.ready" and e.data.get("revision") == revision)
-            yield Spell(event.at, next(back, float("inf")), f"death of {revision}", revision)
+            yield Spell(_since(event), next(back, float("inf")), f"death of {revision}", revision)
         elif event.kind == "process.died" and event.subject == GATEWAY:  # no other component is on a request's way
             back = (e.at for e in later if e.kind == "component.restarted" and e.subject == event.subject)
-            yield Spell(event.at, next(back, event.at), f"death of {event.subject}")
+            yield Spell(_since(event), next(back, event.at), f"death of {event.subject}")
         elif event.kind == "process.died" and event.subject.count(".") == 2:  # as "production.iris.v2-1" is told first
             revision = event.subject.rpartition("-")[0].rpartition(".")[2]
             yield Spell(event.at, event.at, f"death of {event.subject}", revision)
+
+
+def _since(event: Event) -> float:
+    """When it happened, where that was told later than it did."""
+    return min(event.at, float(event.data.get("since", event.at)))
 
 
 def _replica(event: Event) -> str:

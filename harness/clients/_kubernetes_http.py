@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 CONNECT_S = 5.0
+_READY, _READY_S, _STARTS_S = "/readyz", 5.0, 60.0
 _BODY_SHOWN = 500
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -64,6 +67,7 @@ class ApiServer:
     def __init__(self, api: ApiClient, *, timeout_s: float = 15.0) -> None:
         self.api = api
         self.timeout_s = timeout_s
+        self._lost_at = -math.inf
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, context: str | None, *, timeout_s: float = 15.0) -> Self:
@@ -148,10 +152,23 @@ class ApiServer:
                 _request_timeout=(CONNECT_S, timeout_s or self.timeout_s),
             )
         except ApiException as error:
+            if error.status == 403 and path != _READY and self._is_starting():
+                raise RequestFailed(f"{method} {what or path}: the API server is starting", status=503) from error
             raise failure(method, what or path, error.status, error.body) from error
         except (HTTPError, OSError) as error:
+            self._lost_at = time.monotonic()
             where = f"{method} {self.api.configuration.host}{path}"
             raise RequestFailed(f"{where}: {type(error).__name__}: {error}") from error
+
+    def _is_starting(self) -> bool:
+        """Whether the server was away a moment ago and is not ready: until it has its roles it refuses everybody."""
+        if time.monotonic() - self._lost_at > _STARTS_S:
+            return False
+        try:
+            self.text("GET", _READY, timeout_s=_READY_S)
+        except (RequestFailed, AccessDenied):
+            return True
+        return False
 
 
 def failure(method: str, what: str, status: int | None, body: Any) -> RequestFailed | AccessDenied:

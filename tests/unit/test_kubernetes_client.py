@@ -110,6 +110,26 @@ def test_a_refusal_names_the_verb_and_the_resource_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_server_that_has_just_been_killed_refuses_nobody_for_good() -> None:
+    """Until it has read its roles it answers 403 to all: that is "not yet", and a refusal only once it is ready."""
+    answers: list[Answer] = [(403, {"message": "pods is forbidden"}), (500, "[-]rbac/bootstrap-roles failed")]
+    answers += [(403, {"message": "pods is forbidden"}), (200, "ok")]
+    away = [True]
+
+    def answer(sent: Sent) -> Answer:
+        if away.pop() if away else False:
+            raise urllib3.exceptions.ProtocolError("connection broken")
+        return answers.pop(0)
+
+    kube, _ = cluster(answer)
+    for status in (None, 503):
+        with pytest.raises(RequestFailed) as caught:
+            kube.list("v1/Pod", "x")
+        assert caught.value.status == status
+    with pytest.raises(AccessDenied):
+        kube.list("v1/Pod", "x")
+
+
 def test_what_is_not_there_is_none_and_its_deletion_is_no_error() -> None:
     """`find` and `delete` tell absence by their results, `get` by an error with status 404."""
     kube, _ = cluster(lambda sent: (404, {"message": "not found"}))

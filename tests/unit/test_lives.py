@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from harness._traffic import GatewayOutages
 from harness.backends.kubernetes.faults import _full_name
-from harness.backends.kubernetes.lives import Life, change, is_wanted
+from harness.backends.kubernetes.lives import Life, change, ended_at, is_wanted
 from harness.backends.kubernetes.nodes import container_id
 from harness.errors import PlatformError
-from tests.unit.cluster_story import condition, container, pod
+from harness.runtime.events import Event
+from tests.unit.cluster_story import BEGAN, condition, container, ended, pod
 
 READY = Life("v1", ready=True, ending=False, restarts=0)
 STARTING = Life("v1", ready=False, ending=False, restarts=0)
@@ -89,3 +91,22 @@ def test_a_container_is_found_by_its_name() -> None:
     assert container_id(running, "kserve-container") == "abc123"
     with pytest.raises(PlatformError, match="container other does not run"):
         container_id(running, "other")
+
+
+def test_an_end_is_told_when_it_was_and_not_when_it_was_noticed() -> None:
+    """The kubelet says it once the container is up again; a Pod that is deleted ends now."""
+    again = pod(container(restarts=1, lastState=ended(137, when=8.0)))
+
+    assert ended_at(again, "restarted") == BEGAN + 8
+    assert ended_at(again, "ended") > BEGAN + 8
+
+
+def test_the_gateways_outage_covers_every_second_until_it_is_back() -> None:
+    """And the seconds until now while it is away; other deaths are none of it."""
+    outages = GatewayOutages()
+    outages(Event(100.0, "process.died", "mlflow", "", "warning", {}))
+    outages(Event(102.5, "process.died", "envoy", "", "warning", {"since": 100.0}))
+    assert outages.moments(now=101.5) == [100.0, 101.0, 102.0]
+
+    outages(Event(103.2, "component.restarted", "envoy", "", "info", {}))
+    assert outages.moments(now=900.0) == [100.0, 101.0, 102.0, 103.0, 104.0]

@@ -6,11 +6,13 @@ A Pod that ends although its Deployment wants it has died, whoever ended it; one
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.backends.kubernetes.applied import REVISION_LABEL, SERVICE_LABEL, workload_name
+from harness.backends.kubernetes.diagnostics.snapshot import seconds
 from harness.clients.kubernetes import Kube
 from harness.errors import RehearsalError
 from harness.runtime.clock import Deadline
@@ -49,6 +51,16 @@ def change(before: Life | None, now: Life | None) -> str:
     if before is not None and now.restarts > before.restarts:
         return "restarted"
     return "ready" if now.ready and not (before is not None and before.ready) else ""
+
+
+def ended_at(pod: Object, happened: str) -> float:
+    """When a Pod's container ended, in Unix seconds: by the kubelet's word, which comes late, or now."""
+    now = time.time()
+    if happened != "restarted":
+        return now
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    ends = [(each.get("lastState") or {}).get("terminated") or {} for each in statuses]
+    return min(now, max((seconds(end.get("finishedAt"), now) for end in ends if end), default=now))
 
 
 def is_wanted(deployment: Object | None, ready: int) -> bool:
@@ -150,6 +162,7 @@ class Lives:
                 revision=revision,
                 pod=name,
                 was_ready=was_ready,
+                since=ended_at(pod, happened),
             )
             if happened == "restarted" and Life.of(pod).ready:
                 self._tell("replica.ready", subject, f"{name} is ready", revision=revision, pod=name)
@@ -175,7 +188,14 @@ class Lives:
         elif happened:
             self._gateway_died = True
             how = "was started again" if happened == "restarted" else "was killed, evicted or deleted"
-            self._tell("process.died", GATEWAY, f"{GATEWAY} {how}: {name}", level="warning", pod=name)
+            self._tell(
+                "process.died",
+                GATEWAY,
+                f"{GATEWAY} {how}: {name}",
+                level="warning",
+                pod=name,
+                since=ended_at(pod, happened),
+            )
             if happened == "restarted" and Life.of(pod).ready:
                 self._tell("component.restarted", GATEWAY, f"{GATEWAY} is ready: {name}", pod=name)
 
