@@ -15,7 +15,7 @@ from harness.images.builder import Builder, Source
 from harness.images.catalogue import Catalogue, Item
 from harness.images.graph import How
 from harness.images.kinds import KINDS
-from harness.images.making import Kind, Making
+from harness.images.making import Commands, Kind, Making
 from harness.runtime.events import Event
 
 ITEMS = {
@@ -92,6 +92,14 @@ def test_too_little_disk_is_said_before_anything_is_made(monkeypatch: pytest.Mon
     monkeypatch.setattr("harness.images.builder.free_mb", lambda folder: 100.0)
     with pytest.raises(UsageError, match=r"has 0\.1 GB free; building needs 0\.8 GB"):
         get(ITEMS, "part/one")
+
+
+def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    """A download that hangs ends with its name and the limit, and leaves no process."""
+    log = tmp_path / "log"
+    with pytest.raises(PlatformError, match=r"sh -c took longer than 1 s"):
+        Commands().run(["sh", "-c", "echo $$; exec sleep 600"], log=log, timeout_s=1)
+    assert not Path(f"/proc/{int(log.read_text())}").exists()
 
 
 INTERRUPTED = """
