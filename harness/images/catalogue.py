@@ -150,8 +150,10 @@ def _check_field(name: str, value: object, fields: Mapping[str, Field], where: s
 
 
 def _needs(entry: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """What it names itself, the modules of its binaries, and the programs that render a bundle."""
+    """What it names itself, what it is laid upon or contains, and the programs that render a bundle."""
     needs = [*entry.get("needs", [])]
+    needs += [entry[name] for name in ("parent", "root") if name in entry]
+    needs += [*entry.get("layers", []), *entry.get("images", [])]
     needs += [f"module/{source.partition('/')[0]}" for source in entry.get("binaries", {}).values()]
     if kind == "bundle":
         needs += ["module/kubernetes"] if "kustomize" in entry else []

@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from harness.errors import CapabilityMissing, PlatformError
 
@@ -58,19 +57,23 @@ class Engine:
 
 def docker(
     *argv: str,
-    stdin: bytes | BinaryIO | None = None,
-    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
     timeout_s: float = WORK_TIMEOUT_S,
 ) -> str:
     """What `docker ARGV` prints.
 
     Raises CapabilityMissing if there is no engine to ask, PlatformError with its last line for all else.
     """
-    done = _call(argv, stdin, env, timeout_s)
+    done = _call(argv, stdin, timeout_s)
     if done.returncode == 0:
         return done.stdout.decode(errors="replace")
     said = done.stderr.decode(errors="replace") or done.stdout.decode(errors="replace")
     raise refusal(said) or PlatformError(f"docker {' '.join(argv[:3])}: {_last_line(said)}.")
+
+
+def succeeds(*argv: str, timeout_s: float = ASK_TIMEOUT_S) -> bool:
+    """Whether `docker ARGV` ends with exit code 0."""
+    return _call(argv, None, timeout_s).returncode == 0
 
 
 def probe() -> Engine:
@@ -139,22 +142,14 @@ def _privileged_refusal() -> str:
     """Why a privileged container cannot be started; "" if it can. An empty image tells: only its program is missing."""
     docker("import", "-", _NOTHING, stdin=_EMPTY_TAR, timeout_s=ASK_TIMEOUT_S)
     argv = ("run", "--rm", "--privileged", "--network=none", _NOTHING, "/nothing")
-    said = _call(argv, None, None, ASK_TIMEOUT_S).stderr.decode(errors="replace")
+    said = _call(argv, None, ASK_TIMEOUT_S).stderr.decode(errors="replace")
     return "" if "no such file or directory" in said else _reason(said)
 
 
-def _call(
-    argv: tuple[str, ...], stdin: bytes | BinaryIO | None, env: Mapping[str, str] | None, timeout_s: float
-) -> subprocess.CompletedProcess[bytes]:
-    given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin or subprocess.DEVNULL}
+def _call(argv: tuple[str, ...], stdin: bytes | None, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            ["docker", *argv],
-            capture_output=True,
-            env={**os.environ, **(env or {})},
-            timeout=timeout_s,
-            check=False,
-            **given,  # type: ignore[call-overload]
+            ["docker", *argv], input=stdin or b"", capture_output=True, timeout=timeout_s, check=False
         )
     except FileNotFoundError as error:
         raise CapabilityMissing("Docker is not here: no `docker` on PATH.", hint=_GET) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,13 +36,14 @@ class Commands:
         cwd: Path | None = None,
         timeout_s: float,
         watch: Callable[[Path], None] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         """Run to its end; PlatformError with the log's last lines if it fails or takes longer than `timeout_s`."""
         name = Path(argv[0]).name
         with self._lock:
             if self._stopped:
                 raise PlatformError(f"{name}: stopped before it began.")
-            child = launch(name, argv, log=log, env={**(os.environ if env is None else env)}, cwd=cwd)
+            child = launch(name, argv, log=log, env={**(os.environ if env is None else env)}, cwd=cwd, stdin=stdin)
             self._running.add(child)
         try:
             code = _wait_for(child, timeout_s, watch)
@@ -95,9 +97,10 @@ class Making:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         watch: Callable[[Path], None] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         """Run a program to its end, with its output in the item's log."""
-        self.commands.run(argv, log=self.log, env=env, cwd=cwd, timeout_s=timeout_s, watch=watch)
+        self.commands.run(argv, log=self.log, env=env, cwd=cwd, timeout_s=timeout_s, watch=watch, stdin=stdin)
 
     def scratch(self) -> Path:
         """An empty folder that goes when the item is made."""
