@@ -29,6 +29,7 @@ from harness.backends.kubernetes.runspace import label_of
 from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World, run_labels
 from harness.backends.local_work import LocalWork
 from harness.backends.status import Status
+from harness.clients.http import client
 from harness.clients.promql import PromQL
 from harness.components.gateway import SHADOW
 from harness.errors import CapabilityMissing, DocumentError, RequestFailed
@@ -72,7 +73,7 @@ class KubernetesBackend:
         self._prometheus: PromQL | None = None
         self._answers: list[AnswerSource] = []
         self._began = time.time()
-        self._lives = Lives(world.kube, events)
+        self._lives = Lives(world.kube, events, self._gateway_answers)
         self._faults: KubernetesFaults | None = None
 
     def missing(self) -> dict[Capability, str]:
@@ -255,6 +256,11 @@ class KubernetesBackend:
 
     def _read_given(self) -> None:
         self._counts.read(self._envoy.pages(GIVEN))
+
+    def _gateway_answers(self) -> bool:
+        """Whether the gateway answers this machine, with whatever status; raises httpx.TransportError if not."""
+        with client(self.space.gateway_url, timeout_s=1.0) as http:
+            return http.get("/").status_code > 0
 
     def _is_mine(self, fields: Fields) -> bool:
         """Whether a line is of this run's services; the gateway is shared."""

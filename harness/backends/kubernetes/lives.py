@@ -5,6 +5,7 @@ A Pod that ends although its Deployment wants it has died, whoever ended it; one
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +18,12 @@ from harness.clients.kubernetes import Kube
 from harness.errors import RehearsalError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
+from harness.runtime.wait import wait
 
 Object = Mapping[str, Any]
 WATCH_S = 30.0
 AWAY_S = 0.5
+BACK_S, BACK_EVERY_S = 60.0, 0.05
 DEPLOYMENT = "apps/v1/Deployment"
 GATEWAY = "envoy"
 """What the gateway is called in the events of every world."""
@@ -71,10 +74,10 @@ def is_wanted(deployment: Object | None, ready: int) -> bool:
 
 
 class Lives:
-    """Watches Pods until `close` and emits events as the embedded world does."""
+    """Watches Pods until `close` and emits events as the embedded world does; `answers`: does the gateway, to us?"""
 
-    def __init__(self, kube: Kube, events: EventLog) -> None:
-        self._kube, self._events = kube, events
+    def __init__(self, kube: Kube, events: EventLog, answers: Callable[[], bool] = lambda: True) -> None:
+        self._kube, self._events, self._answers = kube, events, answers
         self._closed = threading.Event()
         self._lives: dict[tuple[str, str], Life] = {}
         self._followed: set[tuple[str, str]] = set()
@@ -184,7 +187,7 @@ class Lives:
         name = pod["metadata"]["name"]
         if happened == "ready":
             if self._gateway_died:  # else it was there before anybody looked
-                self._tell("component.restarted", GATEWAY, f"{GATEWAY} is ready: {name}", pod=name)
+                threading.Thread(target=self._tell_when_back, args=(name,), name="gateway-back", daemon=True).start()
         elif happened:
             self._gateway_died = True
             how = "was started again" if happened == "restarted" else "was killed, evicted or deleted"
@@ -197,7 +200,14 @@ class Lives:
                 since=ended_at(pod, happened),
             )
             if happened == "restarted" and Life.of(pod).ready:
-                self._tell("component.restarted", GATEWAY, f"{GATEWAY} is ready: {name}", pod=name)
+                threading.Thread(target=self._tell_when_back, args=(name,), name="gateway-back", daemon=True).start()
+
+    def _tell_when_back(self, name: str) -> None:
+        """A Pod that is ready gets no requests before each node knows it: the gateway is back once it answers."""
+        with contextlib.suppress(RehearsalError):  # it does not: then its outage has no end
+            wait(self._answers, what="the gateway's answer", deadline=Deadline.after(BACK_S), every_s=BACK_EVERY_S)
+            if not self._closed.is_set():
+                self._tell("component.restarted", GATEWAY, f"{GATEWAY} is back: {name}", pod=name)
 
     def _tell(self, kind: str, subject: str, message: str, **data: Any) -> None:
         self._events.emit(kind, subject, message, **data)
