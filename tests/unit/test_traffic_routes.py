@@ -28,28 +28,29 @@ def backends(route: dict[str, Any], rule: int = 0) -> list[tuple[str, int]]:
 
 def test_the_main_route_is_named_after_who_has_weight_in_order() -> None:
     """The j-th part after the service is the j-th backend, which is what a cluster's name counts."""
-    route = routes.main_route(TARGET, Routing(("v1", "v2", "v3"), {"v2": 30, "v1": 70, "v3": 0}))
-    assert route["metadata"]["name"] == "model.v1.v2"
+    route = routes.main_route(TARGET, Routing(("v1", "v2", "v3"), {"v2": 30, "v1": 70, "v3": 0}), 7)
+    assert route["metadata"]["name"] == "model.v1.v2.7--route"
     assert backends(route) == [("model-v1-predictor", 70), ("model-v2-predictor", 30)]
 
 
 def test_a_change_of_weights_keeps_the_route_and_a_change_of_who_has_any_does_not() -> None:
     """Envoy Gateway drops the cluster of a backend that loses its weight: that must be another route."""
-    name = routes.main_name("model", SPLIT)
-    assert routes.main_name("model", Routing(("v1", "v2"), {"v1": 50, "v2": 50})) == name
-    assert routes.main_name("model", Routing(("v1", "v2"), {"v1": 0, "v2": 100})) != name
+    route = routes.main_route(TARGET, SPLIT, 1)
+    assert routes.same_backends(route, Routing(("v1", "v2"), {"v1": 50, "v2": 50}))
+    assert not routes.same_backends(route, Routing(("v1", "v2"), {"v1": 0, "v2": 100}))
+    assert not routes.same_backends({}, SPLIT)
 
 
 def test_every_backend_names_its_revision_in_the_answer() -> None:
     """The header tells the client and the access log who answered, and gives each backend a cluster of its own."""
-    rule = routes.main_route(TARGET, SPLIT)["spec"]["rules"][0]
+    rule = routes.main_route(TARGET, SPLIT, 1)["spec"]["rules"][0]
     told = [ref["filters"][0]["responseHeaderModifier"]["set"][0] for ref in rule["backendRefs"]]
     assert told == [{"name": "x-served-by", "value": "v1"}, {"name": "x-served-by", "value": "v2"}]
 
 
 def test_a_retired_route_matches_nothing_and_keeps_its_backends() -> None:
     """Its clusters stay until the new route is in effect."""
-    route = routes.main_route(TARGET, SPLIT)
+    route = routes.main_route(TARGET, SPLIT, 1)
     retired = routes.retired(route)
     assert backends(retired) == backends(route)
     assert retired["metadata"] == route["metadata"]
@@ -80,7 +81,7 @@ def test_a_user_split_hashes_the_header() -> None:
     policy = routes.traffic_policy(TARGET, routing, "model.v1.v2")
     assert policy["spec"]["loadBalancer"]["consistentHash"]["headers"] == [{"name": "x-user-id"}]
     assert "loadBalancer" not in routes.traffic_policy(TARGET, SPLIT, "model.v1.v2")["spec"]
-    versions = {routes.version_of(routes.main_route(TARGET, each)) for each in (routing, SPLIT)}
+    versions = {routes.version_of(routes.main_route(TARGET, each, 1)) for each in (routing, SPLIT)}
     assert len(versions) == 2, "a changed policy must be told from an unchanged one"
 
 
@@ -93,19 +94,19 @@ def test_only_what_never_reached_a_server_is_tried_again() -> None:
 def test_a_trial_reaches_every_cluster_alike() -> None:
     """Before a new route comes first, each of its clusters has to answer, the one with 1 % too."""
     routing = Routing(("v1", "v2"), {"v1": 99, "v2": 1})
-    trial, route = routes.main_route(TARGET, routing, trial=True), routes.main_route(TARGET, routing)
+    trial, route = routes.main_route(TARGET, routing, 1, trial=True), routes.main_route(TARGET, routing, 1)
     assert [weight for _, weight in backends(trial)] == [100, 100]
     assert [weight for _, weight in backends(route)] == [99, 1]
     assert trial["metadata"] == route["metadata"]
     names = [match.get("headers", [{}])[0].get("value") for match in trial["spec"]["rules"][0]["matches"]]
-    assert names == [None, "model.v1.v2"], "asked by name, it answers while another route comes first"
+    assert names == [None, "model.v1.v2.1--route"], "asked by name, it answers while another route comes first"
 
 
 @pytest.mark.parametrize(
     ("cluster", "expected"),
     [
         ("httproute/production-1/model.v1.v2/rule/0/backend/1", ("production-1", "model", "v2")),
-        ("httproute/production-1/model.v1.v2/rule/0/backend/0", ("production-1", "model", "v1")),
+        ("httproute/production-1/model.v1.v2.12--route/rule/0/backend/0", ("production-1", "model", "v1")),
         ("httproute/production-1/model.v2.alone--route/rule/0/backend/0", ("production-1", "model", "v2")),
         ("httproute/production-1/model.v1/rule/0/backend/5", ("production-1", "model", "")),
         ("httproute/other/somebodys/rule/0/backend/0", ("other", "somebodys", "")),
@@ -119,6 +120,6 @@ def test_a_cluster_tells_its_revision(cluster: str, expected: tuple[str, str, st
 
 def test_equal_routings_have_equal_versions_and_others_do_not() -> None:
     """The version says what is in effect."""
-    one, same = routes.main_route(TARGET, SPLIT), routes.main_route(TARGET, SPLIT)
-    other = routes.main_route(TARGET, Routing(("v1", "v2"), {"v1": 89, "v2": 11}))
+    one, same = routes.main_route(TARGET, SPLIT, 1), routes.main_route(TARGET, SPLIT, 1)
+    other = routes.main_route(TARGET, Routing(("v1", "v2"), {"v1": 89, "v2": 11}), 1)
     assert routes.version_of(one) == routes.version_of(same) != routes.version_of(other)

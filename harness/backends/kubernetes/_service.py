@@ -28,6 +28,7 @@ class Service:
     told_document: Mapping[str, Any] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
     main: Mapping[str, Any] = field(default_factory=dict)
+    main_routes: int = 0
     alone: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)

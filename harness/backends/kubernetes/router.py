@@ -228,24 +228,28 @@ class Router:
 
     def _switch(self, service: Service, target: Target, routing: Routing) -> None:
         """Have the main route of this routing in effect, and no other one."""
-        old, new = service.main, routes.main_route(target, routing)
-        if old == new and service.routing.split == routing.split:
+        old = service.main
+        if not (fits := routes.same_backends(old, routing)):
+            service.main_routes += 1
+        new = routes.main_route(target, routing, service.main_routes)
+        if old == new:
             return
         name = new["metadata"]["name"]
         self._kube.apply(routes.traffic_policy(target, routing, name))
-        if old and old["metadata"]["name"] != name:
-            self._try_out(target, routing)
+        if old and not fits:
+            self._try_out(target, routing, service.main_routes)
         self._put(target.host, new)
         service.main = new
-        if old and old["metadata"]["name"] != name:
+        if old and not fits:
             self._put(target.host, routes.retired(old))
             self._before_removal()
             self._delete_route(old["metadata"]["name"], target.namespace)
 
-    def _try_out(self, target: Target, routing: Routing) -> None:
+    def _try_out(self, target: Target, routing: Routing, number: int) -> None:
         """Have every cluster of a new main route answer: Envoy has a route before its clusters are warm."""
-        self._put(target.host, routes.main_route(target, routing, trial=True))
-        name, missing = routes.main_name(target.service, routing), set(routes.weighted(routing))
+        trial = routes.main_route(target, routing, number, trial=True)
+        self._put(target.host, trial)
+        name, missing = trial["metadata"]["name"], set(routes.weighted(routing))
 
         def all_answered() -> bool:
             missing.discard(self._probe.answered_by(target.host, target.service, name))

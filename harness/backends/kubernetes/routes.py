@@ -1,6 +1,7 @@
 """The HTTPRoutes and the BackendTrafficPolicy of a service, rendered from plain data; no I/O here.
 
-The main route `<service>.<revision>.<revision>` splits the traffic between the revisions in its name. Envoy Gateway
+The main route `<service>.<revision>.<revision>.<n>--route` splits the traffic between the revisions in its name; no
+name comes back, because Envoy would take its clusters for those that are just going. Envoy Gateway
 names a cluster after the route, the rule and the place of the backend in it, so a name like this keeps one cluster from
 ever meaning two revisions. It also drops the cluster of a backend with weight 0 a moment before the route stops using
 it, which loses requests. So a change of who has weight is a new main route beside the old one; then the old one is
@@ -36,8 +37,9 @@ ROUTE_HEADER = "x-rehearsal-route"
 VERSION_DOMAIN = "route.rehearsal.invalid"
 RETIRED_HEADER = "x-rehearsal-retired"
 """Nobody sends it: what matches it keeps its clusters and gets no request."""
-ALONE = "alone--route"
-"""No revision has such a name: nobody writes two dashes."""
+_MARK = "--route"
+ALONE = f"alone{_MARK}"
+"""What ends with the mark is no revision: nobody writes two dashes."""
 PORT = 80
 _CLUSTER = re.compile(r"httproute/(?P<namespace>[^/]+)/(?P<route>[^/]+)/rule/\d+/backend/(?P<place>\d+)")
 _MANY = 100_000
@@ -60,21 +62,21 @@ def weighted(routing: Routing) -> tuple[str, ...]:
     return tuple(sorted(name for name, weight in routing.weights.items() if weight > 0))
 
 
-def main_name(service: str, routing: Routing) -> str:
-    """The main route's name: what clusters and counters carry."""
-    return ".".join((service, *weighted(routing)))
+def main_name(service: str, routing: Routing, number: int) -> str:
+    """The main route's name: what clusters and counters carry. `number` makes it unique in the service's life."""
+    return ".".join((service, *weighted(routing), f"{number}{_MARK}"))
 
 
 def alone_name(service: str, revision: str) -> str:
     return f"{service}.{revision}.{ALONE}"
 
 
-def main_route(target: Target, routing: Routing, *, trial: bool = False) -> dict[str, Any]:
+def main_route(target: Target, routing: Routing, number: int, *, trial: bool = False) -> dict[str, Any]:
     """The route of the weights; it tells its version at VERSION_PATH, policy included.
 
     A `trial` gives equal shares: before a new route comes first, each of its clusters must have answered.
     """
-    name = main_name(target.service, routing)
+    name = main_name(target.service, routing, number)
     path = {"path": {"type": "PathPrefix", "value": "/"}}
     by_name = {**path, "headers": [{"type": "Exact", "name": ROUTE_HEADER, "value": name}]}
     weights = {revision: 100 if trial else routing.weights[revision] for revision in weighted(routing)}
@@ -114,6 +116,12 @@ def alone_route(target: Target, routing: Routing, revision: str) -> dict[str, An
     return _with_version(_route(target, alone_name(target.service, revision), target.host, [rule]))
 
 
+def same_backends(old: Mapping[str, Any], routing: Routing) -> bool:
+    """Whether a main route leads to the revisions that this routing gives weight to, so that it can be changed."""
+    _, *parts = str(old["metadata"]["name"]).split(".") if old else ("",)
+    return tuple(part for part in parts if not part.endswith(_MARK)) == weighted(routing)
+
+
 def version_of(route: Mapping[str, Any]) -> str:
     """What the gateway tells at VERSION_PATH once this route is in effect: the first label of Location's host."""
     redirect = route["spec"]["rules"][-1]["filters"][0]["requestRedirect"]
@@ -126,7 +134,7 @@ def revision_of_cluster(cluster: str) -> tuple[str, str, str]:
     if found is None:
         return "", "", ""
     service, *parts = found["route"].split(".")
-    revisions, place = [part for part in parts if part != ALONE], int(found["place"])
+    revisions, place = [part for part in parts if not part.endswith(_MARK)], int(found["place"])
     return found["namespace"], service, revisions[place] if place < len(revisions) else ""
 
 
