@@ -166,6 +166,15 @@ def test_many_pods_are_cut_to_those_that_matter(tmp_path: Path) -> None:
     assert f"8 of 10 Pods of {NAMESPACE}" in found.missed
 
 
+def test_one_that_was_killed_is_not_said_to_have_ended_by_the_last_line_of_its_log(tmp_path: Path) -> None:
+    server = broken_canary()
+    server.lists["pods"] = [pod(container(restarts=1, ready=True, state={"running": {}}, lastState=ended(137)))]
+
+    words = looked_at(tmp_path, server).findings[0].words
+
+    assert words.endswith("was killed by signal 9, 1 restarts")
+
+
 @pytest.mark.parametrize(
     ("log", "told"),
     [

@@ -88,7 +88,9 @@ def _of_end(pod: Object, status: Object, end: Object, seen: Snapshot) -> Iterato
         limits = (spec_of(pod, name).get("resources") or {}).get("limits") or {}
         yield teller.memory(name, str(limits.get("memory", "")))
     elif not (pod["metadata"].get("deletionTimestamp") and end["exitCode"] in (137, 143)):  # it was asked to end
-        told = str(end.get("message") or seen.last_words.get((namespace_of(pod), reference(pod), name), ""))
+        # Who is killed says nothing of it: the end of its log is about something else.
+        logged = "" if end["exitCode"] == 137 else seen.last_words.get((namespace_of(pod), reference(pod), name), "")
+        told = str(end.get("message") or logged)
         yield teller.crash(name, int(end["exitCode"]), int(status.get("restartCount", 0)), told)
 
 
