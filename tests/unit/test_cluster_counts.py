@@ -45,14 +45,14 @@ def test_a_copy_counts_for_the_canary() -> None:
 def test_what_the_gateway_refused_counts_for_whom_it_was_meant() -> None:
     """A 503 for a revision without a healthy Pod has no header, but a cluster; one without either is nobody's."""
     counts = LogCounts()
-    counts.take(line(code=503, revision="-", cluster="httproute/production-1/model.v1.v2/rule/0/backend/1"))
+    counts.take(line(code=503, revision="-", cluster="httproute/production-1/model--v1--v2--3--route/rule/0/backend/1"))
     counts.take(line(code=404, revision=None, cluster=None))
     (found,) = counts.counts("production-1", "model", HOST, 100)
     assert (found.revision, found.failed) == ("v2", 1)
 
 
-V1 = "httproute/production-1/model.v1.v2/rule/0/backend/0"
-V2 = "httproute/production-1/model.v1.v2/rule/0/backend/1"
+V1 = "httproute/production-1/model--v1--v2--3--route/rule/0/backend/0"
+V2 = "httproute/production-1/model--v1--v2--3--route/rule/0/backend/1"
 
 
 def page(*samples: tuple[str, str, int]) -> str:
@@ -98,10 +98,20 @@ def test_a_page_that_misses_a_request_between_two_numbers_counts_nothing_twice()
     assert routed(counts) == {"v1": 13}
 
 
+def test_a_probe_of_the_router_is_neither_requested_nor_routed() -> None:
+    """Envoy counts it, and its line takes it out again."""
+    counts = LogCounts()
+    counts.read({"envoy": page(("completed", V1, 2))})
+    counts.take(line(cluster=V1))
+    counts.take(line(cluster=V1, path="/v1/models/model?rehearsal-probe"))
+    (found,) = counts.counts("production-1", "model", HOST, 100)
+    assert (found.requests, found.routed) == (1, 1)
+
+
 def test_every_envoy_counts_and_other_services_do_not() -> None:
     """Two proxies, and a service of the same name in another namespace."""
     counts = LogCounts()
-    elsewhere = "httproute/production-2/model.v1/rule/0/backend/0"
+    elsewhere = "httproute/production-2/model--v1--3--route/rule/0/backend/0"
     counts.read({"one": page(("completed", V1, 2)), "two": page(("completed", V1, 3), ("completed", elsewhere, 9))})
     assert routed(counts) == {"v1": 5}
     assert given(page(("total", V1, 32))) == {}

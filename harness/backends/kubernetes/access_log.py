@@ -99,7 +99,7 @@ def is_traffic(fields: Fields) -> bool:
 
 
 class AccessLogStream:
-    """Follows the gateway's Pods until `close`; `wanted` chooses lines by their fields, `listener` gets each one."""
+    """Follows the gateway's Pods until `close`; `wanted` chooses lines by their fields, `listener` gets each one, those of our own probes too."""
 
     def __init__(
         self,
@@ -195,13 +195,14 @@ class AccessLogStream:
                     self._take(parsed[1], parsed[2])
 
     def _take(self, text: str, fields: Fields) -> None:
-        if not (is_traffic(fields) and self._wanted(fields)):
+        if not self._wanted(fields):
             return
         with self._lock:
             if self._file.closed:
                 return
-            self._file.write(f"{text}\n")
-            self._file.flush()
+            if is_traffic(fields):
+                self._file.write(f"{text}\n")
+                self._file.flush()
         self._listener(fields)
 
     def _restarts(self, pod: str) -> int | None:

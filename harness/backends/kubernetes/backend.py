@@ -301,7 +301,14 @@ class KubernetesBackend:
 
 
 def _refuse(document: InferenceService) -> None:
-    """Refuse what only a machine with the files can honour."""
+    """Refuse what only a machine with the files can honour, and names that a route's name could not hold apart."""
+    for name in (
+        document.name,
+        document.spec.predictor.name,
+        *(entry.predictor.name for entry in document.spec.canary),
+    ):
+        if "--" in name:
+            raise DocumentError(f"InferenceService {document.name!r}: expected no '--' in a name here, got {name!r}")
     if document.spec.transformer is not None:
         raise CapabilityMissing(Capability.TRANSFORMER.value, hint=NO_TRANSFORMER)
     if mirror_percent_of(document.metadata.annotations):

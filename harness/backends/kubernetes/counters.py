@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.backends.kubernetes.access_log import is_traffic
 from harness.backends.kubernetes.routes import revision_of_cluster
 from harness.components.gateway import SHADOW
 from harness.lifecycle.slo import LATENCY_BUCKETS_MS
@@ -57,11 +58,14 @@ class LogCounts:
         revision = revision_of(fields)
         if not revision:
             return
+        with self._lock:
+            self._logged[str(fields.get("cluster") or "")] += 1
+        if not is_traffic(fields):  # a probe of the router: Envoy has counted it, and nobody else shall
+            return
         code, took = int(fields.get("code") or 0), fields.get("upstream_ms")
         with self._lock:
             counted = self._counted.setdefault((host, revision), Counted())
             counted.requests += 1
-            self._logged[str(fields.get("cluster") or "")] += 1
             counted.failed += code >= 400 or code == 0
             if isinstance(took, int | float):
                 counted.buckets[bisect_left(LATENCY_BUCKETS_MS, float(took))] += 1

@@ -11,8 +11,9 @@ from harness.components.prometheus import ENVOY_SERIES, SCRAPE_S, rules
 GATEWAY_METRICS = "rehearsal-gateway-metrics.envoy-gateway-system.svc.cluster.local"
 ALERTMANAGER = "alertmanager.rehearsal-system.svc.cluster.local:9093"
 MOST_REVISIONS = 6
-"""Of one route; the router names a route <service>.<revision>.<revision>… and Envoy numbers its backends likewise."""
-_PART = "([a-z0-9-]+)"
+"""Of one route; the router names a route <service>--<revision>--… and Envoy numbers its backends likewise."""
+_NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"
+_PART = f"({_NAME})"
 
 
 def prometheus_values() -> dict[str, str]:
@@ -41,13 +42,13 @@ def _config() -> dict[str, Any]:
 
 
 def labels() -> list[dict[str, Any]]:
-    """Envoy's cluster httproute/<namespace>/<service>.<revision>…/rule/0/backend/<n> as labels."""
-    route = f"httproute/{_PART}/{_PART}\\..*/rule/0(?:/backend/[0-9]+)?"
+    """Envoy's cluster httproute/<namespace>/<service>--<revision>…--<n>--route/rule/0/backend/<n> as labels."""
+    route = f"httproute/{_PART}/{_PART}--.*/rule/0(?:/backend/[0-9]+)?"
     found = [_label("namespace", route, 1), _label("service", route, 2)]
     for number in range(MOST_REVISIONS):
-        others = "\\.[a-z0-9-]+" * number
+        others = f"--{_NAME}" * number
         backend = f"(?:/backend/{number})?" if number == 0 else f"/backend/{number}"
-        revision = f"httproute/[a-z0-9-]+/[a-z0-9-]+{others}\\.{_PART}(?:\\..*)?/rule/0{backend}"
+        revision = f"httproute/{_NAME}/{_NAME}{others}--{_PART}(?:--.*)?/rule/0{backend}"
         found.append(_label("revision", revision, 1))
     return found
 

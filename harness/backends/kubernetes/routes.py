@@ -1,10 +1,11 @@
 """The HTTPRoutes and the BackendTrafficPolicy of a service, rendered from plain data; no I/O here.
 
-The main route `<service>.<revision>.<revision>.<n>--route` splits the traffic between the revisions in its name; no
-name comes back, because Envoy would take its clusters for those that are just going. Envoy Gateway
-names a cluster after the route, the rule and the place of the backend in it, so a name like this keeps one cluster from
-ever meaning two revisions. It also drops the cluster of a backend with weight 0 a moment before the route stops using
-it, which loses requests. So a change of who has weight is a new main route beside the old one; then the old one is
+The main route `<service>--<revision>--<revision>--<n>--route` splits the traffic between the revisions in its name; no
+name comes back, because Envoy would take its clusters for those that are just going, and none has a dot, where Envoy's
+counters would be cut. Envoy Gateway names a cluster after the route, the rule and the place of the backend in it, so a
+name like this keeps one cluster from ever meaning two revisions. It also drops the cluster of a backend with weight 0 a
+moment before the route stops using it, which loses requests. So a change of who has weight is a new main route beside
+the old one, which takes over when each of its clusters has answered; then the old one is
 `retired`: nothing matches it any more, but its clusters stay until the new one is in effect.
 
 Each revision that is ready has a route of its own, which a request reaches with the header x-rehearsal-revision, or
@@ -37,9 +38,7 @@ ROUTE_HEADER = "x-rehearsal-route"
 VERSION_DOMAIN = "route.rehearsal.invalid"
 RETIRED_HEADER = "x-rehearsal-retired"
 """Nobody sends it: what matches it keeps its clusters and gets no request."""
-_MARK = "--route"
-ALONE = f"alone{_MARK}"
-"""What ends with the mark is no revision: nobody writes two dashes."""
+_SEPARATOR, _MARK, _ALONE = "--", "route", "alone"
 PORT = 80
 _CLUSTER = re.compile(r"httproute/(?P<namespace>[^/]+)/(?P<route>[^/]+)/rule/\d+/backend/(?P<place>\d+)")
 _MANY = 100_000
@@ -64,11 +63,17 @@ def weighted(routing: Routing) -> tuple[str, ...]:
 
 def main_name(service: str, routing: Routing, number: int) -> str:
     """The main route's name: what clusters and counters carry. `number` makes it unique in the service's life."""
-    return ".".join((service, *weighted(routing), f"{number}{_MARK}"))
+    return _SEPARATOR.join((service, *weighted(routing), str(number), _MARK))
 
 
 def alone_name(service: str, revision: str) -> str:
-    return f"{service}.{revision}.{ALONE}"
+    return _SEPARATOR.join((service, revision, _ALONE, _MARK))
+
+
+def name_parts(route: str) -> tuple[str, tuple[str, ...]]:
+    """(service, revisions) of a name of ours; the name itself and none for others."""
+    service, *parts = route.split(_SEPARATOR)
+    return (service, tuple(parts[:-2])) if parts[-1:] == [_MARK] else (route, ())
 
 
 def main_route(target: Target, routing: Routing, number: int, *, trial: bool = False) -> dict[str, Any]:
@@ -118,8 +123,7 @@ def alone_route(target: Target, routing: Routing, revision: str) -> dict[str, An
 
 def same_backends(old: Mapping[str, Any], routing: Routing) -> bool:
     """Whether a main route leads to the revisions that this routing gives weight to, so that it can be changed."""
-    _, *parts = str(old["metadata"]["name"]).split(".") if old else ("",)
-    return tuple(part for part in parts if not part.endswith(_MARK)) == weighted(routing)
+    return bool(old) and name_parts(str(old["metadata"]["name"]))[1] == weighted(routing)
 
 
 def version_of(route: Mapping[str, Any]) -> str:
@@ -133,8 +137,8 @@ def revision_of_cluster(cluster: str) -> tuple[str, str, str]:
     found = _CLUSTER.match(cluster)
     if found is None:
         return "", "", ""
-    service, *parts = found["route"].split(".")
-    revisions, place = [part for part in parts if not part.endswith(_MARK)], int(found["place"])
+    service, revisions = name_parts(found["route"])
+    place = int(found["place"])
     return found["namespace"], service, revisions[place] if place < len(revisions) else ""
 
 
