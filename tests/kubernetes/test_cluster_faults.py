@@ -24,11 +24,13 @@ SLO_WIDE = SLO(errors=0.2, slower_than_ms=2000, slow=0.4)
 POLICY = Canary(SLO_WIDE, steps=(50, 100), max_step_s=60.0, min_step_s=2.0)
 
 
-def under(platform: Platform, dataset: Dataset, fault: str, phase: str, aim: str = "", **settings: Any) -> Case:
+def under(
+    platform: Platform, dataset: Dataset, fault: str, phase: str, aim: str = "", replicas: int = 1, **settings: Any
+) -> Case:
     """A canary with the fault in one of its phases; everything that became of it."""
     if not isinstance(platform.backend, KubernetesBackend):
         raise CapabilityMissing("a cluster", hint="pytest --backend kind")
-    service = platform.deploy(platform.train(dataset, max_depth=2))
+    service = platform.deploy(platform.train(dataset, max_depth=2), replicas=replicas)
     better = platform.train(dataset, max_depth=4)
     chaos = Chaos(platform, fault_named(fault).with_settings(**settings), phase_named(phase), aim=aim)
     with platform.load(service, rps=RPS) as traffic:
@@ -44,8 +46,8 @@ class Case:
 
 
 def test_a_baseline_pod_that_is_killed_does_not_stop_the_canary(platform: Platform, high_utiliser: Dataset) -> None:
-    """The requests that its end cut off are named, and nothing else is lost."""
-    case = under(platform, high_utiliser, "replica-killed", "watching", "baseline")
+    """The requests that its end cut off are named, and nothing else is lost; the other Pod of the baseline serves."""
+    case = under(platform, high_utiliser, "replica-killed", "watching", "baseline", replicas=2)
 
     assert case.broken == {}
     assert case.rollout.outcome is Outcome.PROMOTED
