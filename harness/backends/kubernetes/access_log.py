@@ -99,7 +99,10 @@ def is_traffic(fields: Fields) -> bool:
 
 
 class AccessLogStream:
-    """Follows the gateway's Pods until `close`; `wanted` chooses lines by their fields, `listener` gets each one, those of our own probes too."""
+    """Follows the gateway's Pods until `close`; `wanted` chooses lines by their fields.
+
+    `listener` gets each of them, those of the router's own probes too, which are not in the file.
+    """
 
     def __init__(
         self,
