@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness._rollout_files import RolloutFiles, the_only_rollout
 from harness._serving_port import DocumentPort
+from harness.backends.backend import Capability
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec, check
 from harness.clients.inference import InferenceClient, Protocol
-from harness.errors import ConfigError, UsageError
+from harness.errors import CapabilityMissing, ConfigError, UsageError
 from harness.lifecycle.driver import Approve, OnState, drive
 from harness.lifecycle.rollout import ABTest, BlueGreen, Canary, Outcome, Policy, Shadow, State, untestable
 from harness.lifecycle.slo import SLO
@@ -135,6 +136,8 @@ class Service:
         few requests for a verdict; UsageError for a second rollout of the service, and for a state that is of another
         one; PlatformError if it cannot be rolled back.
         """
+        if isinstance(policy, Shadow | BlueGreen) and (why := self._backend.missing().get(Capability.COPIES)):
+            raise CapabilityMissing(Capability.COPIES.value, hint=why)
         with the_only_rollout(self._run.folder, f"{self.namespace}/{self.name}"):
             # Read once no other process can change it: what that one ended must not begin again.
             state = RolloutFiles(resume).load() if resume else None
