@@ -1,0 +1,90 @@
+"""Our kind cluster as somebody else's: named by its context, seen with few permissions, left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.backends.backend import Part
+from harness.backends.kubernetes.cluster import Cluster
+from harness.backends.kubernetes.kind import KindWorld
+from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, RUN_LABEL, World, WorldOptions
+from harness.backends.session import ClusterSession, Session, open_world
+from harness.errors import AccessDenied, ConfigError
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+
+
+@pytest.fixture
+def cluster(rehearsal_session: Session) -> Cluster:
+    """A cluster with what serving and tracking need."""
+    if not isinstance(rehearsal_session, ClusterSession) or not isinstance(rehearsal_session.world, KindWorld):
+        pytest.skip("needs --backend kind")
+    world = rehearsal_session.world
+    world.ensure(Part.SERVING, Deadline.after(300))
+    return world.cluster
+
+
+@pytest.fixture
+def foreign(cluster: Cluster, tmp_path: Path) -> Iterator[World]:
+    """The same cluster, by its context."""
+    options = WorldOptions("kubernetes", context=cluster.context, kubeconfig=cluster.kubeconfig_path)
+    world = open_world(options, tmp_path, EventLog(tmp_path / "events.jsonl"))
+    yield world
+    world.close()
+
+
+def test_versions_are_detected(foreign: World) -> None:
+    """What a report needs to say of somebody's cluster."""
+    found = {record.name: record.version for record in foreign.components()}
+    assert found["kserve"] == "v0.20.0"
+    assert found["envoy-gateway"] == "v1.9.1"
+
+
+def test_a_run_leaves_nothing(foreign: World) -> None:
+    """Its namespaces go, and with them all that carries its label."""
+    with foreign.open_run("leaves-nothing", Deadline.after(60)) as space:
+        physical = space.namespace("production")
+        assert space.tracking_uri.startswith("http://127.0.0.1:")
+    foreign.kube.wait_deleted("v1/Namespace", physical, None, Deadline.after(60))
+    selector = f"{MANAGED_BY}={MANAGER},{RUN_LABEL}=leaves-nothing"
+    assert foreign.kube.list("v1/Namespace", labels=selector) == []
+
+
+def test_a_wrong_context_is_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    """With the contexts that there are."""
+    options = WorldOptions("kubernetes", context="no-such", kubeconfig=cluster.kubeconfig_path)
+    with pytest.raises(ConfigError) as caught:
+        open_world(options, tmp_path, EventLog(tmp_path / "events.jsonl"))
+    assert cluster.context in caught.value.hint
+
+
+def test_a_restricted_account_is_told_what_it_may_not(cluster: Cluster, foreign: World, tmp_path: Path) -> None:
+    """The verb and the resource, and the way to do without."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "restricted", "namespace": "default"}}
+    foreign.kube.apply(account)
+    kubeconfig = restricted(cluster, tmp_path)
+    options = WorldOptions("kubernetes", context="restricted", kubeconfig=kubeconfig)
+    world = open_world(options, tmp_path / "world", EventLog(tmp_path / "events.jsonl"))
+    try:
+        with pytest.raises(AccessDenied, match="create namespaces") as caught:
+            world.open_run("r", Deadline.after(10))
+        assert "--namespaces" in caught.value.hint
+    finally:
+        world.close()
+        foreign.kube.delete("v1/ServiceAccount", "restricted", "default")
+
+
+def restricted(cluster: Cluster, folder: Path) -> Path:
+    """A kubeconfig whose context "restricted" is the service account's."""
+    path = folder / "restricted.kubeconfig"
+    path.write_text(cluster.kubeconfig_path.read_text())
+    token = cluster.kubectl("create", "token", "restricted", "--namespace", "default", timeout=30).strip()
+    for argv in (
+        ("set-credentials", "restricted", f"--token={token}"),
+        ("set-context", "restricted", f"--cluster={cluster.context}", "--user=restricted"),
+    ):
+        cluster.kubectl("config", "--kubeconfig", str(path), *argv, timeout=30)
+    return path
