@@ -30,6 +30,7 @@ _ENV = {
     "MPLCONFIGDIR": "/tmp",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
+    "GIT_PYTHON_REFRESH": "quiet",  # there is no git in the image
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONWARNINGS": "ignore",

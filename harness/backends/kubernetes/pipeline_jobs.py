@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from harness.backends.kubernetes.pipeline_files import STORE, Fetch, in_cluster
 from harness.backends.kubernetes.pipeline_graph import Ended, Progress, Ready, progress
 from harness.backends.kubernetes.pipeline_job import (
     CONTAINER,
@@ -27,30 +25,23 @@ from harness.backends.kubernetes.pipeline_job import (
     labels,
     refused,
 )
-from harness.backends.kubernetes.pipeline_launch import ERROR, IN_POD, RESULT, SCHEME, Files, Launch, launch, outputs
+from harness.backends.kubernetes.pipeline_launch import ERROR, RESULT, Files, Launch, launch, outputs
 from harness.backends.kubernetes.pipeline_spec import PipelineSpec, load
 from harness.backends.kubernetes.pipeline_values import State
 from harness.clients.artifacts import ArtifactStore
 from harness.clients.kubernetes import Kube, Object
-from harness.errors import ConfigError, RequestFailed
+from harness.errors import RequestFailed
 from harness.lifecycle._watch import Todo, Watch
-from harness.lifecycle.dataset import RAND
-from harness.lifecycle.pipeline import arguments, run_pipeline
+from harness.lifecycle.pipeline import run_pipeline
 from harness.lifecycle.spec import TrainingSpec
 from harness.runtime.clock import Deadline
 from harness.runtime.job import answer
 from harness.runtime.wait import wait
 
-STORE = "rehearsal-pipelines"
-"""The folder of the artifact store that pipelines use; MLflow's own folders there are named by experiment."""
-
 _EVERY_S = 0.25
 _TAIL = 20
 _PODLESS_S = 5.0
 """Seconds without a Pod after which the Job's events are asked why."""
-
-_SOURCES_MIB = 20
-_NOT_SOURCES = {"__pycache__", "node_modules"}
 
 
 def main(spec_json: str, result_path: str) -> None:
@@ -79,25 +70,11 @@ class ClusterRunner:
         # Runs may share a store and a name: what one pipeline leaves must not meet another's.
         name = f"{todo.folder.name}-{uuid4().hex[:6]}"
         with ArtifactStore(cluster.store) as store, Kube.connect(kubeconfig, cluster.context) as kube:
-            values, files = _in_cluster(todo, cluster, store)
-            todo.watch.fetch = _Fetch(store, todo.scratch / "fetched")
+            values, files = in_cluster(todo, cluster, store)
+            todo.watch.fetch = Fetch(store, todo.scratch / "fetched")
             run = PipelineRun(kube, store, cluster, name, todo.watch, todo.folder / "logs", todo.errors, files)
             run.run(load(todo.compiled), values, Deadline.after(self.deadline_s))
             yield
-
-
-@dataclass(frozen=True)
-class _Fetch:
-    """The local copy of an artifact in the store."""
-
-    store: ArtifactStore
-    folder: Path
-
-    def __call__(self, uri: str) -> Path:
-        path = self.folder / uri.removeprefix(SCHEME)
-        if not path.exists():
-            self.store.download(uri.removeprefix(SCHEME), path)
-        return path
 
 
 @dataclass
@@ -258,46 +235,3 @@ class PipelineRun:
 
 def _owner(pod: Object) -> str:
     return next((str(each["uid"]) for each in pod["metadata"].get("ownerReferences", ())), "")
-
-
-def _in_cluster(todo: Todo, cluster: Cluster, store: ArtifactStore) -> tuple[dict[str, Any], Files]:
-    """The pipeline's arguments as they hold in Pods; the user's file and sources are put into the store for them."""
-    spec, plain, archives = todo.spec, {}, {}
-    values = dict(todo.arguments)
-    if spec.dataset.source != RAND:
-        name = f"{values['source_digest'][:16]}/{Path(spec.dataset.source).name}"
-        plain[f"{STORE}/data/{name}"] = f"{IN_POD}/data/{name}"
-        store.upload(Path(spec.dataset.source), f"{STORE}/data/{name}")
-        values["dataset"] = replace(spec.dataset, source=f"{IN_POD}/data/{name}").to_json()
-    told = replace(spec, tracking_uri=cluster.store_in_pods)
-    if spec.source_root:
-        path = f"{STORE}/{uuid4().hex}/sources.zip"
-        store.put(path, _sources(Path(spec.source_root)))
-        archives[path] = f"{IN_POD}/source"
-        told = replace(told, source_root=f"{IN_POD}/source")
-    values |= {key: each for key, each in arguments(told).items() if key in ("training", "tracking")}
-    return values, Files(plain, archives)
-
-
-def _sources(root: Path) -> bytes:
-    """The Python files below a folder, for the user's training function; hidden folders and environments are left."""
-    content, size = io.BytesIO(), 0
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in _python_files(root):
-            size += path.stat().st_size
-            if size > _SOURCES_MIB << 20:
-                raise ConfigError(
-                    f"{root}: more than {_SOURCES_MIB} MiB of Python files",
-                    hint="run from the folder of the training function, or use the local pipeline runner.",
-                )
-            archive.write(path, path.relative_to(root).as_posix())
-    return content.getvalue()
-
-
-def _python_files(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        if "pyvenv.cfg" in files:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_SOURCES)
-        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
