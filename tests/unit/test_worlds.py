@@ -18,7 +18,9 @@ from harness.backends.kubernetes.world import RUN_LABEL, WorldOptions
 from harness.backends.session import check, namespaces
 from harness.errors import ConfigError
 
-WHOLE = Found("v1.34.4", "v1.6.1", "v1.9.1", "v0.20.0", canaries=True, gateway=True, serving=True, prometheus=True)
+WHOLE = Found(
+    "v1.34.4", "v1.6.1", "v1.9.1", "v0.20.0", canaries=True, gateway=True, serving=True, prometheus=True, trainer=True
+)
 
 
 @pytest.mark.parametrize(

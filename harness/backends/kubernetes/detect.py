@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.backend import Capability, Part
+from harness.backends.backend import Part
 from harness.backends.kubernetes.world import GATEWAY, SYSTEM
 from harness.errors import AccessDenied, RequestFailed
 
@@ -35,6 +35,8 @@ class Found:
     serving: bool = False
     """Whether the runtime rehearsal-mlflow is there."""
     prometheus: bool = False
+    trainer: bool = False
+    """Whether Kubeflow Trainer is there, with our runtime."""
 
     def versions(self) -> dict[str, str]:
         """What there is, by name."""
@@ -48,7 +50,11 @@ class Found:
 
     def lacks(self) -> dict[Part, str]:
         """Why a part cannot be had here, in a line; nothing of what can."""
-        reasons = {Part.SERVING: self._serving(), Part.METRICS: "" if self.prometheus else _no_prometheus()}
+        reasons = {
+            Part.SERVING: self._serving(),
+            Part.METRICS: "" if self.prometheus else _no_prometheus(),
+            Part.TRAINER: "" if self.trainer else _NO_TRAINER,
+        }
         return {part: reason for part, reason in reasons.items() if reason}
 
     def components(self) -> list[str]:
@@ -82,7 +88,11 @@ def _no_prometheus() -> str:
 
 
 INSTALL = "have an administrator run it once with --install"
-CAPABILITY = {Part.SERVING: Capability.SERVING, Part.METRICS: Capability.METRICS}
+HOW = {Part.TRAINER: "docs/kubeflow.md says how an administrator brings it"}
+"""How to get a part that --install does not bring."""
+
+_NO_TRAINER = "Kubeflow Trainer with the ClusterTrainingRuntime rehearsal is missing"
+_RUNTIME = "trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime"
 
 
 def detect(kube: Kube) -> Found:
@@ -99,6 +109,7 @@ def detect(kube: Kube) -> Found:
         gateway=gateway_api and _there(kube, "gateway.networking.k8s.io/v1/Gateway", GATEWAY, SYSTEM),
         serving=kserve and _there(kube, "serving.kserve.io/v1alpha1/ClusterServingRuntime", "rehearsal-mlflow", None),
         prometheus=_there(kube, "v1/Service", "prometheus", SYSTEM),
+        trainer="trainer.kubeflow.org" in groups and _there(kube, _RUNTIME, "rehearsal", None),
     )
 
 

@@ -6,8 +6,8 @@ import ipaddress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.backends.backend import Capability, Part
-from harness.backends.kubernetes.detect import CAPABILITY, INSTALL, Found, detect
+from harness.backends.backend import CAPABILITY_OF, Capability, Part
+from harness.backends.kubernetes.detect import HOW, INSTALL, Found, detect
 from harness.backends.kubernetes.envoy_pods import EnvoyPods
 from harness.backends.kubernetes.install import Installer, Told, prepare
 from harness.backends.kubernetes.manifests import components
@@ -68,7 +68,8 @@ class ForeignWorld:
         return "" if self.options.allow_remote or is_loopback(host) else host
 
     def missing(self) -> dict[Capability, str]:
-        return {CAPABILITY[part]: f"{reason}: {INSTALL}" for part, reason in self.found.lacks().items()}
+        lacks = self.found.lacks().items()
+        return {CAPABILITY_OF[part]: f"{reason}: {HOW.get(part, INSTALL)}" for part, reason in lacks}
 
     def ensure(self, part: Part, deadline: Deadline) -> None:
         """Look whether a part can be had: ConfigError for serving, CapabilityMissing for what can be done without."""
@@ -76,7 +77,7 @@ class ForeignWorld:
         if reason and part is Part.SERVING:
             raise ConfigError(f"--context {self.options.context}: {reason}", hint=INSTALL)
         if reason:
-            raise CapabilityMissing(CAPABILITY[part].value, hint=f"{reason}: {INSTALL}")
+            raise CapabilityMissing(CAPABILITY_OF[part].value, hint=f"{reason}: {HOW.get(part, INSTALL)}")
 
     def open_run(self, run_id: str, deadline: Deadline) -> Space:
         given = self.options.namespaces

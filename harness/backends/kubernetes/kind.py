@@ -34,6 +34,7 @@ NEEDED: dict[Part, tuple[str, ...]] = {
     Part.SERVING: ("envoy-gateway", "gateway", "kserve-gateway", "kserve", "serving"),
     Part.METRICS: ("envoy-gateway", "gateway", "prometheus", "alertmanager", "metrics-server"),
     Part.DRIFT: (),
+    Part.TRAINER: ("trainer-runtime",),
 }
 """The components of manifests/system that a part is made of, beside those that they need."""
 

@@ -159,6 +159,7 @@ _MADE_BY_RUNS = (
     "serving.kserve.io/v1beta1/InferenceService",
     "gateway.networking.k8s.io/v1/HTTPRoute",
     "gateway.envoyproxy.io/v1alpha1/BackendTrafficPolicy",
+    "trainer.kubeflow.org/v1alpha1/TrainJob",
     "batch/v1/Job",
     "apps/v1/Deployment",
     "v1/Pod",
