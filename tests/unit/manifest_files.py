@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -13,6 +12,7 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
+from harness import images
 from harness.backends.kubernetes.manifests import components, fill
 from harness.errors import CapabilityMissing
 from harness.runtime.paths import find_program
@@ -44,10 +44,9 @@ def everything() -> list[tuple[str, Document]]:
 def kubectl() -> Path | None:
     """The kubectl that `rehearse images build` made, else the one on PATH."""
     try:
-        built: Path = importlib.import_module("harness.images").program("kubectl")
-    except (ModuleNotFoundError, CapabilityMissing):
+        return images.program("kubectl")
+    except CapabilityMissing:
         return find_program("kubectl")
-    return built
 
 
 @cache
@@ -98,8 +97,8 @@ def definitions(bundle: str) -> Iterator[Document]:
     """The CustomResourceDefinitions of a bundle ("name/file"); none where it has not been built."""
     name, _, file = bundle.partition("/")
     try:
-        folder = importlib.import_module("harness.images").bundle(name)
-    except (ModuleNotFoundError, CapabilityMissing):
+        folder = images.bundle(name)
+    except CapabilityMissing:
         return
     found = yaml.load_all((folder / f"{file}.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
     yield from (each for each in found if each and each["kind"] == "CustomResourceDefinition")
@@ -127,6 +126,9 @@ def strict(schema: Any) -> Any:
         if not schema.get("x-kubernetes-preserve-unknown-fields") and "additionalProperties" not in schema:
             # Within allOf, anyOf and oneOf a schema lists only some of the fields.
             made["additionalProperties"] = schema.get("type") != "object"
+    if "modelFormat" in schema.get("properties", {}) and "required" in schema:
+        # KServe's webhook gives the container of a model its name before the API server looks for one.
+        made["required"] = [name for name in schema["required"] if name != "name"]
     if schema.get("nullable") and isinstance(schema.get("type"), str):
         made["type"] = [schema["type"], "null"]
     return made
