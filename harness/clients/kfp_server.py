@@ -22,7 +22,7 @@ from harness.runtime.wait import wait
 _API = "/apis/v2beta1"
 _PAGE = 100
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-_UNREACHED = "is the Kubeflow Pipelines API server there? Its URL is [pipeline] kfp_server of rehearsal.toml."
+_UNREACHED = "is the Kubeflow Pipelines API server there? docs/kubeflow.md has what it needs."
 
 
 @dataclass(frozen=True)

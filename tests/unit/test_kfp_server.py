@@ -163,5 +163,5 @@ def test_a_token_and_a_namespace_go_with_what_needs_them(compiled: Path) -> None
 
 def test_an_answer_that_is_an_error_names_the_call_and_what_to_do() -> None:
     """Not a stack of generated code."""
-    with client(Server()) as kfp, pytest.raises(RequestFailed, match=r"GET .*/runs/none answered 404.*kfp_server"):
+    with client(Server()) as kfp, pytest.raises(RequestFailed, match=r"GET .*/runs/none answered 404.*kubeflow\.md"):
         kfp.get("none")
