@@ -26,7 +26,9 @@ def equivalence(
     ] = None,
     chosen: Annotated[str, typer.Option("-k", metavar="EXPRESSION", help="Only these tests, as pytest takes it.")] = "",
     context: Annotated[str | None, typer.Option("--context", metavar="NAME", help="Your cluster's context.")] = None,
-    kubeconfig: Annotated[Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Where the context is.")] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Where the context is.")
+    ] = None,
     junit: Annotated[
         list[str] | None,
         typer.Option("--junit", metavar="WORLD=FILE", help="Compare these junit.xml files; run nothing."),
