@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import CapabilityMissing
@@ -26,7 +26,10 @@ _FORMAT = "debian 1"
 _TIMEOUT_S = 900
 _ASK_TIMEOUT_S = 10
 _UNREAD = ("man", "doc", "info", "locale", "lintian", "bug")
-_FORGET = 'cd "$1" && rm -rf etc/apt/apt.conf.d/* etc/apt/sources.list* var/lib/apt/lists/* var/cache/* var/log/*'
+_FORGET = (
+    'cd "$1" && find etc/apt/apt.conf.d -type f ! -name 00mmdebstrap -delete'  # mmdebstrap takes its own away itself
+    " && rm -rf etc/apt/sources.list* var/lib/apt/lists/* var/cache/* var/log/*"
+)
 
 
 def inputs(item: Item, catalogue: Catalogue) -> list[str]:
@@ -91,5 +94,5 @@ def _acquire() -> list[str]:
 
 def _source_files() -> dict[Path, str]:
     folder = Path("/etc/apt")
-    found: Iterable[Path] = (folder / "sources.list", *sorted((folder / "sources.list.d").glob("*")))
+    found = (*folder.glob("sources.list"), *sorted((folder / "sources.list.d").glob("*")))
     return {path: path.read_text(errors="replace") for path in found if path.suffix in (".list", ".sources")}

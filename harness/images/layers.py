@@ -56,7 +56,7 @@ def dockerfile(options: Mapping[str, Any], added: Sequence[str]) -> str:
     """The Dockerfile of an entry of the catalogue, with these tar files unpacked onto its parent."""
     lines = [f"FROM {options.get('parent', _SCRATCH)}"]
     lines += [f"ADD {name} /" for name in added]
-    lines += [f"RUN {command}" for command in options.get("run", ())]
+    lines += ["USER 0:0", *(f"RUN {command}" for command in options["run"])] if "run" in options else []
     lines += [f"ENV {name}={json.dumps(value)}" for name, value in options.get("env", {}).items()]
     lines += [f"WORKDIR {options['workdir']}"] if "workdir" in options else []
     lines += [f"USER {options['user']}:{options.get('group', options['user'])}"] if "user" in options else []

@@ -31,7 +31,8 @@ _STORAGE = "pkg/build/nodeimage/const_storage.go"
 _OWN = "node/files"
 _ENTRYPOINT = ["/usr/local/bin/entrypoint", "/sbin/init"]
 _IMPORT = ("ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", "--no-unpack", "--digests")
-_PINNED = "--label=io.cri-containerd.pinned=pinned"
+_PIN = "ctr -n k8s.io images ls -q | xargs -I NAME ctr -n k8s.io images label NAME io.cri-containerd.pinned=pinned"
+"""Without it the kubelet would throw images away when the disk gets full, and no registry gives them back."""
 _TIMEOUT_S = 600
 _READY_S = 30
 _STOP_S = 30
@@ -91,6 +92,7 @@ def make(making: Making) -> None:
         engine.docker("exec", "--detach", container, "containerd")
         _wait_for_containerd(container)
         _import(making, container, options["images"])
+        making.run("docker", "exec", container, "sh", "-c", _PIN, timeout_s=_TIMEOUT_S)
         engine.docker("exec", container, "pkill", "-x", "containerd")
         _wait_for_its_end(container)
         changes = [f"ENTRYPOINT {json.dumps(_ENTRYPOINT)}", f"LABEL {LABEL}={making.key}"]
@@ -142,7 +144,7 @@ def _import(making: Making, container: str, images: Sequence[str]) -> None:
         save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE, stderr=said)
         assert save.stdout is not None
         try:
-            argv = ["docker", "exec", "--interactive", container, *_IMPORT, _PINNED, "-"]
+            argv = ["docker", "exec", "--interactive", container, *_IMPORT, "-"]
             making.run(*argv, stdin=save.stdout.fileno(), timeout_s=_TIMEOUT_S)
         finally:
             save.stdout.close()
