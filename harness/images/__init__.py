@@ -61,7 +61,7 @@ def require(names: Sequence[str]) -> None:
 
 def node_image() -> str:
     """The name of the image of a cluster's node, which has all images of the cluster in it; else CapabilityMissing."""
-    name = next(item.name for item in load().items.values() if item.kind == "node")
+    *_, name = (item.name for item in load().items.values() if item.kind == "node")  # each is the parent of the next
     require([name])
     return name
 
