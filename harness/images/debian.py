@@ -11,10 +11,11 @@ import re
 import shutil
 import subprocess
 import tarfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.errors import CapabilityMissing
+from harness.images import apt
 from harness.images.archive import LAYER, shaped
 from harness.images.catalogue import Catalogue, Item
 from harness.images.making import Making
@@ -25,6 +26,7 @@ STATUS = "status"
 _FORMAT = "debian 1"
 _TIMEOUT_S = 900
 _ASK_TIMEOUT_S = 10
+_INSTALLING = threading.Lock()  # roots are made side by side; apt works alone
 _UNREAD = ("man", "doc", "info", "locale", "lintian", "bug")
 _FORGET = (
     'cd "$1" && find etc/apt/apt.conf.d -type f ! -name 00mmdebstrap -delete'  # mmdebstrap takes its own away itself
@@ -73,10 +75,8 @@ def own_acquire(dump: str) -> list[str]:
 
 def _mmdebstrap(making: Making, variant: str, target: Path, *options: str) -> None:
     if shutil.which("mmdebstrap") is None:
-        raise CapabilityMissing(
-            "Debian's packages cannot be put into an image: no `mmdebstrap` on PATH.",
-            hint="on Debian or Ubuntu: apt-get install mmdebstrap",
-        )
+        with _INSTALLING:
+            apt.install("mmdebstrap", what="mmdebstrap, which puts Debian's packages into images,")
     packages = ",".join(making.item.options["packages"])
     sources = [str(path) for path in own_sources(_source_files(), SUITE)]
     argv = ["mmdebstrap", f"--variant={variant}", "--format=tar", f"--include={packages}", *options, *_acquire()]

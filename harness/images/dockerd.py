@@ -14,13 +14,12 @@ import resource
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import CapabilityMissing, RehearsalError
-from harness.images import engine
+from harness.images import apt, engine
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.paths import state_home
@@ -29,7 +28,6 @@ from harness.runtime.wait import wait
 
 START_S = 60.0
 STOP_S = 30.0
-_INSTALL_TIMEOUT_S = 300
 _SYS_RESOURCE = 24  # its bit in the masks of /proc/<pid>/status, capabilities(7)
 _RUNTIME = "rehearsal"
 _PACKAGES = ("docker.io", "iptables")
@@ -45,7 +43,7 @@ def start() -> str:
         if os.geteuid() != 0:
             raise CapabilityMissing(f"{missing.message} Only root can start one.", hint=missing.hint) from missing
     if shutil.which("dockerd") is None or shutil.which("docker") is None:
-        _install()
+        apt.install(*_PACKAGES, what="Docker")
     return f"Docker started: {_launch().words}"
 
 
@@ -94,20 +92,6 @@ def _answering() -> engine.Engine | None:
         return engine.probe()
     except CapabilityMissing:
         return None
-
-
-def _install() -> None:
-    if shutil.which("apt-get") is None:
-        raise CapabilityMissing("Docker is not here, and apt-get is not either.", hint="install Docker Engine")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *_PACKAGES]
-    for argv in (["apt-get", "-qq", "update"], install):
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S, check=False)
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise CapabilityMissing(
-                f"Docker could not be installed: {' '.join(argv[:3])}: {reason}.", hint="install Docker Engine by hand"
-            )
 
 
 def _write_wrapper() -> Path:
