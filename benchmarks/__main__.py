@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generator, images, main_job, promotions, readiness, rollback, simulation, suite, weights
+from benchmarks import generator, images, kind, main_job, promotions, readiness, rollback, simulation, suite, weights
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "suite": suite.measure,
     "images": images.measure,
     "images-cold": images.measure_cold,
+    "kind": kind.measure,
 }
-ON_REQUEST = ("images", "images-cold")
-"""These need Docker, and compile for many minutes the first time."""
+ON_REQUEST = ("images", "images-cold", "kind")
+"""These need Docker; the images compile for many minutes the first time."""
 
 
 def main() -> None:
