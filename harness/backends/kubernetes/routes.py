@@ -184,7 +184,7 @@ def traffic_policy(target: Target, routing: Routing, name: str) -> dict[str, Any
         "healthCheck": {"panicThreshold": 0},
     }
     if isinstance(routing.split, UserSplit):
-        header = {"type": "Header", "headers": [{"name": routing.split.header}]}
+        header = {"type": "Headers", "headers": [{"name": routing.split.header}]}
         spec["loadBalancer"] = {"type": "ConsistentHash", "consistentHash": header}
     return {
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
