@@ -13,6 +13,7 @@ from harness import Platform
 from harness.backends.backend import Capability, Part
 from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes.alone import LeftToKServe
+from harness.backends.kubernetes.entrances import AGENT_PORT, MODEL_PORT
 from harness.lifecycle.dataset import Dataset
 from harness.model_version import ModelVersion
 from harness.report.record import UpstreamFinding
@@ -23,6 +24,8 @@ from scenarios.kserve_alone import Clients
 
 UP_S = 120.0
 RPS = 100
+NOBODY = "http://127.0.0.1:9"
+"""Where a logger's events are refused, which its agent bears."""
 
 
 @pytest.fixture
@@ -118,6 +121,41 @@ def test_traffic_percents_are_ignored(
     )
     instead = "the weights are those of an HTTPRoute of ours; canaryTrafficPercent is refused by name"
     found(platform, alone, "traffic percents are silently ignored in Standard mode", shown, instead)
+
+
+def test_a_logger_that_is_added_is_an_outage(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """The Service leads to the agent's port at once; the first Pod with an agent comes seconds later."""
+    alone = platform.backend.left_to_kserve(document)
+    alone.tell("v1")
+    alone.wait_up("v1", deadline=Deadline.after(UP_S))
+    with clients(platform, alone, versions[0]) as load:
+        wait(lambda: len(load.sent) >= 2 * RPS, what="requests before", deadline=Deadline.after(UP_S))
+        alone.tell("v1", logger={"mode": "response", "url": NOBODY})
+        alone.wait_up("v1", deadline=Deadline.after(UP_S))
+        before = len(load.sent)
+        wait(lambda: len(load.sent) >= before + 3 * RPS, what="requests after", deadline=Deadline.after(UP_S))
+    alone.delete()
+    assert load.lost() > 0, "KServe adds a logger without a loss now"
+    shown = f"{load.lost()} of {len(load.sent)} requests failed, an outage of {load.outage_s():.1f} s"
+    instead = "the routes lead to a Service of ours, which takes the agent's port when each ready Pod has an agent"
+    found(platform, alone, "a logger that is added refuses requests until new Pods are ready", shown, instead)
+
+
+def test_a_canarys_logger_is_passed_by(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """The canary's Pods get an agent, and its Service leads past it."""
+    alone = platform.backend.left_to_kserve(document.with_logger(NOBODY))
+    alone.tell("v1", {"v2": 50})
+    alone.wait_up("v1", "v2", deadline=Deadline.after(UP_S))
+    ports = {revision: alone.service_port(revision) for revision in ("v1", "v2")}
+    alone.delete()
+    assert ports == {"v1": AGENT_PORT, "v2": MODEL_PORT}, "KServe sends a canary's requests through its logger now"
+    shown = f"both revisions log; the predictor's Service leads to port {ports['v1']}, the canary's to {ports['v2']}"
+    instead = "the canary's requests go through its agent by a Service of ours"
+    found(platform, alone, "a canary's logger sees no request", shown, instead)
 
 
 def _model(document: InferenceService) -> dict[str, object]:

@@ -30,6 +30,7 @@ class Part(StrEnum):
     METRICS = "metrics"
     DRIFT = "drift"
     TRAINER = "trainer"
+    AUTOSCALING = "autoscaling"
 
 
 class Capability(StrEnum):
@@ -58,6 +59,7 @@ CAPABILITY_OF = {
     Part.METRICS: Capability.METRICS,
     Part.DRIFT: Capability.DRIFT,
     Part.TRAINER: Capability.TRAINER,
+    Part.AUTOSCALING: Capability.AUTOSCALING,
 }
 """What a part must be had for."""
 

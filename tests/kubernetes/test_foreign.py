@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,17 @@ def cluster(rehearsal_session: Session) -> Cluster:
 
 
 @pytest.fixture
-def foreign(cluster: Cluster, tmp_path: Path) -> Iterator[World]:
+def events(tmp_path: Path) -> Iterator[EventLog]:
+    """Where the worlds tell what they find."""
+    with closing(EventLog(tmp_path / "events.jsonl")) as log:
+        yield log
+
+
+@pytest.fixture
+def foreign(cluster: Cluster, tmp_path: Path, events: EventLog) -> Iterator[World]:
     """The same cluster, by its context."""
     options = WorldOptions("kubernetes", context=cluster.context, kubeconfig=cluster.kubeconfig_path)
-    world = open_world(options, tmp_path, EventLog(tmp_path / "events.jsonl"))
+    world = open_world(options, tmp_path, events)
     yield world
     world.close()
 
@@ -53,21 +61,23 @@ def test_a_run_leaves_nothing(foreign: World) -> None:
     assert foreign.kube.list("v1/Namespace", labels=selector) == []
 
 
-def test_a_wrong_context_is_one_line(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_wrong_context_is_one_line(cluster: Cluster, tmp_path: Path, events: EventLog) -> None:
     """With the contexts that there are."""
     options = WorldOptions("kubernetes", context="no-such", kubeconfig=cluster.kubeconfig_path)
     with pytest.raises(ConfigError) as caught:
-        open_world(options, tmp_path, EventLog(tmp_path / "events.jsonl"))
+        open_world(options, tmp_path, events)
     assert cluster.context in caught.value.hint
 
 
-def test_a_restricted_account_is_told_what_it_may_not(cluster: Cluster, foreign: World, tmp_path: Path) -> None:
+def test_a_restricted_account_is_told_what_it_may_not(
+    cluster: Cluster, foreign: World, tmp_path: Path, events: EventLog
+) -> None:
     """The verb and the resource, and the way to do without."""
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "restricted", "namespace": "default"}}
     foreign.kube.apply(account)
     kubeconfig = restricted(cluster, tmp_path)
     options = WorldOptions("kubernetes", context="restricted", kubeconfig=kubeconfig)
-    world = open_world(options, tmp_path / "world", EventLog(tmp_path / "events.jsonl"))
+    world = open_world(options, tmp_path / "world", events)
     try:
         with pytest.raises(AccessDenied, match="create namespaces") as caught:
             world.open_run("r", Deadline.after(10))

@@ -105,11 +105,11 @@ def test_a_users_function_that_fails_in_a_pod_is_told_as_on_this_machine(
     frame = pd.DataFrame({"age": random.normal(50, 9, 300), "cost": random.normal(9, 2, 300)})
     frame.to_csv(tmp_path / "claims.csv", index=False)
     monkeypatch.chdir(tmp_path)
-    claims = Dataset("claims", str(tmp_path / "claims.csv"), "cost", task="regression")
+    claims = Dataset(f"claims-{runner}", str(tmp_path / "claims.csv"), "cost", task="regression")
     with pytest.raises(TrainingFunctionError, match=rf"raised KeyError: 'bmi' \(.*{name}\.py:2\)"):
         in_cluster.train(claims, train=f"{name}:train", runner=runner)
     runs = client(in_cluster.backend.tracking_uri)
-    experiment = runs.get_experiment_by_name("claims")
+    experiment = runs.get_experiment_by_name(claims.name)
     assert [run.info.status for run in runs.search_runs([experiment.experiment_id])] == ["FAILED"]
 
 

@@ -48,7 +48,7 @@ def loop(count: int = 3) -> str:
         written = write(x=doubled.output)
     joined = join(xs=dsl.Collected(doubled.output), parts=dsl.Collected(written.outputs["rows"]))
     joined.set_retry(num_retries=2)
-    joined.set_cpu_limit("1").set_memory_limit("1G")
+    joined.set_cpu_limit("500m").set_memory_limit("1G")
     return joined.output  # type: ignore[no-any-return]
 
 

@@ -108,7 +108,7 @@ def test_a_loop_runs_its_rounds_in_parallel_up_to_its_limit_and_is_collected(
     assert [each.uri.split("/")[2] for each in parts] == ["0", "1", "2"]
     assert join.task.retries == 2
     assert join.component.container is not None
-    assert join.component.container.limits == {"cpu": "1", "memory": "1G"}
+    assert join.component.container.limits == {"cpu": "500m", "memory": "1G"}
 
 
 def _until(spec: PipelineSpec, last: str) -> dict[str, Ended]:

@@ -30,7 +30,7 @@ def test_the_main_route_is_named_after_who_has_weight_in_order() -> None:
     """The j-th part after the service is the j-th backend, which is what a cluster's name counts."""
     route = routes.main_route(TARGET, Routing(("v1", "v2", "v3"), {"v2": 30, "v1": 70, "v3": 0}), 7)
     assert route["metadata"]["name"] == "model--v1--v2--7--route"
-    assert backends(route) == [("model-v1-predictor", 70), ("model-v2-predictor", 30)]
+    assert backends(route) == [("model--v1", 70), ("model--v2", 30)]
 
 
 def test_a_change_of_weights_keeps_the_route_and_a_change_of_who_has_any_does_not() -> None:
@@ -64,7 +64,7 @@ def test_what_is_asked_for_by_header_is_one_revision() -> None:
     route = routes.alone_route(TARGET, SPLIT, "v2")
     (match,) = route["spec"]["rules"][0]["matches"]
     assert match["headers"] == [{"type": "Exact", "name": "x-rehearsal-revision", "value": "v2"}]
-    assert backends(route) == [("model-v2-predictor", 1)]
+    assert backends(route) == [("model--v2", 1)]
 
 
 def test_a_header_split_is_a_second_match_of_the_canarys_own_route() -> None:

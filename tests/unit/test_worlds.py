@@ -19,7 +19,16 @@ from harness.backends.session import check, namespaces
 from harness.errors import ConfigError
 
 WHOLE = Found(
-    "v1.34.4", "v1.6.1", "v1.9.1", "v0.20.0", canaries=True, gateway=True, serving=True, prometheus=True, trainer=True
+    "v1.34.4",
+    "v1.6.1",
+    "v1.9.1",
+    "v0.20.0",
+    canaries=True,
+    gateway=True,
+    serving=True,
+    prometheus=True,
+    resource_metrics=True,
+    trainer=True,
 )
 
 
@@ -84,6 +93,14 @@ def test_what_serving_lacks_is_told_in_a_line(change: dict[str, Any], told: str)
 def test_only_what_is_missing_is_installed() -> None:
     """--install leaves alone what there is."""
     assert replace(WHOLE, gateway=False, prometheus=False).components() == ["gateway", "prometheus"]
+
+
+def test_autoscaling_needs_the_api_of_resource_metrics() -> None:
+    """A part of its own: scenarios that scale nothing do without it, and --install brings it."""
+    without = replace(WHOLE, resource_metrics=False)
+    assert list(without.lacks()) == [Part.AUTOSCALING]
+    assert "metrics.k8s.io" in without.lacks()[Part.AUTOSCALING]
+    assert without.components() == ["metrics-server"]
 
 
 def test_canaries_are_read_from_the_schema_that_the_server_publishes() -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.backends import scaling
 from harness.backends.backend import Capability, Part, Progress, ScaleSource
@@ -73,7 +73,8 @@ class EmbeddedBackend:
             Part.SERVING: self._start_serving,
             Part.METRICS: self._start_metrics,
             Part.DRIFT: self._start_drift,
-            Part.TRAINER: self._refuse_trainer,
+            Part.TRAINER: lambda _: _refuse(Capability.TRAINER),
+            Part.AUTOSCALING: lambda _: _refuse(Capability.AUTOSCALING),
         }
         chosen = list(dict.fromkeys(parts))
         pool = ThreadPoolExecutor(len(chosen))
@@ -136,10 +137,10 @@ class EmbeddedBackend:
         return collector
 
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
-        raise CapabilityMissing(Capability.DISTRIBUTED_LOAD.value, hint=IN_A_CLUSTER[Capability.DISTRIBUTED_LOAD])
+        _refuse(Capability.DISTRIBUTED_LOAD)
 
     def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
-        raise CapabilityMissing(Capability.AUTOSCALING.value, hint=IN_A_CLUSTER[Capability.AUTOSCALING])
+        _refuse(Capability.AUTOSCALING)
 
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)
@@ -206,9 +207,6 @@ class EmbeddedBackend:
     def _start_drift(self, _deadline: Deadline) -> None:
         self.warmth.start_drift()
 
-    def _refuse_trainer(self, _deadline: Deadline) -> None:
-        raise CapabilityMissing(Capability.TRAINER.value, hint=IN_A_CLUSTER[Capability.TRAINER])
-
     def _start_metrics(self, deadline: Deadline) -> None:
         if reason := missing_prometheus():
             raise CapabilityMissing(Capability.METRICS.value, hint=reason)
@@ -241,3 +239,8 @@ class EmbeddedBackend:
             if self._prometheus is None:
                 self._prometheus = PromQL(self._running["prometheus"].url())
             return self._prometheus
+
+
+def _refuse(capability: Capability) -> NoReturn:
+    """What only a cluster can do."""
+    raise CapabilityMissing(capability.value, hint=IN_A_CLUSTER[capability])

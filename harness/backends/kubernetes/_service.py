@@ -30,6 +30,7 @@ class Service:
     main: Mapping[str, Any] = field(default_factory=dict)
     main_routes: int = 0
     alone: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    entrances: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)

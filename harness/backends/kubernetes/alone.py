@@ -64,6 +64,11 @@ class LeftToKServe:
         found = self._kube.list("v1/Pod", self._document.namespace, labels=labels)
         return {pod["metadata"]["name"] for pod in found if not pod["metadata"].get("deletionTimestamp")}
 
+    def service_port(self, revision: str) -> int:
+        """The port of the Pods that KServe's Service of a revision leads to."""
+        found = self._kube.get("v1/Service", workload_name(self._document.name, revision), self._document.namespace)
+        return int(found["spec"]["ports"][0]["targetPort"])
+
     def delete(self) -> None:
         """Remove the service; its Pods end by themselves."""
         self._kube.delete(KIND, self._document.name, self._document.namespace)

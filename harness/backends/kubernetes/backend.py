@@ -144,6 +144,8 @@ class KubernetesBackend:
     def apply(self, document: InferenceService) -> None:
         _refuse(document)
         scaling.require(document, self.missing())
+        if Capability.AUTOSCALING in scaling.needs(document):
+            self._start(Part.AUTOSCALING, Deadline.after(START_S))
         router = self._serving()
         self._lives.follow(document.namespace)
         router.apply(document)

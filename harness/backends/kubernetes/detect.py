@@ -35,6 +35,8 @@ class Found:
     serving: bool = False
     """Whether the runtime rehearsal-mlflow is there."""
     prometheus: bool = False
+    resource_metrics: bool = False
+    """Whether the API that autoscalers ask for CPU and memory is served, as by metrics-server."""
     trainer: bool = False
     """Whether Kubeflow Trainer is there, with our runtime."""
 
@@ -53,6 +55,7 @@ class Found:
         reasons = {
             Part.SERVING: self._serving(),
             Part.METRICS: "" if self.prometheus else _no_prometheus(),
+            Part.AUTOSCALING: "" if self.resource_metrics else _NO_RESOURCE_METRICS,
             Part.TRAINER: "" if self.trainer else _NO_TRAINER,
         }
         return {part: reason for part, reason in reasons.items() if reason}
@@ -67,6 +70,7 @@ class Found:
             "kserve": bool(self.kserve),
             "serving": self.serving,
             "prometheus": self.prometheus,
+            "metrics-server": self.resource_metrics,
         }
         return [name for name, there in wanted.items() if not there]
 
@@ -92,6 +96,7 @@ HOW = {Part.TRAINER: "docs/kubeflow.md says how an administrator brings it"}
 """How to get a part that --install does not bring."""
 
 _NO_TRAINER = "Kubeflow Trainer with the ClusterTrainingRuntime rehearsal is missing"
+_NO_RESOURCE_METRICS = "metrics-server is missing (API metrics.k8s.io)"
 _RUNTIME = "trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime"
 
 
@@ -109,6 +114,7 @@ def detect(kube: Kube) -> Found:
         gateway=gateway_api and _there(kube, "gateway.networking.k8s.io/v1/Gateway", GATEWAY, SYSTEM),
         serving=kserve and _there(kube, "serving.kserve.io/v1alpha1/ClusterServingRuntime", "rehearsal-mlflow", None),
         prometheus=_there(kube, "v1/Service", "prometheus", SYSTEM),
+        resource_metrics="metrics.k8s.io" in groups,
         trainer="trainer.kubeflow.org" in groups and _there(kube, _RUNTIME, "rehearsal", None),
     )
 

@@ -6,6 +6,9 @@ import json
 
 from harness.images.engine import docker
 
+CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+"""What kind gives the containers of a cluster."""
+
 
 def is_pulled(image: str) -> bool:
     """Whether an image came from a registry; one that was built here has no digest of a repository."""
@@ -14,7 +17,7 @@ def is_pulled(image: str) -> bool:
 
 def containers_of(cluster: str) -> list[str]:
     """The ids of the containers, also of stopped ones, of a kind cluster."""
-    return docker("ps", "--all", "--quiet", "--filter", f"label=io.x-k8s.kind.cluster={cluster}").split()
+    return docker("ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}={cluster}").split()
 
 
 def runs(container: str) -> bool:

@@ -32,9 +32,10 @@ START_S = 300.0
 NEEDED: dict[Part, tuple[str, ...]] = {
     Part.TRACKING: ("mlflow",),
     Part.SERVING: ("envoy-gateway", "gateway", "kserve-gateway", "kserve", "serving"),
-    Part.METRICS: ("envoy-gateway", "gateway", "prometheus", "alertmanager", "metrics-server"),
+    Part.METRICS: ("envoy-gateway", "gateway", "prometheus", "alertmanager"),
     Part.DRIFT: (),
     Part.TRAINER: ("trainer-runtime",),
+    Part.AUTOSCALING: ("metrics-server",),
 }
 """The components of manifests/system that a part is made of, beside those that they need."""
 

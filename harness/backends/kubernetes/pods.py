@@ -11,6 +11,8 @@ from harness.backends.status import ReplicaStatus
 from harness.components.model_server import CANNOT_LOAD
 
 MAX_RESTARTS = 5
+AGENT = "agent"
+"""KServe's name of the container that logs payloads."""
 HOPELESS = {
     "ErrImageNeverPull",
     "ImagePullBackOff",
@@ -34,12 +36,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Replica:
-    """One Pod of a revision, without those that are ending."""
+    """One Pod of a revision, without those that are ending; `agent`: KServe's agent is in it."""
 
     name: str
     revision: str
     content: str
     ready: bool
+    agent: bool = False
     address: str = ""
     phase: str = ""
     restarts: int = 0
@@ -61,6 +64,7 @@ def _replica(pod: Object) -> Replica:
         revision=metadata["labels"][REVISION_LABEL],
         content=metadata.get("annotations", {}).get(CONTENT, ""),
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", [])),
+        agent=any(found["name"] == AGENT for found in pod.get("spec", {}).get("containers", ())),
         address=status.get("podIP", ""),
         phase=status.get("phase", "Pending"),
         restarts=sum(int(found.get("restartCount", 0)) for found in containers),

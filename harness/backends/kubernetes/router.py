@@ -14,7 +14,7 @@ import httpx
 
 from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S
 from harness.backends.inference_service import InferenceService
-from harness.backends.kubernetes import applied, routes
+from harness.backends.kubernetes import applied, entrances, routes
 from harness.backends.kubernetes._service import Service
 from harness.backends.kubernetes.plan import Routing, Shape, Tell, plan
 from harness.backends.kubernetes.pods import Failure, replicas_of
@@ -100,6 +100,8 @@ class Router:
             self._emit("service.deleted", service, "deleted: routes are removed, replicas drain")
             self._unroute(service)
             self._kube.delete(applied.KIND, name, namespace)
+            for revision in list(service.entrances):
+                entrances.remove(self._kube, service, revision)
         selector = f"{applied.SERVICE_LABEL}={name}"
         wait(
             lambda: not self._kube.list("v1/Pod", namespace, labels=selector),
@@ -172,14 +174,13 @@ class Router:
         if service.told is not None and not found:
             kserve = (self._kube.find(applied.KIND, name, namespace) or {}).get("status", {})
         service.see(found, kserve)
+        entrances.follow(self._kube, service, self._labels)
         for revision in service.unreached():
             if self._probe.reaches(service.document.host, name, revision):
                 service.reached.add(revision)
 
     def _tell(self, service: Service, shape: Shape) -> None:
-        document = applied.service(
-            service.document, shape, service.contents, service.routing.weights, self._labels, self._logger_url
-        )
+        document = self._document(service, shape)
         self._wait_dropped(service, shape)
         self._kube.apply(document, deadline=Deadline.after(IN_EFFECT_S))
         if service.told != shape:
@@ -200,13 +201,14 @@ class Router:
         shape = service.told
         if shape is None:
             return False
-        document = applied.service(
-            service.document, shape, service.contents, service.routing.weights, self._labels, self._logger_url
-        )
-        if document == service.told_document:
+        if self._document(service, shape) == service.told_document:
             return False
         self._tell(service, shape)
         return True
+
+    def _document(self, service: Service, shape: Shape) -> dict[str, Any]:
+        weights = service.routing.weights
+        return applied.service(service.document, shape, service.contents, weights, self._labels, self._logger_url)
 
     def _route(self, service: Service, routing: Routing) -> None:
         """Put a routing into effect; see harness.backends.kubernetes.routes for why in this order."""

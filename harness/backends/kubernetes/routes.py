@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.backends.assignment import HeaderSplit, UserSplit
 from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S
-from harness.backends.kubernetes.applied import workload_name
+from harness.backends.kubernetes.entrances import PORT, entrance_name
 from harness.backends.kubernetes.plan import Routing
 from harness.backends.kubernetes.world import GatewayRef
 from harness.components.gateway import SERVED_BY
@@ -39,7 +39,6 @@ VERSION_DOMAIN = "route.rehearsal.invalid"
 RETIRED_HEADER = "x-rehearsal-retired"
 """Nobody sends it: what matches it keeps its clusters and gets no request."""
 _SEPARATOR, _MARK, _ALONE = "--", "route", "alone"
-PORT = 80
 _CLUSTER = re.compile(r"httproute/(?P<namespace>[^/]+)/(?P<route>[^/]+)/rule/\d+/backend/(?P<place>\d+)")
 _MANY = 100_000
 
@@ -197,7 +196,7 @@ def traffic_policy(target: Target, routing: Routing, name: str) -> dict[str, Any
 def _backend(target: Target, revision: str, weight: int) -> dict[str, Any]:
     header = {"name": SERVED_BY, "value": revision}
     return {
-        "name": workload_name(target.service, revision),
+        "name": entrance_name(target.service, revision),
         "port": PORT,
         "weight": weight,
         "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [header]}}],

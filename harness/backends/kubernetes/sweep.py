@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from harness.backends.kubernetes import clusters
-from harness.backends.kubernetes.docker import containers_of, network_labels, networks, remove_network
+from harness.backends.kubernetes.docker import CLUSTER_LABEL, containers_of, network_labels, networks, remove_network
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.errors import CapabilityMissing
 from harness.images.engine import docker
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
+from harness.runtime.wait import wait
 
 OWNER_LABEL, STATE_LABEL = "rehearsal.dev/owner", "rehearsal.dev/state"
 """Of a cluster's network: who made it, and the state file that says who uses it."""
 LOCK_S = 20.0
 REMOVE_S = 60.0
+MAKE_S = 30.0
 
 
 def delete(name: str) -> None:
     """Remove the containers of a cluster, whatever there is of them, and its network."""
+    _end_makers(name)
     for container in containers_of(name):
         docker("rm", "--force", "--volumes", container, timeout_s=REMOVE_S)
     remove_network(name)
@@ -29,6 +35,24 @@ def remove(name: str) -> None:
     """Delete a cluster and forget it."""
     delete(name)
     clusters.forget(name)
+
+
+def _end_makers(name: str) -> None:
+    """End a kind that outlived its session, and wait for its `docker run`, so that what that makes can be found."""
+    for process in _processes("create", "cluster", "--name", name):
+        process.kill()
+    label = f"{CLUSTER_LABEL}={name}"
+    wait(
+        lambda: not any(_processes("--label", label)), what="docker run", deadline=Deadline.after(MAKE_S), every_s=0.05
+    )
+
+
+def _processes(*words: str) -> Iterator[psutil.Process]:
+    """The processes with these words in a row in their command line."""
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if any(tuple(line[at : at + len(words)]) == words for at in range(len(line))):
+            yield process
 
 
 def gc() -> list[str]:
