@@ -13,7 +13,7 @@ SHORTEST = 6
 """A value with fewer characters is masked by its name only: it would be found in ordinary words."""
 
 _SECRET_WORD = (
-    r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key"
+    r"(?:password|(?<!etc/)passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key"
     r"|credentials?|authorization|cookie|dsn)"
 )
 _NAME = rf"[\w.-]*{_SECRET_WORD}[\w.-]*"

@@ -50,6 +50,7 @@ def test_a_secret_that_is_known_by_its_form_is_masked_anywhere(secret: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
+        "/etc/passwd: Permission denied",
         "23 of 198 requests (11.62%), 1.00% is allowed",
         "http://127.0.0.1:40213/api?run=1",
         "rehearse run --config rehearsal.toml",

@@ -11,7 +11,7 @@ from harness._cli_world import pair_of
 from harness.backends.backend import Part
 from harness.backends.kubernetes.detect import Found, has_canaries, tag
 from harness.backends.kubernetes.foreign import is_loopback
-from harness.backends.kubernetes.install import has_condition, missing_image, with_ca
+from harness.backends.kubernetes.install import Crashed, crashed, has_condition, missing_image, with_ca
 from harness.backends.kubernetes.port_forward import announced
 from harness.backends.kubernetes.runspace import label_of, namespace_document, short
 from harness.backends.kubernetes.world import RUN_LABEL, WorldOptions
@@ -170,6 +170,17 @@ def test_an_image_that_cannot_be_had_is_named() -> None:
     waiting = {"image": "a:1", "state": {"waiting": {"reason": "ErrImageNeverPull"}}}
     assert missing_image([{"status": {"containerStatuses": [waiting]}}]) == "a:1"
     assert missing_image([{"status": {"containerStatuses": [{"image": "a:1", "state": {"running": {}}}]}}]) == ""
+
+
+def test_a_container_that_ends_again_and_again_is_named() -> None:
+    """And one that is up by now is not."""
+
+    def pod(restarts: int, **state: Any) -> dict[str, Any]:
+        container = {"name": "c", "restartCount": restarts, "state": state}
+        return {"metadata": {"name": "p", "namespace": "n"}, "status": {"containerStatuses": [container]}}
+
+    assert crashed([pod(3, waiting={"reason": "CrashLoopBackOff"})]) == Crashed("p", "n", "c", 3)
+    assert crashed([pod(2, waiting={"reason": "CrashLoopBackOff"}), pod(5, running={})]) is None
 
 
 def test_webhooks_trust_our_authority() -> None:

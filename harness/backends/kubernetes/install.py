@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 INSTALLED = "rehearsal-components"
 """The ConfigMap of the system namespace that says what is installed."""
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
+CRASHES = 3
+"""A component that ended so often has not just been waiting for another one."""
+_LINES = 20
 _WORKLOADS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet")
 
 Told = Callable[[str, str], None]
@@ -146,27 +149,59 @@ def prepare(kube: Kube, deadline: Deadline) -> None:
 def wait_ready(kube: Kube, ready: Ready, what: str, deadline: Deadline) -> None:
     """Wait until an object says that it serves.
 
-    Errors: ConfigError for an image that is nowhere, PlatformError for a Job that failed; WaitTimeout shows the status.
+    Errors: ConfigError for an image that is nowhere, PlatformError for a Job that failed and for a container that ends
+    again and again, with its last line; WaitTimeout shows the status.
     """
-    workload = ready.kind in _WORKLOADS
 
     def met(found: Object) -> bool:
-        return rolled_out(found) if workload else has_condition(found, ready.condition)
+        return rolled_out(found) if ready.kind in _WORKLOADS else has_condition(found, ready.condition)
 
     def failed(found: Object) -> str | None:
-        if workload and (missing := _missing_image(kube, found)):
+        pods = _pods_of(kube, found)
+        if missing := missing_image(pods):
             raise ConfigError(f"{what}: no image {missing}", hint=f"make it with: rehearse images build {missing}")
+        if crashing := crashed(pods):
+            return f"{crashing.container} ended {crashing.times} times: {_last_line(kube, crashing)}"
         return "the Job failed" if has_condition(found, "Failed") else None
 
     named = f"{what}: {ready.kind} {ready.name}"
     kube.wait_for(ready.kind, ready.name, ready.namespace or None, met, what=named, deadline=deadline, fail=failed)
 
 
-def _missing_image(kube: Kube, workload: Object) -> str:
-    """The image that a workload's Pods wait for in vain."""
-    chosen = workload["spec"]["selector"]["matchLabels"]
+def _pods_of(kube: Kube, found: Object) -> list[Object]:
+    """The Pods that a workload or a Job selects; none of anything else."""
+    chosen = found["spec"].get("selector", {}).get("matchLabels", {})
     labels = ",".join(f"{key}={value}" for key, value in chosen.items())
-    return missing_image(kube.list("v1/Pod", workload["metadata"]["namespace"], labels=labels))
+    return kube.list("v1/Pod", found["metadata"]["namespace"], labels=labels) if labels else []
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A container that does not stay up."""
+
+    pod: str
+    namespace: str
+    container: str
+    times: int
+
+
+def crashed(pods: Iterable[Object]) -> Crashed | None:
+    """The first container that has ended CRASHES times and is not up now."""
+    for pod in pods:
+        status, metadata = pod.get("status", {}), pod["metadata"]
+        for found in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+            times = int(found.get("restartCount", 0))
+            if times >= CRASHES and "running" not in found.get("state", {}):
+                return Crashed(metadata["name"], metadata["namespace"], found["name"], times)
+    return None
+
+
+def _last_line(kube: Kube, crashing: Crashed) -> str:
+    try:
+        log = kube.logs(crashing.pod, crashing.namespace, container=crashing.container, previous=True, tail=_LINES)
+    except RequestFailed:
+        return "its log is gone"
+    return next((line for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
 
 
 def missing_image(pods: Iterable[Object]) -> str:
