@@ -20,7 +20,7 @@ from harness.runtime.wait import wait
 NEXT = 3
 REQUESTS = 5000
 _RPS = 200
-_PARTS = (Part.TRACKING, Part.SERVING, Part.METRICS)
+_PARTS = (Part.TRACKING, Part.SERVING, Part.METRICS, Part.AUTOSCALING)
 
 
 def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
