@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from harness.errors import ConfigError, UsageError
 from harness.images.catalogue import Catalogue, load, parse
 from harness.images.graph import in_order
+from harness.runtime.paths import data_folder
 
 PAUSE = """
 [[module]]
@@ -53,6 +55,20 @@ def test_no_image_has_a_mutable_tag() -> None:
     images = [item.name for item in load().items.values() if item.is_image]
     assert images
     assert [name for name in images if ":" not in name.rpartition("/")[2] or name.endswith(":latest")] == []
+
+
+def test_every_image_that_a_manifest_names_is_in_the_catalogue() -> None:
+    """Also those in a program's own configuration, as KServe's agent is: a cluster without a registry has no other."""
+    known = {item.name.removeprefix("docker.io/") for item in load().items.values() if item.is_image}
+    texts = {path: path.read_text(encoding="utf-8") for path in (data_folder("manifests") / "system").rglob("*.yaml")}
+    named = {
+        image.removeprefix("docker.io/"): path.name for path, text in texts.items() for image in _IMAGE.findall(text)
+    }
+    assert len(named) > 5
+    assert {image: name for image, name in named.items() if image not in known} == {}
+
+
+_IMAGE = re.compile(r"""\bimage"?: *"?([\w./-]+:[\w.-]+)""")
 
 
 def test_an_image_needs_the_modules_of_its_binaries() -> None:
