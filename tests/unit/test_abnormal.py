@@ -115,6 +115,14 @@ def test_an_event_is_told_in_a_sentence_with_the_next_command(
     assert found.at == BEGAN + 5
 
 
+def test_a_volume_that_was_late_is_no_news_once_its_container_has_started() -> None:
+    """The kubelet complains of what it mounts a second later; a container of another Pod says nothing of it."""
+    late = event("FailedMount", "not registered")
+    assert abnormal(seen(events=[late, event("Started", "Container started", sort="Normal")])) == []
+    other = event("Started", "Container started", name="another", sort="Normal")
+    assert [found.reason for found in abnormal(seen(events=[late, other]))] == ["FailedMount"]
+
+
 @pytest.mark.parametrize(
     ("what", "reason", "words", "command"),
     [

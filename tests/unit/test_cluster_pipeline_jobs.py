@@ -61,7 +61,7 @@ class Stored(httpx.BaseTransport):
             self.files[path] = request.read()
             return httpx.Response(200, json={})
         if path:
-            return httpx.Response(200, content=self.files[path]) if path in self.files else httpx.Response(500)
+            return httpx.Response(200, content=self.files[path]) if path in self.files else httpx.Response(404)
         folder = request.url.params["path"]
         within = {name.removeprefix(f"{folder}/") for name in self.files if name.startswith(f"{folder}/")}
         names = {name.partition("/")[0]: "/" in name for name in within}
@@ -181,6 +181,12 @@ def test_a_step_fetches_runs_and_stores_and_its_outputs_are_read_back(
     assert isinstance(model, Artifact)
     assert (model.metadata, model.schema) == ({"detail": "d"}, "system.Model@0.0.1")
     assert stored.files[model.uri.removeprefix("mlflow-artifacts:/")] == b"model of 1,2"
+
+
+def test_an_input_that_its_step_never_wrote_is_no_file(store: ArtifactStore, tmp_path: Path) -> None:
+    """As on this machine: what the step makes of that is its own affair."""
+    code = "import pathlib, sys; sys.exit(7 if not pathlib.Path(sys.argv[1]).exists() else 0)"
+    assert pipeline_step.run(step(tmp_path, code), store, tmp_path) == 7
 
 
 def test_a_step_that_fails_stores_its_error_and_no_result(stored: Stored, store: ArtifactStore, tmp_path: Path) -> None:

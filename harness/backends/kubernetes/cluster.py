@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ import yaml
 from harness.backends.kubernetes import clusters
 from harness.backends.kubernetes.clusters import ClusterState
 from harness.backends.kubernetes.docker import create_network, host_ports, is_pulled, runs
-from harness.backends.kubernetes.sweep import OWNER_LABEL, STATE_LABEL, delete, remove
+from harness.backends.kubernetes.sweep import OWNER_LABEL, STATE_LABEL, delete, end_makers, remove
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.interrupts import held
-from harness.runtime.process import Child, launch
+from harness.runtime.process import launch
 from harness.runtime.wait import wait
 
 GATEWAY_PORT = 30080
@@ -118,7 +117,8 @@ class Cluster(pytest_kind.KindCluster):
         try:
             wait(lambda: child.poll() is not None, what="kind create cluster", deadline=deadline, every_s=0.05)
         finally:
-            _end(child)
+            end_makers(self.name)
+            child.wait(STOP_S)
         if child.poll() != 0:
             raise PlatformError(creation_failure(child.tail(40)), hint=f"kind's log: {self.log}")
 
@@ -205,10 +205,3 @@ def creation_failure(log: str) -> str:
             return f"kind create cluster: {why}"
     errors = [line for line in log.splitlines() if "ERROR" in line or "rror:" in line]
     return f"kind create cluster: {(errors or log.splitlines() or ['it said nothing'])[-1].strip()}"
-
-
-def _end(child: Child) -> None:
-    """End kind; a `docker run` of its own goes on, and harness.backends.kubernetes.sweep.delete waits for it."""
-    if child.poll() is None:
-        child.kill(signal.SIGKILL)
-    child.wait(STOP_S)

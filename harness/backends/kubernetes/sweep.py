@@ -25,9 +25,8 @@ MAKE_S = 30.0
 
 def delete(name: str) -> None:
     """Remove the containers of a cluster, whatever there is of them, and its network."""
-    _end_makers(name)
-    for container in containers_of(name):
-        docker("rm", "--force", "--volumes", container, timeout_s=REMOVE_S)
+    end_makers(name)
+    wait(lambda: _removed(name), what=f"removal of {name}", deadline=Deadline.after(REMOVE_S), every_s=0.2)
     remove_network(name)
 
 
@@ -37,20 +36,33 @@ def remove(name: str) -> None:
     clusters.forget(name)
 
 
-def _end_makers(name: str) -> None:
-    """End a kind that outlived its session, and wait for its `docker run`, so that what that makes can be found."""
-    for process in _processes("create", "cluster", "--name", name):
-        process.kill()
+def _removed(name: str) -> bool:
+    """Whether nothing is left; Docker may forget a removal that meets the start of the container."""
+    for container in containers_of(name):
+        docker("rm", "--force", "--volumes", container, timeout_s=REMOVE_S)
+    return not containers_of(name)
+
+
+def end_makers(name: str) -> None:
+    """End a kind that makes this cluster, but not in the middle of its `docker run`, which would end with it.
+
+    What that makes must be there to be found and removed.
+    """
+    kinds = list(_processes("create", "cluster", "--name", name))
+    for kind in kinds:
+        kind.suspend()
     label = f"{CLUSTER_LABEL}={name}"
     wait(
         lambda: not any(_processes("--label", label)), what="docker run", deadline=Deadline.after(MAKE_S), every_s=0.05
     )
+    for kind in kinds:
+        kind.kill()
 
 
 def _processes(*words: str) -> Iterator[psutil.Process]:
     """The processes with these words in a row in their command line."""
     for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"] or []
+        line = process.info["cmdline"] or []  # a zombie has none
         if any(tuple(line[at : at + len(words)]) == words for at in range(len(line))):
             yield process
 

@@ -33,11 +33,26 @@ def of_events(seen: Snapshot) -> Iterator[ClusterFinding]:
     """What the events say, those from before the run left out."""
     for event in seen.of(EVENT):
         tells = RULES.get(str(event.get("reason")))
-        if tells is None or last_at(event) < seen.since:
+        if tells is None or last_at(event) < seen.since or _overcome(event, seen):
             continue
         found = tells(_teller(event, seen), str(event["reason"]), str(event.get("message", "")))
         if found is not None:
             yield found
+
+
+def _overcome(event: Object, seen: Snapshot) -> bool:
+    """Whether a volume that was late is there by now: a container of its Pod has started since."""
+    if event["reason"] not in ("FailedMount", "FailedAttachVolume"):
+        return False
+    return any(
+        other.get("reason") == "Started" and _about(other) == _about(event) and last_at(other) >= last_at(event)
+        for other in seen.of(EVENT)
+    )
+
+
+def _about(event: Object) -> list[str]:
+    about = event.get("involvedObject") or {}
+    return [str(about.get(key, "")) for key in ("namespace", "name", "uid")]
 
 
 def _teller(event: Object, seen: Snapshot) -> Teller:
