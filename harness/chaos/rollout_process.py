@@ -182,13 +182,16 @@ class RolloutProcess:
     def __init__(self, supervisor: Supervisor, nursery: Callable[[], Nursery], folder: Path) -> None:
         self._supervisor, self._nursery, self._folder = supervisor, nursery, folder
         self._child: Child | None = None
+        self._forking = threading.Lock()  # a process may drive before its fork is known here
         self.deaths = 0
         self.after_action: Callable[[], None] = lambda: None
 
     def kill(self) -> None:
         """Kill -9 of the process that drives now."""
-        if self._child is not None:
-            self._child.kill()
+        with self._forking:
+            child = self._child
+        if child is not None:
+            child.kill()
 
     def drive(
         self,
@@ -243,13 +246,14 @@ class RolloutProcess:
             "deadline": deadline.at,
         }
         name = f"rollout-{self._folder.name}-{self.deaths + 1}"
-        self._child = self._supervisor.fork(name, TARGET, config, nursery=self._nursery(), task=True)
+        with self._forking:
+            self._child = child = self._supervisor.fork(name, TARGET, config, nursery=self._nursery(), task=True)
         try:
-            code = self._child.wait(deadline.remaining_s() + 30.0)
+            code = child.wait(deadline.remaining_s() + 30.0)
         finally:
-            self._supervisor.stop(self._child)
+            self._supervisor.stop(child)
         if code is None:
-            raise StepFailed(f"{name}: still running after its deadline.\n{self._child.tail()}")
+            raise StepFailed(f"{name}: still running after its deadline.\n{child.tail()}")
         return code
 
 

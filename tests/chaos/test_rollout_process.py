@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Client
@@ -143,6 +144,21 @@ def test_killed_on_its_way_to_promotion_it_goes_on_and_promotes(world: World, ph
     record = run(process, service, phase, done=done)
     assert (record.outcome, record.resumed, process.deaths) == (Outcome.PROMOTED, 1, 1)
     assert list(dict.fromkeys(service.calls)) == ["start", "weight 50", "weight 100", "promote"]
+
+
+def test_a_kill_waits_for_a_fork_that_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rollout's process may say that it starts before the platform's process knows which one it is."""
+    fork = world.supervisor.fork
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        child = fork(*args, **kwargs)
+        time.sleep(1.0)
+        return child
+
+    monkeypatch.setattr(world.supervisor, "fork", late)
+    process = world.process("late")
+    record = run(process, Service(), Phase.STARTING)
+    assert (record.outcome, record.resumed, process.deaths) == (Outcome.PROMOTED, 1, 1)
 
 
 def test_killed_in_the_middle_of_a_step_its_evidence_goes_on(world: World) -> None:
