@@ -63,12 +63,15 @@ def _ready_at(folder: Path, component: str) -> float:
 
 
 def _next(session: ClusterSession, folder: Path) -> float:
+    """Seconds of the start only; then the shortest scenario that serves a model, while the next server gets warm."""
     began = time.monotonic()
     with _platform(session, folder) as platform:
         platform.start(Part.TRACKING, Part.SERVING)
         platform.backend.namespace("production")
         platform.backend.namespace("staging")
-        return time.monotonic() - began
+        started = time.monotonic() - began
+        platform.deploy(platform.train(high_utiliser(), max_depth=2))
+        return started
 
 
 def _canary(session: ClusterSession, folder: Path) -> float:
