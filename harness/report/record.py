@@ -258,7 +258,7 @@ class ChaosCase(_Record):
 
 
 class LatencySummary(_Record):
-    """Latency percentiles of one revision over one load, in milliseconds."""
+    """Latency percentiles of one revision over one load, or of all ("all"), in milliseconds from the intended send."""
 
     revision: str
     requests: int
@@ -267,6 +267,54 @@ class LatencySummary(_Record):
     p90_ms: float
     p99_ms: float
     max_ms: float
+    p999_ms: float = 0.0
+    histogram: str = Field(
+        default="",
+        description="of the answered requests in us: HdrHistogram's V2 encoding, compressed, in base64; "
+        "harness.load.hdr decodes it",
+    )
+
+
+class ShapeRecord(_Record):
+    """How the offered rate ran: the shape's own parameters, in requests a second and seconds."""
+
+    kind: str = Field(description="steady, step, ramp, spike, soak, diurnal or replay")
+    parameters: dict[str, float | str | list[float]] = {}
+    duration_s: float | None = Field(default=None, description="None: as long as the block lasts")
+    words: str = Field(default="", description="one line for a reader")
+
+
+class RevisionTimeline(_Record):
+    """One revision's columns of a load's timeline."""
+
+    requests: list[int]
+    failed: list[int]
+    p50_ms: list[Number] = Field(description="null where none was answered")
+    p99_ms: list[Number]
+
+
+class LoadTimeline(_Record):
+    """A load by time, in columns: entry k is about the seconds from k * step_s to (k + 1) * step_s of the load.
+
+    Requests count where they were due (`offered`, `failed`, latencies, revisions), where they left (`sent`) and where
+    their answer came (`answered`). Latencies are of the answered, from the intended send; null where there are none.
+    """
+
+    step_s: int = Field(default=1, description="whole seconds; 1 for a load of up to an hour")
+    offered: list[int]
+    sent: list[int]
+    answered: list[int] = Field(description="with whatever status")
+    failed: dict[str, list[int]] = Field(description='class ("status 503", "refused:UH", ...) -> requests')
+    in_flight: list[int] = Field(description="at the end of the entry")
+    p50_ms: list[Number]
+    p90_ms: list[Number]
+    p99_ms: list[Number]
+    p999_ms: list[Number]
+    max_ms: list[Number]
+    delay_p99_ms: list[Number] = Field(description="by how much the generator itself sent late")
+    generator_cpu: list[Number] = Field(default=[], description="share of a core, the busiest generator process")
+    server_cpu: dict[str, list[Number]] = Field(default={}, description="component or revision -> cores used")
+    revisions: dict[str, RevisionTimeline] = {}
 
 
 class LoadRecord(_Record):
@@ -283,8 +331,12 @@ class LoadRecord(_Record):
     unexplained: int
     latency: list[LatencySummary]
     series: list[dict[str, float | str]] = Field(
-        default=[], description="one entry a second and revision: t_s, revision, requests, failed, p50_ms, p99_ms"
+        default=[], description="what runs before the timeline had: an entry a second and revision"
     )
+    timeline: LoadTimeline | None = None
+    shape: ShapeRecord | None = None
+    overall: LatencySummary | None = Field(default=None, description="of all requests, whoever answered")
+    reproduce: str = Field(default="", description="the command that offers this load again to a platform that is up")
     arrivals: Literal["constant", "poisson"] = "constant"
     processes: int = 1
     workers: int = Field(default=0, description="Pods of a cluster that sent it, if not processes of this machine")
@@ -300,6 +352,42 @@ class LoadRecord(_Record):
         default=None, description="slow requests, from the intended send, against the load's SLO; None: none asked for"
     )
     ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
+
+
+class CapacityStep(_Record):
+    """One rate that a capacity search tried, and what it saw there after the load had settled."""
+
+    rate: float = Field(description="requests a second that were offered")
+    purpose: Literal["seek", "confirm"]
+    started_at: float
+    duration_s: float
+    requests: int = Field(description="judged: those that were due after the load had settled")
+    failed: int
+    slow: int
+    effective: float = Field(description="requests that count as independent: correlated ones tell less")
+    p50_ms: float
+    p99_ms: float
+    guards: list[GuardVerdict]
+    decision: Literal["kept", "broken", "open", "withheld"]
+    reason: str = ""
+    load: str = Field(default="", description="name of the load in `loads`, if it was kept there")
+
+
+class CapacityRecord(_Record):
+    """A capacity search: the highest rate that was shown to keep the SLO, and the lowest that was shown to break it."""
+
+    service: str
+    slo: dict[str, float] = Field(description="errors, slower_than_ms, slow")
+    confidence: float = Field(description="with which `capacity_rps` keeps the SLO, over the whole search")
+    precision: float = Field(description="how near, as a share, the two rates were to come")
+    low_rps: float
+    high_rps: float
+    budget_s: float
+    duration_s: float
+    steps: list[CapacityStep]
+    capacity_rps: float | None = Field(description="None: no rate was shown to keep the SLO")
+    broken_rps: float | None = Field(description="None: none was shown to break it")
+    reason: str = Field(description="one sentence: what ended the search")
 
 
 class ScalingLook(_Record):
@@ -455,6 +543,7 @@ class RunRecord(_Record):
     smoke: list[SmokeRecord] = []
     rollouts: list[RolloutRecord] = []
     loads: list[LoadRecord] = []
+    capacity: list[CapacityRecord] = []
     scaling: list[ScalingRecord] = []
     chaos: list[ChaosCase] = []
     drift: list[DriftRecord] = []
