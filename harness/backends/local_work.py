@@ -25,10 +25,15 @@ class LocalWork:
     """The supervisor of a run's processes and the jobs that they do; `broken` says what will not come back."""
 
     def __init__(
-        self, folder: Path, events: EventLog, warmth: Warmth | None, broken: Callable[[], str] = lambda: ""
+        self,
+        folder: Path,
+        events: EventLog,
+        warmth: Warmth | None,
+        broken: Callable[[], str] = lambda: "",
+        sweep: Sequence[str] = (),
     ) -> None:
         self.folder = folder
-        self.supervisor = Supervisor(folder, events)
+        self.supervisor = Supervisor(folder, events, sweep=sweep)
         self.supervisor.__enter__()
         self.warmth = warmth or Warmth(self.supervisor)
         self._began = time.time()

@@ -21,7 +21,7 @@ from harness.runtime.events import Event
 from harness.service import Rollout, Service
 
 if TYPE_CHECKING:
-    from harness.backends.embedded.backend import EmbeddedBackend
+    from harness.backends.local_backend import LocalBackend
     from harness.load.ledger import Ledger
     from harness.model_version import Servable
     from harness.platform import Platform
@@ -58,7 +58,7 @@ class Chaos:
     def roll_out(self, service: Service, model: Servable, policy: Policy, *, approve: Approve | None = None) -> Rollout:
         """As service.roll_out, with the fault in it; what lasts of the fault is ended when this returns."""
         if self.fault.hits is Hits.CONTROLLER:
-            backend = self._embedded()
+            backend = self._local()
             folder = self.platform.run.folder / "rollout-process"
             self._process = RolloutProcess(backend.supervisor, backend.warmth.nursery, folder)
         self._policy = policy
@@ -153,10 +153,10 @@ class Chaos:
 
         return arm if moment == "done" else process.kill
 
-    def _embedded(self) -> EmbeddedBackend:
-        from harness.backends.embedded.backend import EmbeddedBackend
+    def _local(self) -> LocalBackend:
+        from harness.backends.local_backend import LocalBackend
 
         backend = self.platform.backend
-        if not isinstance(backend, EmbeddedBackend):
+        if not isinstance(backend, LocalBackend):
             raise CapabilityMissing("fault controller-killed", hint=f"the {backend.name} backend forks no rollouts")
         return backend

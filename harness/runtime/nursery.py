@@ -18,7 +18,7 @@ from typing import Any
 from harness.errors import PlatformError, ProcessExited, WaitTimeout
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
-from harness.runtime.process import Child, launch
+from harness.runtime.process import Process, launch
 
 KILLED = -9
 _LENGTH = struct.Struct("!I")
@@ -49,7 +49,7 @@ class Nursery:
         env: Mapping[str, str],
         cwd: Path | None,
         deadline: Deadline,
-    ) -> Child:
+    ) -> Process:
         """Fork a child that runs `target` ("module:function") with JSON-able `args`; `env` is laid over the own one."""
         request = {
             "name": name,
@@ -78,7 +78,7 @@ class Nursery:
             raise PlatformError(f"{answer['error']}.", hint="end other programs, or run with fewer replicas.")
         connection.settimeout(None)
         process = Identity.of(answer["pid"])
-        return Child(name, process.pid, log, lambda: _exit_code(connection, process), ours=False)
+        return Process(name, process.pid, log, lambda: _exit_code(connection, process), ours=False)
 
     def warm_python(self, folder: Path) -> Path:
         """An executable in `folder` that acts as `python -m MODULE ARG…`, but forks from this nursery."""

@@ -1,6 +1,6 @@
-"""Child processes: one launcher, one handle.
+"""Children of a run: what the supervisor asks of one, and the one launcher of those that are processes.
 
-Each child leads a process group of its own, so that a Ctrl-C in the terminal reaches only the supervisor, and so that
+Each process leads a process group of its own, so that a Ctrl-C in the terminal reaches only the supervisor, and so that
 what a child starts can be stopped with it.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from harness.errors import PlatformError
 from harness.runtime.identity import Identity
@@ -22,7 +22,45 @@ from harness.runtime.identity import Identity
 TAIL_BYTES = 16_384
 
 
-class Child:
+class Child(Protocol):
+    """What a run started and is to end: a process, or what a world has in place of one."""
+
+    name: str
+    pid: int
+    log: Path
+    stopping: bool
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who may be killed when nobody is left who holds this handle; None if it is ended in another way."""
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when it ends; -1 if it had ended before it could be watched."""
+        ...
+
+    def poll(self) -> int | None:
+        """The exit code if it has ended (negative: the signal that ended it), else None."""
+        ...
+
+    def wait(self, timeout_s: float | None) -> int | None:
+        """Wait for the end, at most `timeout_s` seconds (None: for ever); the exit code, or None if it still runs."""
+        ...
+
+    def stop(self, grace_s: float = 5.0) -> int | None:
+        """SIGTERM, then SIGKILL after `grace_s` seconds; returns the exit code."""
+        ...
+
+    def kill(self, signum: int = signal.SIGKILL) -> None:
+        """Send it a signal, as a rehearsed failure does."""
+        ...
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of its log."""
+        ...
+
+
+class Process:
     """A running child process with a log file; `reap` collects its exit code once it has ended.
 
     `ours` says that this process reaps the child itself (a zombie then holds the pid until `reap`); a child that was
@@ -104,7 +142,7 @@ def launch(
     cwd: Path | None = None,
     stdin: int = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
-) -> Child:
+) -> Process:
     """Start `argv` in a process group of its own with its output in `log`; `env` is the whole environment."""
     with open_log(name, log) as output:
         try:
@@ -120,7 +158,7 @@ def launch(
             )
         except OSError as error:
             raise PlatformError(f"{name}: cannot start {argv[0]}: {error.strerror}.") from error
-    return Child(name, popen.pid, log, popen.wait)
+    return Process(name, popen.pid, log, popen.wait)
 
 
 def open_log(name: str, log: Path) -> BinaryIO:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,6 +17,7 @@ from typing import Any
 from harness.runtime.identity import Identity
 from harness.runtime.paths import state_home
 
+SWEEP_S = 120.0
 SCRATCH = "rehearsal-"  # how the name of every scratch folder begins
 
 
@@ -27,7 +31,10 @@ class ChildState:
 
 @dataclass(frozen=True)
 class RunState:
-    """One running platform: its owner, its children, the addresses for `rehearse status`, its scratch folder."""
+    """One running platform: its owner, its children, the addresses for `rehearse status`, its scratch folder.
+
+    `sweep` are the arguments of `python -P -m` that end what is no process of this one's, such as containers.
+    """
 
     run_id: str
     folder: str
@@ -36,6 +43,7 @@ class RunState:
     children: tuple[ChildState, ...] = ()
     addresses: dict[str, str] = field(default_factory=dict)
     scratch: str = ""
+    sweep: tuple[str, ...] = ()
 
     def living(self) -> list[ChildState]:
         return [child for child in self.children if child.process.alive()]
@@ -43,6 +51,16 @@ class RunState:
     def kill_children(self) -> list[str]:
         """Kill the process groups of the children that still are who they were; returns their names."""
         return [child.name for child in reversed(self.children) if child.process.kill_group()]
+
+    def swept(self) -> list[str]:
+        """End what is left beside the processes; a line for each, none where nothing can be asked any more."""
+        if not self.sweep:
+            return []
+        argv = [sys.executable, "-P", "-m", *self.sweep]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=SWEEP_S, check=False)
+            return done.stdout.splitlines()
+        return []
 
     def remove_scratch(self) -> None:
         """Remove the folder of sockets and temporary files; nothing that does not have its name."""
@@ -76,7 +94,7 @@ def gc() -> list[str]:
     killed: list[str] = []
     for path, state in _state_files():
         if not state.owner.alive():
-            killed += [f"{state.run_id}: {name}" for name in state.kill_children()]
+            killed += [f"{state.run_id}: {name}" for name in [*state.kill_children(), *state.swept()]]
             state.remove_scratch()
             path.unlink(missing_ok=True)
     return killed
@@ -103,4 +121,5 @@ def _from_json(data: dict[str, Any]) -> RunState:
         children=tuple(ChildState(child["name"], Identity(**child["process"])) for child in data["children"]),
         addresses=data["addresses"],
         scratch=data.get("scratch", ""),
+        sweep=tuple(data.get("sweep", ())),
     )

@@ -50,10 +50,10 @@ class Supervisor:
     """Starts children, notices their deaths, keeps the state file, and stops all of them at the end.
 
     A context manager. Logs go to folder/logs/<child>.log. If this process dies by -9 its warden kills the children;
-    if that dies too, `gc` does at the next start.
+    if that dies too, `gc` does at the next start. `sweep`: see state.RunState.
     """
 
-    def __init__(self, folder: Path, events: EventLog, *, run_id: str | None = None) -> None:
+    def __init__(self, folder: Path, events: EventLog, *, run_id: str | None = None, sweep: Sequence[str] = ()) -> None:
         self.folder = folder
         self.events = events
         self._children: list[Child] = []
@@ -61,7 +61,8 @@ class Supervisor:
         self._lock = threading.RLock()
         self._sockets = tempfile.TemporaryDirectory(prefix=state.SCRATCH, ignore_cleanup_errors=True)
         run = run_id or folder.name
-        self._state = state.RunState(run, str(folder), Identity.of(os.getpid()), scratch=self._sockets.name)
+        owner = Identity.of(os.getpid())
+        self._state = state.RunState(run, str(folder), owner, scratch=self._sockets.name, sweep=tuple(sweep))
         self._state_path = state.state_path(f"{self._state.run_id}-{os.urandom(3).hex()}")
         self._watcher = Watcher(self._died)
         self._callbacks: dict[Child, Callable[[int], None]] = {}
@@ -126,6 +127,11 @@ class Supervisor:
         with self._lock:
             return self._adopt(child, task)
 
+    def adopt(self, child: Child) -> Child:
+        """Take a child that a world started by itself; if the run has ended, it is stopped and PlatformError raised."""
+        with self._lock:
+            return self._adopt(child)
+
     def stop(self, child: Child, grace_s: float = 5.0) -> int | None:
         """Stop one child: SIGTERM, then SIGKILL after `grace_s` seconds; returns its exit code."""
         code = child.stop(grace_s)
@@ -171,7 +177,7 @@ class Supervisor:
         for batch in ([c for c in children if c not in nurseries], [c for c in children if c in nurseries]):
             if batch:
                 with ThreadPoolExecutor(len(batch)) as pool:
-                    list(pool.map(Child.stop, batch))
+                    list(pool.map(lambda child: child.stop(), batch))
         self._state_path.unlink(missing_ok=True)
         if self._warden is not None:
             _end_warden(self._warden)
@@ -191,7 +197,7 @@ class Supervisor:
     def _save(self) -> None:
         if self._closed:  # the state file is gone, and must not come back
             return
-        children = tuple(state.ChildState(child.name, child.identity) for child in self._children)
+        children = tuple(state.ChildState(child.name, child.identity) for child in self._children if child.identity)
         self._state = replace(self._state, children=children)
         with contextlib.suppress(OSError):  # a full disk must not stop a rehearsal; the nursery and warden still act
             state.write(self._state_path, self._state)

@@ -17,6 +17,7 @@ def main(path: Path) -> None:
         pass
     if left := state.read(path):
         left.kill_children()
+        left.swept()
         left.remove_scratch()
         path.unlink(missing_ok=True)
 

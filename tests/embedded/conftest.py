@@ -15,6 +15,7 @@ import pytest
 
 from harness.backends.document import parse
 from harness.backends.embedded.controller import Controller
+from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
 from harness.backends.embedded.starter import Running, Starter
 from harness.backends.inference_service import InferenceService
 from harness.clients.http import client
@@ -119,7 +120,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         models = _save_models(supervisor, nursery, folder / "models")
         starter = Starter(supervisor, log, folder / "components", lambda: nursery)
         running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
-        controller = Controller(supervisor, lambda: nursery, running, "", log, folder)
+        replicas = ReplicaStarter(supervisor, lambda: nursery, "", running.url(), replicas_folder(folder))
+        controller = Controller(supervisor, replicas, running, log, folder)
         with client(running.url(), timeout_s=20) as http:
             yield World(folder, supervisor, nursery, starter, running, controller, http, models, events)
         controller.close()

@@ -19,7 +19,7 @@ from harness.backends.embedded import targets as targets_module
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.planner import Routing
-from harness.backends.embedded.replicas import ReplicaStarter
+from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
 from harness.backends.embedded.revisions import desired
 from harness.backends.embedded.starter import Starter
 from harness.clients.envoy import EnvoyClient
@@ -195,7 +195,9 @@ def test_a_controller_that_is_closed_while_a_replica_drains_ends_quietly(world: 
     log = EventLog(world.folder / "closing.jsonl")
     events: list[Event] = []
     log.listen(events.append)
-    controller = Controller(world.supervisor, lambda: world.nursery, world.gateway, "", log, world.folder / "closing")
+    folder = world.folder / "closing"
+    replicas = ReplicaStarter(world.supervisor, lambda: world.nursery, "", world.gateway.url(), replicas_folder(folder))
+    controller = Controller(world.supervisor, replicas, world.gateway, log, folder)
     document = world.service("closing", "moody", namespace="closing")
     controller.apply(document)
     controller.wait_ready("closing", "closing", Deadline.after(60))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.jobs import Jobs
 from harness.backends.embedded.lives import Lives
 from harness.backends.embedded.outage import NOBODY, Outage
-from harness.backends.embedded.replicas import ReplicaStarter
+from harness.backends.embedded.replicas import Replicas
 from harness.backends.embedded.starter import Running
 from harness.backends.embedded.targets import Targets
 from harness.backends.inference_service import InferenceService
@@ -28,7 +27,6 @@ from harness.errors import PlatformError, ServiceFailed, UsageError
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog, Level
-from harness.runtime.nursery import Nursery
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
@@ -41,20 +39,18 @@ class Controller:
     def __init__(
         self,
         supervisor: Supervisor,
-        nursery: Callable[[], Nursery] | None,
+        replicas: Replicas,
         gateway: Running,
-        tracking_uri: str,
         events: EventLog,
         folder: Path,
     ) -> None:
         self._events = events
         self._config = GatewayConfig(gateway)
-        starter = ReplicaStarter(supervisor, nursery, tracking_uri, gateway.url("http"), folder / "replicas")
         self._targets = Targets(folder)
         self._jobs = Jobs(events)
         self._services: dict[tuple[str, str], Service] = {}
         self._lock = threading.RLock()
-        self._lives = Lives(supervisor, starter, self._config, self._jobs, self._lock, self._emit, self._again)
+        self._lives = Lives(supervisor, replicas, self._config, self._jobs, self._lock, self._emit, self._again)
         self._gateway_down = ""
         gateway.listeners.append(self._gateway_changed)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.backends.embedded.replicas import fault_file
+from harness.backends.embedded.replicas import fault_file, replicas_folder
 from harness.backends.embedded.starter import Running, replace_text
 from harness.backends.status import ReplicaStatus, Status
 from harness.clients.envoy import EnvoyClient
@@ -39,7 +39,7 @@ class EmbeddedFaults:
     ) -> None:
         self._supervisor = supervisor
         self._events = events
-        self._replicas = folder / "replicas"
+        self._replicas = replicas_folder(folder)
         self._running = running
         self._status = status
 

@@ -12,7 +12,7 @@ from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.jobs import Jobs
 from harness.backends.embedded.liveness import Watch
 from harness.backends.embedded.planner import Address
-from harness.backends.embedded.replicas import ReplicaStarter, cannot_load_line
+from harness.backends.embedded.replicas import Replicas, cannot_load_line
 from harness.backends.embedded.revisions import Workload
 from harness.backends.embedded.routes import cluster_name
 from harness.components.model_server import CANNOT_LOAD
@@ -44,7 +44,7 @@ class Lives:
     def __init__(
         self,
         supervisor: Supervisor,
-        starter: ReplicaStarter,
+        starter: Replicas,
         config: GatewayConfig,
         jobs: Jobs,
         lock: threading.RLock,
@@ -91,7 +91,7 @@ class Lives:
     def _keep_watch(self, service: Service, replica: LiveReplica, child: Child) -> None:
         """Kill a replica that has stopped to answer: its death is what the controller knows how to mend."""
         assert replica.address is not None
-        with Watch(child.pid, replica.address) as watch:
+        with Watch(child.pid, self._starter.reached_at(child, replica.address)) as watch:
             while self._jobs.go_on_after(PROBE_EVERY_S) and replica.number in service.replicas:
                 if watch.hangs():
                     message = f"{child.name} has answered nothing for {time.time() - watch.silent_since:.0f} s; killed"

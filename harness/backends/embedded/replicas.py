@@ -1,4 +1,4 @@
-"""Starting one replica: forked from the nursery, or cold; ready when the model server itself says so."""
+"""What the controller needs for a replica to run, and the embedded way: forked from the nursery, or cold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.backends.embedded.planner import Address
 from harness.backends.embedded.revisions import Desired, Workload
@@ -23,9 +23,28 @@ from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
 
+class Replicas(Protocol):
+    """How the replicas of a run are started; the controller decides which and when."""
+
+    def launch(self, wanted: Desired, workload: Workload, number: int, deadline: Deadline) -> Child:
+        """Start one; returns before it is ready."""
+        ...
+
+    def wait_ready(self, wanted: Desired, child: Child, deadline: Deadline) -> Address:
+        """The address at which the gateway reaches it, once it answers ready.
+
+        ProcessExited or WaitTimeout if it does not.
+        """
+        ...
+
+    def reached_at(self, child: Child, address: Address) -> Address:
+        """Where this process reaches the replica that the gateway reaches at `address`."""
+        ...
+
+
 @dataclass(frozen=True)
 class ReplicaStarter:
-    """How replicas are started in this run."""
+    """Replicas as processes of this machine."""
 
     supervisor: Supervisor
     nursery: Callable[[], Nursery] | None
@@ -34,7 +53,6 @@ class ReplicaStarter:
     folder: Path
 
     def launch(self, wanted: Desired, workload: Workload, number: int, deadline: Deadline) -> Child:
-        """Start the process; returns before it is ready."""
         name = f"{wanted.namespace}.{wanted.name}.{workload.name.strip('_')}-{number}"
         folder = self.folder / name
         config = self._config(wanted, workload, folder)
@@ -52,7 +70,6 @@ class ReplicaStarter:
         return self.supervisor.spawn(name, argv, env=env)
 
     def wait_ready(self, wanted: Desired, child: Child, deadline: Deadline) -> Address:
-        """The replica's address once it answers ready; ProcessExited or WaitTimeout if it does not."""
         told = self.folder / child.name / "ready.json"
         what = f"replica {child.name} ready"
         port = wait(lambda: _port(told), what=what, deadline=deadline, child=child, every_s=0.005)
@@ -60,6 +77,9 @@ class ReplicaStarter:
             path = f"/v2/models/{wanted.name}/ready"
             wait(lambda: http.get(path).status_code == 200, what=what, deadline=deadline, child=child, every_s=0.005)
         return LOOPBACK, port
+
+    def reached_at(self, child: Child, address: Address) -> Address:
+        return address
 
     def _config(self, wanted: Desired, workload: Workload, folder: Path) -> dict[str, Any]:
         ready = str(folder / "ready.json")
@@ -93,6 +113,11 @@ class ReplicaStarter:
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "OMP_NUM_THREADS": "1",
         }
+
+
+def replicas_folder(folder: Path) -> Path:
+    """Where the files of a run's replicas lie, below the run's folder."""
+    return folder / "replicas"
 
 
 def fault_file(replicas: Path, namespace: str, name: str, revision: str) -> Path:

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.backends.embedded.replicas import replicas_folder
 from harness.backends.embedded.starter import replace_text
 from harness.errors import PlatformError
 
 
 def targets_file(folder: Path) -> Path:
     """Where a controller with this folder lists its replicas."""
-    return folder / "replicas" / "targets.json"
+    return replicas_folder(folder) / "targets.json"
 
 
 class Targets:
