@@ -1,8 +1,8 @@
 """One look of the autoscaler: `decide(spec, observed, history, now)`; what it has to remember is in the history.
 
 The largest proposal counts; windows of recommendations hold it still, policies limit how fast it is followed. Source:
-Kubernetes documentation, "Configurable scaling behavior", and horizontal.go of Kubernetes 1.34 for a spec with
-`behavior`, as KServe writes it.
+Kubernetes documentation, "Configurable scaling behavior", and horizontal.go of Kubernetes 1.34, for a spec with
+`behavior`, as KServe writes it, and for one without. Its tolerances by direction are an alpha feature, which is off.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def decide(spec: AutoscalerSpec, observed: Observed, history: History, now: floa
 
 def _stabilised(spec: AutoscalerSpec, history: History, current: int, asked: int, now: float) -> int:
     """Up only as far as the lowest recommendation of its window, down only as far as the highest of its own."""
+    if not spec.behavior:
+        return max([asked, *(n for at, n in history.recommendations if at >= now - spec.down.stabilisation_s)])
     up = min([asked, *(n for at, n in history.recommendations if at > now - spec.up.stabilisation_s)])
     down = max([asked, *(n for at, n in history.recommendations if at > now - spec.down.stabilisation_s)])
     return min(max(current, up), down)
@@ -68,6 +70,8 @@ def _stabilised(spec: AutoscalerSpec, history: History, current: int, asked: int
 
 def _limited(spec: AutoscalerSpec, history: History, current: int, wanted: int, now: float) -> tuple[int, str]:
     """The replicas within bounds and policies, and which of them cut in."""
+    if not spec.behavior:
+        return _within_bounds(spec, current, wanted)
     if wanted > current:
         limit = max(current, _limit(spec.up, history, current, now, sign=1))
         most, why = (limit, "ScaleUpLimit") if limit < spec.most else (spec.most, "TooManyReplicas")
@@ -77,6 +81,15 @@ def _limited(spec: AutoscalerSpec, history: History, current: int, wanted: int, 
         least, why = (limit, "ScaleDownLimit") if limit > spec.least else (spec.least, "TooFewReplicas")
         return (least, why) if wanted < least else (wanted, "")
     return wanted, ""
+
+
+def _within_bounds(spec: AutoscalerSpec, current: int, wanted: int) -> tuple[int, str]:
+    """Without a behavior: the bounds alone, and upwards four or the double."""
+    limit = max(2 * current, 4)
+    most, why = (limit, "ScaleUpLimit") if limit < spec.most else (spec.most, "TooManyReplicas")
+    if wanted < spec.least:
+        return spec.least, "TooFewReplicas"
+    return (most, why) if wanted > most else (wanted, "")
 
 
 def _limit(rules: Rules, history: History, current: int, now: float, *, sign: int) -> int:
@@ -94,7 +107,7 @@ def _reach(policy: Policy, history: History, current: int, now: float, sign: int
     if policy.kind is PolicyKind.PODS:
         return began + sign * policy.value
     share = began * (1 + sign * policy.value / 100)
-    return math.ceil(share - 1e-9) if sign > 0 else int(share + 1e-9)
+    return math.ceil(share) if sign > 0 else int(share)
 
 
 def _changed(changes: Sequence[_Timed], policy: Policy, now: float) -> int:

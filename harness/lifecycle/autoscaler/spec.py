@@ -10,10 +10,21 @@ from harness.errors import ConfigError
 
 
 class TargetKind(StrEnum):
-    """How a metric's target is meant: percent of what the replicas request, or so much for each replica."""
+    """How a metric's target is meant.
+
+    Of the replicas' own figures: percent of what they request, or so much for each. Of one figure of the whole service,
+    as a gateway counts it (autoscaling/v2: an External metric): so much for each replica, or in all.
+    """
 
     UTILIZATION = "Utilization"
     AVERAGE_VALUE = "AverageValue"
+    EXTERNAL_AVERAGE = "External AverageValue"
+    EXTERNAL_VALUE = "External Value"
+
+    @property
+    def of_service(self) -> bool:
+        """Whether the figure is one of the whole service; such a one may scale from and to zero."""
+        return self in (TargetKind.EXTERNAL_AVERAGE, TargetKind.EXTERNAL_VALUE)
 
 
 class PolicyKind(StrEnum):
@@ -77,7 +88,8 @@ class AutoscalerSpec:
     """Between `least` and `most` replicas, so that every target is kept. Seconds; `tolerance` is a share.
 
     initialisation_s and first_readiness_s: how long a started replica's CPU figures are distrusted, see
-    harness.lifecycle.autoscaler.proposal; sync_s: how often the autoscaler looks.
+    harness.lifecycle.autoscaler.proposal; sync_s: how often the autoscaler looks. `behavior` False: the object has none
+    at all; then there are no policies: up to four or the double at each look, and down as far as the window lets it.
     """
 
     least: int
@@ -89,6 +101,7 @@ class AutoscalerSpec:
     sync_s: float = 15
     initialisation_s: float = 300
     first_readiness_s: float = 30
+    behavior: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.least <= self.most or self.most < 1:
@@ -96,6 +109,9 @@ class AutoscalerSpec:
             raise ConfigError(f"autoscaler: {words}, got {self.least} and {self.most}")
         if not self.targets:
             raise ConfigError("autoscaler: expected at least one target")
+        if self.least == 0 and not any(target.kind.of_service for target in self.targets):
+            words = "minReplicas 0: expected a metric of the whole service, because no replica has none of its own"
+            raise ConfigError(f"autoscaler: {words}, got {', '.join(target.metric for target in self.targets)}")
 
 
 @dataclass(frozen=True)
@@ -126,7 +142,12 @@ class Replica:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the autoscaler sees at one look: the replicas that are asked for now, and those that there are."""
+    """What the autoscaler sees at one look: the replicas that are asked for now, those that there are, and `totals`.
+
+    `totals`: metric -> its value for the whole service, for targets of such a kind; a metric without a value is left
+    out.
+    """
 
     current: int
     replicas: tuple[Replica, ...]
+    totals: Mapping[str, float] = field(default_factory=dict)
