@@ -12,10 +12,11 @@ from harness.load.access_log import EXAMPLES, AccessLogTail
 from harness.load.audit import distrust
 from harness.load.blocks import Block, blocks
 from harness.load.join import Joined, around_death, join
-from harness.load.latency import Latencies, Series, left
+from harness.load.latency import Latencies, left
 from harness.load.ledger import Ledger
 from harness.load.records import LoadFiles, read_json
 from harness.load.table import columns, table
+from harness.load.timeline import Timeline, step_of
 from harness.report.record import GuardVerdict
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def account(
     finished = [read_json(files.finished(share)) for share in range(spec.shares)]
     started_at = float(read_json(files.go)["started_at"])
     scheduled, deaths_us = [each["requests"] for each in finished], since(started_at, deaths)
-    tally, latencies, series = Tally(), Latencies(), Series()
+    duration_s = max(float(each["duration_s"]) for each in finished)
+    tally, latencies, timeline = Tally(), Latencies(), Timeline(step_of(duration_s))
     with table(path) as write:
         for block in blocks(files, scheduled, log.revisions):
             known, names, flags = block.known(), log.revisions.listed(), log.flags.listed()
@@ -61,13 +63,13 @@ def account(
             _count(tally, known, joined, slo)
             _note_unknown(tally, block)
             latencies.add(known.records)
-            series.add(known.records, _complete_s(known, spec.shares))
+            timeline.add(known, joined, _complete_s(known, spec.shares))
             write(columns(known, joined, names, flags, spec.users))
     _note_strangers(tally, log)
     names = log.revisions.listed()
     delay_p50, delay_p99 = latencies.delay.percentiles_ms((50, 99))
-    cpu = max(float(each["cpu"]) for each in finished)
-    doubt = distrust(delay_p99, latencies.all.percentiles_ms((99,))[0], cpu)
+    cpu, overall = max(float(each["cpu"]) for each in finished), latencies.overall()
+    doubt = distrust(delay_p99, overall.p99_ms, cpu)
     return Ledger(
         name=spec.name,
         sent=sum(tally.classes.values()),
@@ -75,9 +77,10 @@ def account(
         unexplained=tally.odd,
         examples=tuple(tally.examples),
         latency=latencies.summaries(names),
-        series=series.finished(names),
+        overall=overall,
+        timeline=timeline.finished(names, [each.get("cpu_by_second", ()) for each in finished]),
         started_at=started_at,
-        duration_s=max(float(each["duration_s"]) for each in finished),
+        duration_s=duration_s,
         achieved_rps=latencies.achieved_rps,
         schedule_delay_p50_ms=delay_p50,
         schedule_delay_p99_ms=delay_p99,

@@ -8,6 +8,7 @@ send; so when its 99th percentile is over a tenth of what is to be judged, the j
 from __future__ import annotations
 
 import time
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -48,6 +49,7 @@ class SelfAudit:
         self._delays = [0] * _BUCKETS
         self._past: deque[list[int]] = deque(maxlen=WINDOWS)
         self._looks: deque[tuple[float, float]] = deque([(now(), cpu())], maxlen=WINDOWS + 1)
+        self._history = list(self._looks)  # two numbers twice a second, however long the load is
         self._busiest = 0.0
         self._tell(0.0)
 
@@ -63,6 +65,16 @@ class SelfAudit:
             self._turn()
         return due
 
+    def cpu_by_second(self, origin: float) -> list[float]:
+        """The share of a core that was used in each second from `origin`, to the second in which it looked last."""
+        times = [at for at, _ in self._history]
+        used: list[float] = []
+        while (start := origin + len(used)) < times[-1]:
+            first, last = max(0, bisect_right(times, start) - 1), min(len(times) - 1, bisect_left(times, start + 1))
+            (began, before), (ended, after) = self._history[first], self._history[last]
+            used.append(round((after - before) / max(ended - began, 1e-9), 3))
+        return used
+
     def close(self) -> float:
         """Write the file for the last time; returns the largest share of a core that was used for some seconds."""
         self._turn()
@@ -72,6 +84,7 @@ class SelfAudit:
         self._past.append(self._delays)
         self._delays = [0] * _BUCKETS
         self._looks.append((self._now(), self._cpu()))
+        self._history.append(self._looks[-1])
         cpu = self._cpu_share()
         if len(self._looks) > WINDOWS:
             self._busiest = max(self._busiest, cpu)

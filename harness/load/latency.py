@@ -1,4 +1,4 @@
-"""Latency of a load: percentiles by revision, and a series by second; milliseconds from the intended send.
+"""Latency of a load: percentiles by revision and of all; milliseconds from the intended send.
 
 Percentiles are of the requests that were answered. numpy is imported when called, to keep the facade light.
 """
@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.load.hdr import encode
 from harness.load.histogram import Histogram
 from harness.load.records import NEVER_SENT
 from harness.report.record import LatencySummary
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_REVISION = "none"  # answered by nobody, or by the gateway itself
-Point = dict[str, float | str]
+ALL = "all"
 
 
 def failed(records: NDArray[Any]) -> NDArray[Any]:
@@ -53,7 +54,7 @@ class Latencies:
 
     def __init__(self) -> None:
         self.revisions: dict[int, Revision] = defaultdict(Revision)
-        self.all = Histogram()
+        self.all = Revision()
         self.delay = Histogram()
         self._left = 0
         self._first_us = self._last_us = 0
@@ -63,7 +64,7 @@ class Latencies:
 
         for number in np.unique(records["revision"]):
             self.revisions[int(number)].add(records[records["revision"] == number])
-        self.all.add(records["latency_us"][records["status"] > 0])
+        self.all.add(records)
         self.delay.add(records["sent_us"] - records["intended_us"])
         sent = records["sent_us"][left(records)]
         if len(sent):
@@ -76,6 +77,10 @@ class Latencies:
         found = ((names[number] or NO_REVISION, counted) for number, counted in self.revisions.items())
         return tuple(_summary(name, counted) for name, counted in sorted(found, key=lambda pair: pair[0]))
 
+    def overall(self) -> LatencySummary:
+        """Of all requests, whoever answered."""
+        return _summary(ALL, self.all)
+
     @property
     def achieved_rps(self) -> float:
         """The rate of the requests that left, from the first to the last of them; 0 if fewer than two did."""
@@ -83,41 +88,8 @@ class Latencies:
         return (self._left - 1) / span_us * 1e6 if span_us else 0.0
 
 
-class Series:
-    """One point for each second of the load and revision: t_s, revision, requests, failed, p50_ms, p99_ms.
-
-    Memory is that of the seconds which are still open: those that a process has not passed yet.
-    """
-
-    def __init__(self) -> None:
-        self.points: list[tuple[int, int, Point]] = []
-        self._open: NDArray[Any] | None = None
-
-    def add(self, records: NDArray[Any], complete_s: int) -> None:
-        """Take records; nothing from before second `complete_s` will come later."""
-        import numpy as np
-
-        rows = records if self._open is None else np.concatenate([self._open, records])
-        second = rows["intended_us"] // 1_000_000
-        done = second < complete_s
-        self._open = rows[~done]
-        cells = second[done].astype(np.int64) * 256 + rows["revision"][done]
-        order = np.argsort(cells, kind="stable")
-        found, starts = np.unique(cells[order], return_index=True)
-        for cell, group in zip(found, np.split(rows[done][order], starts[1:]), strict=False):
-            self.points.append((int(cell) // 256, int(cell) % 256, _point(group)))
-
-    def finished(self, names: list[str]) -> tuple[Point, ...]:
-        """All points in the order of time and revision."""
-        if self._open is not None:
-            self.add(self._open[:0], 1 << 62)
-        named = [(second, names[number] or NO_REVISION, point) for second, number, point in self.points]
-        ordered = sorted(named, key=lambda each: each[:2])
-        return tuple({"t_s": second, "revision": name, **point} for second, name, point in ordered)
-
-
 def _summary(revision: str, counted: Revision) -> LatencySummary:
-    p50, p90, p99 = counted.answered.percentiles_ms((50, 90, 99))
+    p50, p90, p99, p999 = counted.answered.percentiles_ms((50, 90, 99, 99.9))
     return LatencySummary(
         revision=revision,
         requests=counted.requests,
@@ -126,12 +98,6 @@ def _summary(revision: str, counted: Revision) -> LatencySummary:
         p90_ms=p90,
         p99_ms=p99,
         max_ms=counted.answered.largest / 1e3,
+        p999_ms=p999,
+        histogram=encode(counted.answered.counts),
     )
-
-
-def _point(group: NDArray[Any]) -> Point:
-    import numpy as np
-
-    answered = group["latency_us"][group["status"] > 0]
-    p50, p99 = np.percentile(answered, (50, 99), method="inverted_cdf") / 1e3 if len(answered) else (0.0, 0.0)
-    return {"requests": len(group), "failed": int(failed(group).sum()), "p50_ms": float(p50), "p99_ms": float(p99)}

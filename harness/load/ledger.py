@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import LoadFailed
 from harness.load.arrivals import Arrivals
 from harness.load.join import ANSWERED
-from harness.report.record import GuardVerdict, LatencySummary, LoadRecord
+from harness.report.record import GuardVerdict, LatencySummary, LoadRecord, LoadTimeline
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Ledger:
     unexplained: int
     examples: tuple[str, ...]
     latency: tuple[LatencySummary, ...]
-    series: tuple[dict[str, float | str], ...]
+    overall: LatencySummary
+    timeline: LoadTimeline
     started_at: float
     duration_s: float
     achieved_rps: float

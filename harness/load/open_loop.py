@@ -200,8 +200,9 @@ class Schedule:
         self.recorder.close()
         if self.broken is not None:
             raise self.broken
-        told = {"requests": self.requests, "left": self.left, "duration_s": ended - self.origin}
-        write_json(self.files.finished(self.traffic.share), {**told, "cpu": self.audit.close()})
+        told: dict[str, Any] = {"requests": self.requests, "left": self.left, "duration_s": ended - self.origin}
+        told |= {"cpu": self.audit.close(), "cpu_by_second": self.audit.cpu_by_second(self.origin)}
+        write_json(self.files.finished(self.traffic.share), told)
 
 
 def _tell(failed: Path, error: Exception) -> None:

@@ -73,7 +73,7 @@ class LoadFiles:
         return self.folder / f"audit-{share}.json"
 
     def finished(self, share: int) -> Path:
-        """Appears when all records are written: requests, left (sent), duration_s, cpu."""
+        """Appears when all records are written: requests, left (sent), duration_s, cpu, cpu_by_second."""
         return self.folder / f"finished-{share}.json"
 
     def failed(self, share: int) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from harness.report import _format as fmt
@@ -54,15 +55,20 @@ def _titled(load: LoadRecord, title: str, unit: str) -> str:
 
 
 def _by_revision(load: LoadRecord, field: str, known: dict[str, int]) -> list[Line]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    for entry in load.series:
-        if field in entry:
-            found.setdefault(str(entry["revision"]), []).append((float(entry["t_s"]), float(entry[field])))
-    spare = len(known)
+    if load.timeline is None:
+        return []
+    spare, step_s = len(known), load.timeline.step_s
     return [
-        Line(revision, sorted(points), known.get(revision, spare + index))
-        for index, (revision, points) in enumerate(sorted(found.items()))
+        Line(revision, list(_points(getattr(columns, field), step_s)), known.get(revision, spare + index))
+        for index, (revision, columns) in enumerate(sorted(load.timeline.revisions.items()))
     ]
+
+
+def _points(column: Sequence[float], step_s: int) -> Iterator[tuple[float, float]]:
+    """Seconds and values, without those where nothing was answered; counts are per second."""
+    for entry, value in enumerate(column):
+        if math.isfinite(value):
+            yield float(entry * step_s), value / step_s if isinstance(value, int) else value
 
 
 def class_keys(load: LoadRecord, known: dict[str, int]) -> dict[str, int]:

@@ -7,10 +7,11 @@ Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseco
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
@@ -302,16 +303,16 @@ class LoadTimeline(_Record):
 
     step_s: int = Field(default=1, description="whole seconds; 1 for a load of up to an hour")
     offered: list[int]
-    sent: list[int]
-    answered: list[int] = Field(description="with whatever status")
+    sent: list[int] = []
+    answered: list[int] = Field(default=[], description="with whatever status")
     failed: dict[str, list[int]] = Field(description='class ("status 503", "refused:UH", ...) -> requests')
-    in_flight: list[int] = Field(description="at the end of the entry")
-    p50_ms: list[Number]
-    p90_ms: list[Number]
-    p99_ms: list[Number]
-    p999_ms: list[Number]
-    max_ms: list[Number]
-    delay_p99_ms: list[Number] = Field(description="by how much the generator itself sent late")
+    in_flight: list[int] = Field(default=[], description="at the end of the entry")
+    p50_ms: list[Number] = []
+    p90_ms: list[Number] = []
+    p99_ms: list[Number] = []
+    p999_ms: list[Number] = []
+    max_ms: list[Number] = []
+    delay_p99_ms: list[Number] = Field(default=[], description="by how much the generator itself sent late")
     generator_cpu: list[Number] = Field(default=[], description="share of a core, the busiest generator process")
     server_cpu: dict[str, list[Number]] = Field(default={}, description="component or revision -> cores used")
     revisions: dict[str, RevisionTimeline] = {}
@@ -330,9 +331,6 @@ class LoadRecord(_Record):
     classes: dict[str, int] = Field(description="ledger class -> requests; the values add up to `sent`")
     unexplained: int
     latency: list[LatencySummary]
-    series: list[dict[str, float | str]] = Field(
-        default=[], description="what runs before the timeline had: an entry a second and revision"
-    )
     timeline: LoadTimeline | None = None
     shape: ShapeRecord | None = None
     overall: LatencySummary | None = Field(default=None, description="of all requests, whoever answered")
@@ -352,6 +350,48 @@ class LoadRecord(_Record):
         default=None, description="slow requests, from the intended send, against the load's SLO; None: none asked for"
     )
     ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        """A run.json of before the timeline has `series`: an entry a second and revision."""
+        if isinstance(data, dict) and "series" in data:
+            data = {"timeline": timeline_of(data["series"]), **data}
+            del data["series"]
+        return data
+
+    def failed_seconds(self) -> list[int]:
+        """The ends of the entries of the timeline in which a request failed, in seconds from the load's start."""
+        if self.timeline is None:
+            return []
+        columns = zip(*self.timeline.failed.values(), strict=True)
+        return [self.timeline.step_s * (entry + 1) for entry, failed in enumerate(columns) if any(failed)]
+
+
+def timeline_of(series: Sequence[Mapping[str, Any]]) -> LoadTimeline | None:
+    """What entries of t_s, revision, requests, failed, p50_ms and p99_ms tell; the other columns are empty."""
+    cells = {(int(entry["t_s"]), str(entry["revision"])): entry for entry in series}
+    if not cells:
+        return None
+    seconds = range(max(second for second, _ in cells) + 1)
+
+    def column(revision: str, field: str, missing: float) -> list[Any]:
+        return [cells.get((second, revision), {}).get(field, missing) for second in seconds]
+
+    revisions = {
+        name: RevisionTimeline(
+            requests=[int(each) for each in column(name, "requests", 0)],
+            failed=[int(each) for each in column(name, "failed", 0)],
+            p50_ms=column(name, "p50_ms", math.nan),
+            p99_ms=column(name, "p99_ms", math.nan),
+        )
+        for name in sorted({name for _, name in cells})
+    }
+    return LoadTimeline(
+        offered=[sum(counts) for counts in zip(*(each.requests for each in revisions.values()), strict=True)],
+        failed={"failed": [sum(each) for each in zip(*(each.failed for each in revisions.values()), strict=True)]},
+        revisions=revisions,
+    )
 
 
 class CapacityStep(_Record):

@@ -84,11 +84,10 @@ def _of_rollouts(rollouts: Iterable[RolloutRecord]) -> Iterator[Symptom]:
 
 def _of_loads(loads: Iterable[LoadRecord]) -> Iterator[Symptom]:
     for load in loads:
-        failed = [float(entry["t_s"]) for entry in load.series if float(entry.get("failed", 0))]
-        if failed:
+        if failed := load.failed_seconds():
             words = f"the first failed request of {load.name}"
             # Known to the second: its end, so that a more exact time of the same symptom comes first.
-            yield _symptom(load.started_at + min(failed) + 1.0, words, "serving", (load.service,))
+            yield _symptom(load.started_at + failed[0], words, "serving", (load.service,))
         elif load.unexplained:
             words = f"unexplained requests of {load.name}"
             end = load.started_at + load.duration_s

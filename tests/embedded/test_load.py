@@ -37,7 +37,7 @@ def test_the_rate_is_kept_and_every_request_is_explained(gateway: Gateway) -> No
     assert (ledger.unexplained, ledger.examples) == (0, ())
     assert ledger.latency[0].revision == "v1"
     assert 0 < ledger.latency[0].p50_ms <= ledger.latency[0].p99_ms
-    assert sum(point["requests"] for point in ledger.series) == ledger.sent
+    assert sum(ledger.timeline.offered) == ledger.sent
     assert len(rows(ledger.path)) == ledger.sent
 
 

@@ -28,6 +28,7 @@ from harness.report.record import (
     Status,
     Step,
     Trial,
+    timeline_of,
 )
 
 START = 1_795_456_800.0
@@ -354,7 +355,7 @@ def load(failed: int) -> LoadRecord:
                 revision="v2", requests=1_402, failed=failed, p50_ms=4.02, p90_ms=7.71, p99_ms=17.33, max_ms=38.9
             ),
         ],
-        series=entries,
+        timeline=timeline_of(entries),
         ledger="ledger.parquet",
     )
 

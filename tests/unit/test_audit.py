@@ -128,3 +128,11 @@ def test_a_short_load_is_judged_as_a_whole(clocks: Clocks, audit: SelfAudit) -> 
     audit.look()
     clocks.pass_s(3 * EVERY_S, busy=0.2)
     assert audit.close() == pytest.approx(0.4)
+
+
+def test_the_cpu_of_each_second_is_known_at_the_end(audit: SelfAudit, clocks: Clocks) -> None:
+    """A second at 20 %, one at 80 %, and half a one; looks come twice a second."""
+    for busy in (0.2, 0.2, 0.8, 0.8, 0.5):
+        clocks.pass_s(EVERY_S, busy)
+        audit.look()
+    assert audit.cpu_by_second(0.0) == pytest.approx([0.2, 0.8, 0.5])

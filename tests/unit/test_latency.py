@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.load.hdr import decode
 from harness.load.histogram import RELATIVE_ERROR, Histogram
-from harness.load.latency import Latencies, Series
+from harness.load.latency import Latencies
 from harness.load.records import RECORD_FIELDS, Failure
 
 NAMES = ["", "v1", "v2"]
@@ -76,18 +77,12 @@ def test_errors_count_as_failed_and_requests_without_an_answer_have_no_latency()
     assert (nobody.revision, nobody.failed, nobody.p50_ms) == ("none", 1, 0.0)
 
 
-def test_the_series_has_one_point_a_second_and_revision() -> None:
-    """250 requests at 100 a second, every tenth on v2, read in blocks that end within a second."""
-    series = Series()
-    rows = [sent(i, 2 if i % 10 == 0 else 1, ms=i % 100) for i in range(250)]
-    for first in range(0, 250, 30):
-        block = rows[first : first + 30]
-        series.add(records(*block), block[-1][4] // 1_000_000)
-    points = series.finished(NAMES)
-    assert [(point["t_s"], point["revision"], point["requests"]) for point in points] == [
-        (0, "v1", 90), (0, "v2", 10), (1, "v1", 90), (1, "v2", 10), (2, "v1", 45), (2, "v2", 5),
-    ]  # fmt: skip
-    assert (points[1]["p50_ms"], points[1]["p99_ms"]) == (40.0, 90.0)
+def test_the_summary_of_all_is_of_every_revision() -> None:
+    """Ten of v1, one of v2, one that nobody answered."""
+    latencies = counted(*(sent(i, ms=i + 1) for i in range(10)), sent(10, 2, 40), sent(11, 0, ms=0, status=0))
+    overall = latencies.overall()
+    assert (overall.revision, overall.requests, overall.failed, overall.max_ms) == ("all", 12, 1, 40.0)
+    assert Histogram.of(decode(overall.histogram)).total == 11
 
 
 def test_the_generators_own_lateness_is_told_apart() -> None:

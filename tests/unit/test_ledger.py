@@ -11,7 +11,9 @@ import pytest
 from harness.errors import LoadFailed
 from harness.lifecycle.slo import SLO
 from harness.load import Ledger
+from harness.load.latency import Latencies
 from harness.load.records import Failure
+from harness.load.timeline import Timeline
 from tests.unit.load_story import STARTED_AT, Story
 
 
@@ -201,6 +203,7 @@ def test_the_run_record_names_the_ledger_inside_the_run_folder(tmp_path: Path) -
 def ledger(folder: Path, unexplained: int = 0, examples: tuple[str, ...] = ()) -> Ledger:
     return Ledger(
         name="steady", sent=10, classes={"answered:v1": 10}, unexplained=unexplained, examples=examples, latency=(),
-        series=(), started_at=0.0, duration_s=1.0, achieved_rps=10.0, schedule_delay_p50_ms=0.1,
-        schedule_delay_p99_ms=0.2, path=folder / "load" / "ledger.parquet",
+        overall=Latencies().overall(), timeline=Timeline().finished([""]), started_at=0.0, duration_s=1.0,
+        achieved_rps=10.0, schedule_delay_p50_ms=0.1, schedule_delay_p99_ms=0.2,
+        path=folder / "load" / "ledger.parquet",
     )  # fmt: skip

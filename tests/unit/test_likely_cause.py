@@ -179,7 +179,9 @@ def test_the_first_symptom_is_the_earliest_of_all() -> None:
     record = sample_rollouts.rolled_back_run([])
     assert first_symptom(record).words == "the first bad answer of v2"
 
-    record.loads[0].series[0]["failed"] = 1.0
+    (load,) = record.loads
+    assert load.timeline is not None
+    load.timeline.failed["failed"][0] = 1
     assert first_symptom(record).words == "the first bad answer of v2"  # known more exactly than to the second
     record.loads[0].started_at -= 1.0
     assert first_symptom(record).words == "the first failed request of canary"
