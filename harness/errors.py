@@ -10,6 +10,7 @@ RehearsalError                 what failed, on what input, and what to do next
 ├── CapabilityMissing          this machine or backend cannot do it: reported as a skip
 ├── PlatformError              a component did what it should not
 │   ├── ProcessExited          a child ended before it was ready, or died
+│   ├── PortTaken              somebody else took a port between its choice and its use
 │   ├── WaitTimeout            a deadline passed; carries the last state seen
 │   └── ServiceFailed          an InferenceService cannot become ready
 ├── StepFailed                 a step of the rehearsal failed
@@ -72,6 +73,10 @@ class PlatformError(RehearsalError):
 
 class ProcessExited(PlatformError):
     """A child process ended when it should have run."""
+
+
+class PortTaken(PlatformError):
+    """A port of this machine was taken by somebody else; another one will do."""
 
 
 class WaitTimeout(PlatformError):

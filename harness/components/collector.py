@@ -22,12 +22,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from harness import __version__
 from harness.components._ending import exit_zero_on_sigterm
 from harness.components.answers import IDLE_S, MAX_BODY_BYTES, RESPONSE, Tally, predictions_of
+from harness.components.component import Component, Limits, Ready, Restart, tag_of
 
+IMAGE = f"rehearsal/collector:{__version__}"
 PORT = 8080
 MOST = 200
 """So many rollouts are remembered; then the one that began first is forgotten."""
+
+
+def collector(image: str = IMAGE) -> Component:
+    """The recipe of its container: port "http"."""
+    return Component(
+        name="collector",
+        version=tag_of(image),
+        argv=("python", "-P", "-m", "harness.components.collector", "--port={port[http]}"),
+        image=image,
+        inside={"http": PORT},
+        limits=Limits(memory_mib=256),
+        ready=Ready(port="http", path="/health"),
+        restart=Restart(at_most=3),
+    )
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_PLACEHOLDER = re.compile(r"\{(?:port\[(?P<port>\w+)\]|(?P<folder>folder))\}")
+_PLACEHOLDER = re.compile(r"\{(?:port\[(?P<port>\w+)\]|(?P<word>folder|host))\}")
+LOOPBACK, EVERY_INTERFACE = "127.0.0.1", "0.0.0.0"
 
 
 @dataclass(frozen=True)
 class Ready:
-    """How to tell that a component serves: HTTP 200 from `path` on the port named `port`."""
+    """How to tell that a component serves: HTTP 200 from `path` on the port named `port`.
+
+    What speaks no HTTP has a `command` instead: run inside of its container, it ends with exit code 0.
+    """
 
     port: str
-    path: str
+    path: str = ""
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,21 @@ NEVER = Restart(0)
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a container may use at most: memory in MiB (more, and the kernel kills it), and CPUs."""
+
+    memory_mib: int = 512
+    cpus: float = 1.0
+
+
+@dataclass(frozen=True)
 class Component:
-    """What to start. `argv`, `env`, `files` and `config` are templates with {folder} and {port[<name>]}.
+    """What to start. `argv`, `env`, `files` and `config` are templates with {folder}, {host} and {port[<name>]}.
 
     `files` are written below {folder} before the start. `warm` is the "module:function" that a fork from the nursery
-    runs with `config` instead of exec'ing `argv`; `image` is what a container backend runs.
+    runs with `config` instead of exec'ing `argv`. A recipe with an `image` is a container's: `argv` is what the image's
+    own program is told, and a container has its ports for itself, so `inside` says their numbers;
+    `scratch` are folders in it, besides /tmp, that it writes and that are kept in memory.
     """
 
     name: str
@@ -48,17 +63,33 @@ class Component:
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
+    inside: Mapping[str, int] = field(default_factory=dict)
+    limits: Limits = Limits()
+    scratch: tuple[str, ...] = ()
     warm: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     restart: Restart = NEVER
 
 
-def fill(template: Any, *, folder: Path, ports: Mapping[str, int]) -> Any:
-    """The template with its placeholders replaced, in strings, lists and mappings; other braces stay as they are."""
-    if isinstance(template, str):
-        return _PLACEHOLDER.sub(lambda found: str(folder) if found["folder"] else str(ports[found["port"]]), template)
-    if isinstance(template, Mapping):
-        return {key: fill(value, folder=folder, ports=ports) for key, value in template.items()}
-    if isinstance(template, list | tuple):
-        return [fill(value, folder=folder, ports=ports) for value in template]
-    return template
+def fill(template: Any, *, folder: Path, ports: Mapping[str, int], host: str = LOOPBACK) -> Any:
+    """The template with its placeholders replaced, in strings, lists and mappings; other braces stay as they are.
+
+    `host` is what a server binds: the loopback, or inside of a container every interface.
+    """
+    words = {"folder": str(folder), "host": host}
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return _PLACEHOLDER.sub(lambda found: words.get(found["word"]) or str(ports[found["port"]]), value)
+        if isinstance(value, Mapping):
+            return {key: filled(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [filled(each) for each in value]
+        return value
+
+    return filled(template)
+
+
+def tag_of(image: str) -> str:
+    """The version that an image's name ends with: "v2.42.0" of quay.io/prometheus/prometheus:v2.42.0."""
+    return image.rpartition(":")[2]

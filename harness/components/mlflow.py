@@ -1,4 +1,4 @@
-"""MLflow's server: tracking, registry and the artifact proxy over one SQLite file, on 127.0.0.1.
+"""MLflow's server: tracking, registry and the artifact proxy; as a process over one SQLite file, on 127.0.0.1.
 
 Migrating an empty database takes seconds, so that is done once into the cache and copied. The warm way runs MLflow's
 own ASGI application in a forked child; the environment variables by which MLflow's command line configures its workers
@@ -19,28 +19,36 @@ from pathlib import Path
 from typing import Any
 
 from harness.components._ending import exit_zero_on_sigterm
-from harness.components.component import Component, Ready, Restart
+from harness.components.component import Component, Limits, Ready, Restart, tag_of
 from harness.errors import PlatformError
 from harness.runtime.paths import cache_home
 
+IMAGE = "ghcr.io/mlflow/mlflow:v3.17.2"
 PRELOAD = ("mlflow.server.fastapi_app", "mlflow.store.tracking.sqlalchemy_store", "uvicorn")
 SERVE = "harness.components.mlflow:serve"
 MIGRATION_S = 180
 _HEAD = "alembic_version"
 
 
-def mlflow() -> Component:
-    """The recipe: port "http"; the store and the artifacts lie in the component's folder."""
-    store, artifacts = "sqlite:///{folder}/mlflow.db", "{folder}/artifacts"
+def mlflow(*, image: str = "", store: str = "sqlite:///{folder}/mlflow.db") -> Component:
+    """The recipe: port "http"; the artifacts lie in the component's folder, and so does the store unless one is named.
+
+    `store` is a URI of SQLAlchemy, such as postgresql+psycopg2://user:password@host/database.
+    """
+    artifacts = "{folder}/artifacts"
     settings = {"db": "{folder}/mlflow.db", "store": store, "artifacts": artifacts, "port": "{port[http]}"}
     return Component(
         name="mlflow",
-        version=version(),
+        version=tag_of(image) or version(),
         argv=(
-            sys.executable, "-P", "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", "{port[http]}",
+            *(("mlflow",) if image else (sys.executable, "-P", "-m", "mlflow")),
+            "server", "--host", "{host}", "--port", "{port[http]}",
             "--backend-store-uri", store, "--artifacts-destination", artifacts, "--serve-artifacts",
-            "--workers", "1",
+            "--workers", "1", *(("--allowed-hosts", "*") if image else ()),  # peers know it by names that it does not
         ),
+        image=image,
+        inside={"http": 5000},
+        limits=Limits(memory_mib=1024),
         env=server_env(),
         ready=Ready(port="http", path="/health"),
         warm=SERVE,

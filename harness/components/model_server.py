@@ -13,8 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness import __version__
+from harness.components.component import Component, Limits, Ready, tag_of
 from harness.components.replica import PayloadLog, Replica, TransformerReplica
 
+IMAGE = f"rehearsal/model-server:{__version__}"
+CONFIG = "replica.json"
+PORT = 8080
 CANNOT_LOAD = 3  # exit code: the model itself cannot be served, so starting again is of no use
 # What a nursery imports so that a forked replica need not; the estimators are what pickled pipelines ask for.
 PRELOAD = (
@@ -34,6 +39,22 @@ PRELOAD = (
 )
 SERVE = "harness.components.model_server:serve"
 SERVE_TRANSFORMER = "harness.components.model_server:serve_transformer"
+
+
+def model_server(replica: Replica | TransformerReplica, *, name: str = "model-server", image: str = IMAGE) -> Component:
+    """The recipe of one replica's container: port "http"; it listens on PORT, and its texts may name {folder}."""
+    return Component(
+        name=name,
+        version=tag_of(image),
+        argv=("python", "-P", "-m", "harness.components.model_server", f"{{folder}}/{CONFIG}"),
+        image=image,
+        # A replica has one thread of its own for the arithmetic, however many CPUs the machine has.
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        inside={"http": PORT},
+        limits=Limits(memory_mib=1024),
+        files={CONFIG: json.dumps(replica.config())},
+        ready=Ready(port="http", path="/v2/health/ready"),
+    )
 
 
 def serve(config: dict[str, Any]) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
-from harness.components.component import Component, Ready, Restart
+from harness.components.component import LOOPBACK, Component, Limits, Ready, Restart, tag_of
 from harness.errors import CapabilityMissing
 from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
 from harness.runtime.probe import program_version
 
+IMAGE = "quay.io/prometheus/prometheus:v2.42.0"
 SCRAPE_S = 1
 RETENTION = "2h"
 ENVOY_SERIES = "upstream_rq_(completed|time|xx|active|5xx|2xx|4xx)|upstream_rq_[0-9]+"
@@ -31,43 +32,58 @@ def missing_prometheus() -> str:
     return "" if program_version(binary, "--version") else f"{binary} does not run: {HOW_TO_GET_PROMETHEUS}"
 
 
-def prometheus(envoy_admin: int, *, replicas: Path | None = None) -> Component:
-    """The recipe: port "http". Scrapes Envoy's admin port, and the replicas that the file `replicas` lists."""
-    binary = find_program("prometheus")
-    if binary is None:
-        raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET_PROMETHEUS)
+def prometheus(envoy_admin: int | str, *, replicas: Path | None = None, image: str = "") -> Component:
+    """The recipe: port "http". Scrapes Envoy's admin port, and the replicas that the file `replicas` lists.
+
+    `envoy_admin` is a port of this machine, or an address "host:port"; "" scrapes no Envoy.
+    """
+    target = f"{LOOPBACK}:{envoy_admin}" if isinstance(envoy_admin, int) else envoy_admin
+    binary = () if image else (str(_binary()),)
     return Component(
         name="prometheus",
-        version=program_version(binary, "--version") or "unknown",
+        version=tag_of(image) or program_version(_binary(), "--version") or "unknown",
         argv=(
-            str(binary), "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
-            f"--storage.tsdb.retention.time={RETENTION}", "--web.listen-address=127.0.0.1:{port[http]}",
+            *binary, "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
+            f"--storage.tsdb.retention.time={RETENTION}", "--web.listen-address={host}:{port[http]}",
             "--log.level=warn",
         ),
+        image=image,
+        inside={"http": 9090},
+        limits=Limits(memory_mib=512),
         ready=Ready(port="http", path="/-/ready"),
         files={
-            "prometheus.yml": yaml.safe_dump(_config(envoy_admin, replicas), sort_keys=False),
+            "prometheus.yml": yaml.safe_dump(_config(target, replicas), sort_keys=False),
             "rules.yml": yaml.safe_dump(rules(), sort_keys=False),
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
 
 
-def _config(envoy_admin: int, replicas: Path | None) -> dict[str, Any]:
-    envoy: dict[str, Any] = {
-        "job_name": "envoy",
-        "metrics_path": "/stats/prometheus",
-        "params": {"filter": [ENVOY_SERIES]},
-        "static_configs": [{"targets": [f"127.0.0.1:{envoy_admin}"]}],
-        "metric_relabel_configs": [_label(name) for name in _NAMES],
-    }
-    jobs = [envoy]
+def _binary() -> Path:
+    binary = find_program("prometheus")
+    if binary is None:
+        raise CapabilityMissing("metrics: there is no prometheus here", hint=HOW_TO_GET_PROMETHEUS)
+    return binary
+
+
+def _config(envoy: str, replicas: Path | None) -> dict[str, Any]:
+    jobs = [_envoy(envoy)] if envoy else []
     if replicas is not None:
         jobs.append({"job_name": "replicas", "file_sd_configs": [{"files": [str(replicas)]}]})
     return {
         "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"},
         "rule_files": ["{folder}/rules.yml"],
         "scrape_configs": jobs,
+    }
+
+
+def _envoy(target: str) -> dict[str, Any]:
+    return {
+        "job_name": "envoy",
+        "metrics_path": "/stats/prometheus",
+        "params": {"filter": [ENVOY_SERIES]},
+        "static_configs": [{"targets": [target]}],
+        "metric_relabel_configs": [_label(name) for name in _NAMES],
     }
 
 

@@ -11,11 +11,15 @@ import pytest
 import yaml
 
 from harness.clients.promql import PromQL
+from harness.components import alertmanager, collector, model_server, postgres
+from harness.components import gateway as gateway_recipe
+from harness.components import mlflow as mlflow_recipe
 from harness.components import prometheus as prometheus_recipe
 from harness.components.component import fill
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.errors import CapabilityMissing, RequestFailed
+from harness.images import load
 from harness.lifecycle.slo import LATENCY_BUCKETS_MS
 
 
@@ -58,7 +62,8 @@ def test_the_gateways_histogram_has_every_bound_that_an_slo_may_name(tmp_path: P
 def test_mlflow_is_one_process_on_the_loopback_that_tells_nobody_of_itself() -> None:
     """No job executor, one worker, no telemetry, artifacts through the server."""
     recipe = mlflow()
-    assert {"--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"} <= set(recipe.argv)
+    argv = fill(recipe.argv, folder=Path("/run/x"), ports={"http": 5000})
+    assert {"--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"} <= set(argv)
     assert recipe.env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert recipe.env["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
@@ -86,7 +91,30 @@ def test_prometheus_records_the_series_that_every_world_has(monkeypatch: pytest.
         "rehearsal:latency_ms:p90",
         "rehearsal:latency_ms:p99",
     }
-    assert "--web.listen-address=127.0.0.1:{port[http]}" in recipe.argv
+    argv = fill(recipe.argv, folder=Path("/run/x"), ports={"http": 9090})
+    assert "--web.listen-address=127.0.0.1:9090" in argv
+
+
+def test_a_containers_recipe_is_the_processs_but_for_the_program_and_what_it_binds(tmp_path: Path) -> None:
+    """One description of Envoy: a container has the program in its image, and is reached from outside of it."""
+    process = gateway(access_log=tmp_path / "access.jsonl")
+    contained = gateway(access_log=tmp_path / "access.jsonl", image="example/envoy:v1")
+    assert process.argv[1:] == contained.argv
+    assert (process.files, process.ready, process.ports) == (contained.files, contained.ready, contained.ports)
+    assert set(contained.inside) == set(contained.ports)
+    assert contained.version == "v1"
+    filled = fill(contained.files["bootstrap.json"], folder=tmp_path, ports=contained.inside, host="0.0.0.0")
+    static = json.loads(filled)["static_resources"]
+    assert static["listeners"][0]["address"]["socket_address"]["address"] == "0.0.0.0"
+    mirror = static["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert mirror["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
+def test_the_recipes_images_are_those_of_the_catalogue() -> None:
+    """A recipe never asks for an image that nothing makes."""
+    recipes = (gateway_recipe, mlflow_recipe, prometheus_recipe, alertmanager, postgres, collector, model_server)
+    for module in recipes:
+        assert load().image(module.IMAGE).name == module.IMAGE
 
 
 def test_a_query_gives_label_sets_and_values() -> None:

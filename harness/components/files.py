@@ -1,0 +1,25 @@
+"""The files of a recipe on disk: each is written beside its target and renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.components.component import LOOPBACK, Component, fill
+
+
+def write_files(component: Component, folder: Path, ports: Mapping[str, int], *, host: str = LOOPBACK) -> None:
+    """Write the recipe's files below `folder`, each beside its target and renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, template in component.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, fill(template, folder=folder, ports=ports, host=host), beside=path.parent)
+
+
+def replace_text(path: Path, text: str, *, beside: Path) -> None:
+    """Write `text` to a new file in `beside` (same file system) and rename it to `path`."""
+    temporary = beside / f".{path.name}.{os.getpid()}.new"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

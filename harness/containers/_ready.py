@@ -1,0 +1,59 @@
+"""The recipe's readiness as a wait strategy of testcontainers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
+
+from harness.clients.http import client
+from harness.components.component import LOOPBACK, Component
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
+
+_EVERY_S = 0.02
+
+
+class RecipeReady(WaitStrategy):
+    """Waits until a container answers as its recipe says.
+
+    Errors: ProcessExited as soon as the container has ended, WaitTimeout at the end of `with_startup_timeout`
+    (seconds); both with the end of its log.
+    """
+
+    def __init__(self, component: Component) -> None:
+        super().__init__()
+        self._component = component
+        self._poll_interval = _EVERY_S
+
+    def wait_until_ready(self, container: WaitStrategyTarget) -> None:
+        ready = self._component.ready
+        if ready.command:
+            exec_run = container.get_wrapped_container().exec_run
+            self._wait(container, lambda: exec_run(list(ready.command)).exit_code == 0)
+            return
+        port = container.get_exposed_port(self._component.inside[ready.port])
+        with client(f"http://{LOOPBACK}:{port}", timeout_s=5.0) as http:
+            self._wait(container, lambda: http.get(ready.path).status_code == 200)
+
+    def _wait(self, container: WaitStrategyTarget, answers: Callable[[], bool]) -> None:
+        name, deadline = self._component.name, Deadline.after(self._startup_timeout)
+        watched = _Watched(name, container)
+        wait(answers, what=f"{name} ready", deadline=deadline, child=watched, every_s=self._poll_interval)
+
+
+class _Watched:
+    """A container as `wait` watches it."""
+
+    def __init__(self, name: str, container: WaitStrategyTarget) -> None:
+        self.name = name
+        self._container = container.get_wrapped_container()
+
+    def poll(self) -> int | None:
+        self._container.reload()
+        state = self._container.attrs["State"]
+        return int(state["ExitCode"]) if state["Status"] in ("exited", "dead") else None
+
+    def tail(self, lines: int = 20) -> str:
+        text: str = self._container.logs(tail=lines).decode(errors="replace")
+        return text.rstrip()
