@@ -121,7 +121,7 @@ def run_transformer(replica: TransformerReplica) -> None:
         RESTConfig(transport=transport, protocol=replica.protocol, timeout=60, retries=0)
     )
     kserve_app.add_middleware(_TellsRevision)
-    _serve(model, ("127.0.0.1", replica.port), replica.ready_file, config)
+    _serve(model, (replica.host, replica.port), replica.ready_file, config)
 
 
 def _user_model(replica: TransformerReplica) -> kserve.Model:

@@ -58,6 +58,7 @@ class TransformerReplica:
     protocol: Literal["v1", "v2"] = "v1"
     port: int = 0
     search_path: str = ""
+    host: str = "127.0.0.1"
 
     def config(self) -> dict[str, Any]:
         """JSON-able, for `serve_transformer`."""

@@ -16,7 +16,7 @@ import pytest
 from harness.backends.document import parse
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
-from harness.backends.embedded.starter import Running, Starter
+from harness.backends.embedded.starter import Processes, Running, Starter
 from harness.backends.inference_service import InferenceService
 from harness.clients.http import client
 from harness.components import mlflow, model_server
@@ -118,7 +118,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Supervisor(folder, log) as supervisor:
         nursery = supervisor.nursery("nursery", (*model_server.PRELOAD, *mlflow.PRELOAD))
         models = _save_models(supervisor, nursery, folder / "models")
-        starter = Starter(supervisor, log, folder / "components", lambda: nursery)
+        starter = Starter(supervisor, log, folder / "components", Processes(supervisor, lambda: nursery))
         running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
         replicas = ReplicaStarter(supervisor, lambda: nursery, "", running.url(), replicas_folder(folder))
         controller = Controller(supervisor, replicas, running, log, folder)

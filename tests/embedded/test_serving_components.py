@@ -11,6 +11,7 @@ import pytest
 from harness.backends.document import parse
 from harness.backends.embedded.replicas import ReplicaStarter
 from harness.backends.embedded.revisions import desired
+from harness.backends.embedded.starter import Processes, Starter
 from harness.clients.http import client
 from harness.clients.promql import PromQL
 from harness.components.mlflow import mlflow
@@ -27,10 +28,9 @@ NUMBERS = itertools.count(1)
 @pytest.mark.parametrize("warm", [True, False], ids=["forked", "command line"])
 def test_mlflow_keeps_runs_and_proxies_artifacts(world: World, warm: bool) -> None:
     """Whichever way it is started: experiments in the store, artifacts through the server, on the loopback."""
-    starter = type(world.starter)(
-        world.supervisor, world.starter.events, world.folder / str(warm), lambda: world.nursery
-    )
-    running = starter.start(mlflow(), Deadline.after(60), warm=warm)
+    launcher = Processes(world.supervisor, (lambda: world.nursery) if warm else None)
+    starter = Starter(world.supervisor, world.starter.events, world.folder / str(warm), launcher)
+    running = starter.start(mlflow(), Deadline.after(60))
     with client(running.url(), timeout_s=20) as http:
         made = http.post("/api/2.0/mlflow/experiments/create", json={"name": "release"}).json()
         found = http.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "release"}).json()
@@ -92,9 +92,9 @@ def test_a_replica_fetches_its_model_version_through_mlflow(world: World) -> Non
 
     A version that was fetched is kept: with MLflow away its replicas start all the same, and other versions do not.
     """
-    running = type(world.starter)(
-        world.supervisor, world.starter.events, world.folder / "registry", lambda: world.nursery
-    ).start(mlflow(), Deadline.after(60))
+    running = Starter(world.supervisor, world.starter.events, world.folder / "registry", world.starter.launcher).start(
+        mlflow(), Deadline.after(60)
+    )
     register = "tests.embedded.saved_models:register"
     arguments = (running.url(), str(world.models["shallow"]), "risk")
     child = world.supervisor.fork("register", register, *arguments, nursery=world.nursery, task=True)

@@ -14,16 +14,16 @@ import pytest
 
 from harness.backends.embedded import gateway_config as gateway_config_module
 from harness.backends.embedded import lives
-from harness.backends.embedded import starter as starter_module
 from harness.backends.embedded import targets as targets_module
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.planner import Routing
 from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
 from harness.backends.embedded.revisions import desired
-from harness.backends.embedded.starter import Starter
+from harness.backends.embedded.starter import Processes, Starter
 from harness.clients.envoy import EnvoyClient
 from harness.clients.http import client
+from harness.components import files
 from harness.components.component import Component, Ready
 from harness.components.gateway import VERSION_HOST, gateway
 from harness.errors import PlatformError, ServiceFailed
@@ -126,7 +126,7 @@ def test_a_port_taken_under_us_is_told_and_another_is_tried(world: World, monkey
     taken = [world.gateway.ports["http"]]
     monkeypatch.setattr(ports, "reserve", lambda: taken.pop() if taken else reserve())
     recipe = gateway(access_log=world.folder / "second.jsonl")
-    second = type(world.starter)(world.supervisor, world.starter.events, world.folder / "second")
+    second = Starter(world.supervisor, world.starter.events, world.folder / "second", Processes(world.supervisor))
     running = second.start(recipe, Deadline.after(20))
     assert running.ports["http"] != world.gateway.ports["http"]
     assert any(event.kind == "component.port_taken" and event.subject == "envoy" for event in world.events)
@@ -152,7 +152,7 @@ def test_a_strangers_answer_on_our_port_is_not_ready(world: World, monkeypatch: 
 
 def test_routes_that_the_gateway_refuses_are_told_at_once_with_its_words(world: World) -> None:
     """Its own version host, as a service's: a domain may be there only once."""
-    starter = Starter(world.supervisor, world.starter.events, world.folder / "refusing")
+    starter = Starter(world.supervisor, world.starter.events, world.folder / "refusing", Processes(world.supervisor))
     running = starter.start(gateway(access_log=world.folder / "refusing.jsonl"), Deadline.after(20))
     config = GatewayConfig(running)
     wanted = replace(desired(world.service("refused", "shallow")), host=VERSION_HOST)
@@ -175,7 +175,7 @@ def test_the_list_for_prometheus_is_written_again_after_it_could_not_be(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk was full while a replica became ready; a second later it is not."""
-    write = starter_module.replace_text
+    write = files.replace_text
     failures = [OSError(28, "No space left on device")]
 
     def replace_text(path: Path, text: str, *, beside: Path) -> None:
@@ -310,7 +310,7 @@ def test_weights_that_could_not_be_written_are_tried_again_when_they_are_asked_f
     base = world.deploy(world.service("fullroutes", "shallow"))
     world.deploy(base.with_canary("v2", str(world.models["deep"]), 50))
     full = True
-    write = starter_module.replace_text
+    write = files.replace_text
 
     def replace_text(path: Path, text: str, *, beside: Path) -> None:
         if full:

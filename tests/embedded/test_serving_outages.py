@@ -10,7 +10,7 @@ import pytest
 
 from harness.backends.embedded import liveness, lives, starter
 from harness.backends.embedded.faults import EmbeddedFaults
-from harness.backends.embedded.starter import Starter
+from harness.backends.embedded.starter import Processes, Starter
 from harness.backends.inference_service import InferenceService
 from harness.backends.status import ReplicaStatus
 from harness.components.gateway import gateway
@@ -122,7 +122,7 @@ def test_a_component_is_given_up_only_when_it_dies_again_and_again(
     """Four deaths in a row are too many; one that had lived for long enough begins a new row."""
     monkeypatch.setattr(starter, "STEADY_S", steady_s)
     folder = world.folder / f"mortal-{survives}"
-    own = Starter(world.supervisor, world.starter.events, folder)
+    own = Starter(world.supervisor, world.starter.events, folder, Processes(world.supervisor))
     running = own.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
     states: list[str] = []
     running.listeners.append(states.append)

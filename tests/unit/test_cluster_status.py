@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.backends.collector import logger_url
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec
 from harness.backends.kubernetes.applied import contents_of, digest, service, wanted_of, workload_name
-from harness.backends.kubernetes.collector import logger_url
 from harness.backends.kubernetes.plan import Routing, Shape
 from harness.backends.kubernetes.pods import alive_revisions, failure_of, ready_revisions, replicas_of
 from harness.backends.kubernetes.status import Observed, status_of

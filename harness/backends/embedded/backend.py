@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.backends.backend import Capability
 from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
-from harness.backends.embedded.starter import Running, Starter
+from harness.backends.embedded.starter import Processes, Running, Starter
 from harness.backends.embedded.targets import targets_file
 from harness.backends.local_backend import IN_A_CLUSTER, LocalBackend
 from harness.components.answers import AnswerCollector
@@ -27,8 +27,8 @@ class EmbeddedBackend(LocalBackend):
         return {**({Capability.METRICS: reason} if reason else {}), **IN_A_CLUSTER}
 
     def _start_component(self, component: Component, deadline: Deadline) -> Running:
-        starter = Starter(self.supervisor, self.events, self.folder / "components", self.warmth.nursery)
-        return starter.start(component, deadline)
+        processes = Processes(self.supervisor, self.warmth.nursery)
+        return Starter(self.supervisor, self.events, self.folder / "components", processes).start(component, deadline)
 
     def _replicas(self, tracking: Running, gateway: Running) -> ReplicaStarter:
         folder = replicas_folder(self.folder)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.embedded.replicas import fault_file, replicas_folder
-from harness.backends.embedded.starter import Running, replace_text
+from harness.backends.embedded.starter import Running
 from harness.backends.status import ReplicaStatus, Status
 from harness.clients.envoy import EnvoyClient
 from harness.components.fault_hook import parse_fault
+from harness.components.files import replace_text
 from harness.components.gateway import RDS, ROUTES
 from harness.errors import CapabilityMissing, PlatformError, UsageError
 from harness.runtime.clock import Deadline

@@ -21,8 +21,9 @@ from harness.backends.embedded.routes import (
     render_routes,
     shadow_host,
 )
-from harness.backends.embedded.starter import Running, replace_text
+from harness.backends.embedded.starter import Running
 from harness.clients.envoy import ClusterCounts, EnvoyClient
+from harness.components.files import replace_text
 from harness.components.gateway import CDS, EDS, RDS
 from harness.errors import PlatformError
 from harness.runtime.clock import Deadline

@@ -53,7 +53,7 @@ class ReplicaStarter:
     folder: Path
 
     def launch(self, wanted: Desired, workload: Workload, number: int, deadline: Deadline) -> Child:
-        name = f"{wanted.namespace}.{wanted.name}.{workload.name.strip('_')}-{number}"
+        name = replica_name(wanted, workload, number)
         folder = self.folder / name
         config = self._config(wanted, workload, folder)
         path = folder / "config.json"
@@ -62,7 +62,7 @@ class ReplicaStarter:
             path.write_text(json.dumps(config), encoding="utf-8")
         except OSError as error:
             raise PlatformError(f"replica {name}: cannot write {path}: {error.strerror}") from error
-        env = {**self._env(), **dict(workload.env)}
+        env = {**replica_env(self.tracking_uri), **dict(workload.env)}
         if self.nursery is not None:
             target = SERVE_TRANSFORMER if workload.kind == "transformer" else SERVE
             return self.supervisor.fork(name, target, config, nursery=self.nursery(), env=env, deadline=deadline)
@@ -101,18 +101,25 @@ class ReplicaStarter:
             ready_file=ready,
             tracking_uri=self.tracking_uri,
             fault_file=str(fault_file(self.folder, wanted.namespace, wanted.name, workload.name)),
-            logger=_payload_log(wanted, workload),
+            logger=payload_log(wanted, workload),
         ).config()
 
-    def _env(self) -> Mapping[str, str]:
-        return {
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
-            # The supervisor starts the replica again; MLflow's own seven retries would hide for minutes what is wrong.
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-            "OMP_NUM_THREADS": "1",
-        }
+
+def replica_name(wanted: Desired, workload: Workload, number: int) -> str:
+    """What a replica is called, and the folder of its files."""
+    return f"{wanted.namespace}.{wanted.name}.{workload.name.strip('_')}-{number}"
+
+
+def replica_env(tracking_uri: str) -> Mapping[str, str]:
+    """The environment of a model server that finds its models at this MLflow server."""
+    return {
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        # The supervisor starts the replica again; MLflow's own seven retries would hide for minutes what is wrong.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def replicas_folder(folder: Path) -> Path:
@@ -132,7 +139,8 @@ def cannot_load_line(log_tail: str) -> str:
     return (told or lines or ["no output"])[-1].strip()
 
 
-def _payload_log(wanted: Desired, workload: Workload) -> PayloadLog | None:
+def payload_log(wanted: Desired, workload: Workload) -> PayloadLog | None:
+    """Where a replica sends its payloads, and what it says of itself; None without a logger."""
     if workload.logger is None:
         return None
     return PayloadLog(

@@ -1,18 +1,18 @@
-"""Gives a recipe life in the embedded world: ports, files, a process, readiness, and restarts as the recipe says."""
+"""Gives a recipe life: ports, files, readiness, and restarts as the recipe says; a launcher says what it runs as."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.clients.http import client
 from harness.components.component import Component, fill
-from harness.errors import PlatformError, ProcessExited, RehearsalError
+from harness.components.files import write_files
+from harness.errors import PlatformError, PortTaken, ProcessExited, RehearsalError
 from harness.runtime import ports as free_ports
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -52,75 +52,60 @@ class Running:
         return f"http://{free_ports.LOOPBACK}:{self.ports[port]}"
 
 
+class Launcher(Protocol):
+    """What a world runs a recipe as."""
+
+    def launch(self, component: Component, folder: Path, ports: Mapping[str, int], deadline: Deadline) -> Child:
+        """Start it with its files in `folder`, reached at these ports of this machine, and return it ready.
+
+        PortTaken if one of them was taken; nothing is left of what did not become ready.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Starter:
-    """Starts recipes below `folder`; with a nursery, what has a warm entry point is forked instead of exec'ed."""
+    """Starts recipes below `folder`."""
 
     supervisor: Supervisor
     events: EventLog
     folder: Path
-    nursery: Callable[[], Nursery] | None = None
+    launcher: Launcher
 
-    def start(self, component: Component, deadline: Deadline, *, warm: bool = True) -> Running:
+    def start(self, component: Component, deadline: Deadline) -> Running:
         """Start one component and return it ready; another port is tried when one was taken under us."""
         began = time.monotonic()
         folder = self.folder / component.name
         for left in reversed(range(PORT_TRIES)):
             ports = {name: free_ports.reserve() for name in component.ports}
-            write_files(component, folder, ports)
             try:
-                child = self._launch(component, folder, ports, warm, deadline)
+                child = self.launcher.launch(component, folder, ports, deadline)
                 running = Running(component, folder, ports, child, time.monotonic() - began)
-            except ProcessExited as error:
-                if not left or _TAKEN not in error.message:
+            except PortTaken:
+                if not left:
                     raise
                 message = f"an address of {ports} was taken by somebody else: trying others"
                 self.events.emit("component.port_taken", component.name, message, level="warning", ports=ports)
                 continue
-            self._ready(running, warm)
+            self._ready(running)
             return running
         raise PlatformError(f"{component.name}: no free port")
 
-    def _ready(self, running: Running, warm: bool) -> None:
+    def _ready(self, running: Running) -> None:
         component = running.component
         message = f"ready in {running.ready_s:.2f} s at {running.url(component.ports[0])}"
         self.events.emit("component.ready", component.name, message, version=component.version, ports=running.ports)
-        self._watch(running, warm)
+        self._watch(running)
 
-    def _launch(
-        self, component: Component, folder: Path, ports: Mapping[str, int], warm: bool, deadline: Deadline
-    ) -> Child:
-        child = self._process(component, folder, ports, warm, deadline)
-        try:
-            _wait_ready(component, ports, child, deadline)
-        except RehearsalError:
-            self.supervisor.stop(child)
-            raise
-        return child
-
-    def _process(
-        self, component: Component, folder: Path, ports: Mapping[str, int], warm: bool, deadline: Deadline
-    ) -> Child:
-        def filled(template: Any) -> Any:
-            return fill(template, folder=folder, ports=ports)
-
-        env = filled(component.env)
-        if warm and component.warm and self.nursery is not None:
-            config = filled(component.config)
-            return self.supervisor.fork(
-                component.name, component.warm, config, nursery=self.nursery(), env=env, deadline=deadline
-            )
-        return self.supervisor.spawn(component.name, filled(component.argv), env=env)
-
-    def _watch(self, running: Running, warm: bool) -> None:
+    def _watch(self, running: Running) -> None:
         def died(code: int) -> None:
             running.tell(f"{running.component.name} {ending(code)}")
             # Not in the watcher's thread: it has other deaths to tell while this component becomes ready again.
-            threading.Thread(target=self._restart, args=(running, code, warm), daemon=True).start()
+            threading.Thread(target=self._restart, args=(running, code), daemon=True).start()
 
         self.supervisor.on_death(running.child, died)
 
-    def _restart(self, running: Running, code: int, warm: bool) -> None:
+    def _restart(self, running: Running, code: int) -> None:
         component = running.component
         if time.monotonic() - running.began >= STEADY_S:
             running.restarts = 0
@@ -131,35 +116,53 @@ class Starter:
         running.restarts += 1
         try:
             deadline = Deadline.after(RESTART_S)
-            running.child = self._launch(component, running.folder, running.ports, warm, deadline)
+            self.supervisor.stop(running.child)  # what is left of it, if there is anything
+            as_it_lies = replace(component, files={})  # they may have changed since the first start
+            running.child = self.launcher.launch(as_it_lies, running.folder, running.ports, deadline)
         except RehearsalError as error:
             if self.supervisor.closed:
                 return
             self.events.emit("component.restart_failed", component.name, error.message, level="warning", code=code)
-            self._restart(running, code, warm)
+            self._restart(running, code)
             return
         running.began = time.monotonic()
         running.tell("")
         count = f"{running.restarts} of {component.restart.at_most}"
         message = f"{component.name} {ending(code)}; started again ({count})"
         self.events.emit("component.restarted", component.name, message, level="warning", code=code)
-        self._watch(running, warm)
+        self._watch(running)
 
 
-def write_files(component: Component, folder: Path, ports: Mapping[str, int]) -> None:
-    """Write the recipe's files below `folder`, each beside its target and renamed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, template in component.files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, fill(template, folder=folder, ports=ports), beside=path.parent)
+@dataclass(frozen=True)
+class Processes:
+    """Launches processes; with a nursery, what has a warm entry point is forked instead of exec'ed."""
 
+    supervisor: Supervisor
+    nursery: Callable[[], Nursery] | None = None
 
-def replace_text(path: Path, text: str, *, beside: Path) -> None:
-    """Write `text` to a new file in `beside` (same file system) and rename it to `path`."""
-    temporary = beside / f".{path.name}.{os.getpid()}.new"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    def launch(self, component: Component, folder: Path, ports: Mapping[str, int], deadline: Deadline) -> Child:
+        write_files(component, folder, ports)
+        child = self._process(component, folder, ports, deadline)
+        try:
+            _wait_ready(component, ports, child, deadline)
+        except RehearsalError as error:
+            self.supervisor.stop(child)
+            if isinstance(error, ProcessExited) and _TAKEN in error.message:
+                raise PortTaken(error.message, hint=error.hint) from error
+            raise
+        return child
+
+    def _process(self, component: Component, folder: Path, ports: Mapping[str, int], deadline: Deadline) -> Child:
+        def filled(template: Any) -> Any:
+            return fill(template, folder=folder, ports=ports)
+
+        env = filled(component.env)
+        if component.warm and self.nursery is not None:
+            config = filled(component.config)
+            return self.supervisor.fork(
+                component.name, component.warm, config, nursery=self.nursery(), env=env, deadline=deadline
+            )
+        return self.supervisor.spawn(component.name, filled(component.argv), env=env)
 
 
 def _wait_ready(component: Component, ports: Mapping[str, int], child: Child, deadline: Deadline) -> None:

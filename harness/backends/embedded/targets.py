@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.embedded.replicas import replicas_folder
-from harness.backends.embedded.starter import replace_text
+from harness.components.files import replace_text
 from harness.errors import PlatformError
 
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.backends import scaling
+from harness.backends import collector, scaling
 from harness.backends.assignment import mirror_percent_of
 from harness.backends.backend import CAPABILITY_OF, AnswerSource, Capability, Faults, Part, Progress, ScaleSource
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
-from harness.backends.kubernetes import collector
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
 from harness.backends.kubernetes.alone import LeftToKServe
 from harness.backends.kubernetes.counters import GIVEN, LogCounts
@@ -31,6 +30,7 @@ from harness.backends.local_work import LocalWork
 from harness.backends.status import Status
 from harness.clients.http import client
 from harness.clients.promql import PromQL
+from harness.components.collector import PORT
 from harness.components.gateway import SHADOW
 from harness.errors import CapabilityMissing, DocumentError, RequestFailed
 from harness.load.crew import Crew
@@ -166,8 +166,14 @@ class KubernetesBackend:
     def collect_answers(
         self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
     ) -> AnswerSource:
-        source = collector.ClusterAnswers(
-            self.world.kube, self.world.system, baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts
+        kube, system = self.world.kube, self.world.system
+        source = collector.CollectedAnswers(
+            f"{collector.NAME}.{system}",
+            lambda path: kube.service_get(collector.NAME, system, PORT, path),
+            baseline=baseline,
+            canary=canary,
+            tolerance=tolerance,
+            cuts=cuts,
         )
         self._answers.append(source)
         return source

@@ -1,39 +1,47 @@
-"""The in-cluster collector from this machine: where loggers send their events to, and the totals of one rollout."""
+"""The collector component from this machine: where loggers send their events to, and the totals of one rollout."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.clients.kubernetes import Kube
 from harness.components.collector import PORT, Comparison
 from harness.errors import RequestFailed
 from harness.lifecycle.answers import Answers
 
-SERVICE = "collector"
+NAME = "collector"
 _REVISION = "REVISION"
 
 
-class ClusterAnswers:
-    """One rollout's totals; an AnswerSource."""
+class CollectedAnswers:
+    """One rollout's totals; an AnswerSource.
+
+    `host` is what replicas know the collector as; `get` asks it for a path from here and returns the body, errors:
+    RequestFailed.
+    """
 
     def __init__(
-        self, kube: Kube, namespace: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
+        self,
+        host: str,
+        get: Callable[[str], str],
+        *,
+        baseline: str,
+        canary: str,
+        tolerance: float,
+        cuts: Sequence[float] = (),
     ) -> None:
-        self._kube = kube
-        self._namespace = namespace
+        self._get = get
         self._comparison = Comparison(secrets.token_hex(8), baseline, canary, tolerance, tuple(cuts))
         self._last: Answers | None = None
-        self.url = f"http://{SERVICE}.{namespace}:{PORT}{self._comparison.path(_REVISION)}"
+        self.url = f"http://{host}:{PORT}{self._comparison.path(_REVISION)}"
 
     def answers(self) -> Answers:
         """The totals so far."""
         if self._last is not None:
             return self._last
-        body = self._kube.service_get(SERVICE, self._namespace, PORT, f"answers/{self._comparison.rollout}")
-        return parse(body)
+        return parse(self._get(f"answers/{self._comparison.rollout}"))
 
     def close(self) -> None:
         """The totals stay as they are; the collector forgets them. Safe to call twice."""
@@ -41,7 +49,7 @@ class ClusterAnswers:
             return
         try:
             self._last = self.answers()
-            self._kube.service_get(SERVICE, self._namespace, PORT, f"forget/{self._comparison.rollout}")
+            self._get(f"forget/{self._comparison.rollout}")
         except RequestFailed:  # it is away, and what it knew with it
             self._last = self._last or Answers()
 
