@@ -6,4 +6,5 @@ package tools
 import (
 	_ "github.com/kserve/kserve/cmd/agent"
 	_ "github.com/kserve/kserve/cmd/manager"
+	_ "github.com/kserve/kserve/cmd/router"
 )
