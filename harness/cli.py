@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__, _cli_world
+from harness._cli_compare import compare
 from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
@@ -276,6 +277,7 @@ app.command()(simulate)
 app.add_typer(images_app, name="images")
 app.command()(diagnose)
 app.command()(equivalence)
+app.command()(compare)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
