@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from harness._cli_world import AllowRemote, Context, Install, Keep, Kubeconfig, Namespaces, Reuse, flags
 from harness._equivalence_worlds import WORLDS, Suite, default_suite, run_world, why_missing
 from harness.equivalence import Comparison, Kind, WorldRun, compare, parse_junit
 from harness.errors import UsageError
 from harness.runtime.interrupts import sigterm_interrupts
 from harness.runtime.paths import new_run_folder, runs_home
+
+FLAGS_OF = {
+    "kind": ("--reuse", "--keep"),
+    "kubernetes": ("--kubeconfig", "--namespaces", "--install", "--allow-remote"),
+}
+"""The flags that are passed on to pytest, by the world that they are for."""
 
 
 def equivalence(
@@ -25,10 +32,13 @@ def equivalence(
         list[str] | None, typer.Option("--suite", metavar="PATH", help="Tests (the contract suite and the scenarios).")
     ] = None,
     chosen: Annotated[str, typer.Option("-k", metavar="EXPRESSION", help="Only these tests, as pytest takes it.")] = "",
-    context: Annotated[str | None, typer.Option("--context", metavar="NAME", help="Your cluster's context.")] = None,
-    kubeconfig: Annotated[
-        Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Where the context is.")
-    ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    namespaces: Namespaces = None,
+    install: Install = False,
+    allow_remote: AllowRemote = False,
+    reuse: Reuse = False,
+    keep: Keep = False,
     junit: Annotated[
         list[str] | None,
         typer.Option("--junit", metavar="WORLD=FILE", help="Compare these junit.xml files; run nothing."),
@@ -49,7 +59,11 @@ def equivalence(
             runs = [_read(option) for option in junit]
             folder = new_run_folder(runs_home(reports), "equivalence")
         else:
-            worlds, chosen_suite = _worlds(world), _suite(suite, chosen, context, kubeconfig)
+            given = flags(
+                None, context, kubeconfig, namespaces,
+                install=install, keep=keep, reuse=reuse, allow_remote=allow_remote,
+            )  # fmt: skip
+            worlds, chosen_suite = _worlds(world), _suite(suite, chosen, context, _options(given))
             folder = new_run_folder(runs_home(reports), "equivalence")
             runs = _run_all(worlds, chosen_suite, folder, sys.stderr if as_json else sys.stdout)
         raise typer.Exit(_tell(compare(runs, _capabilities()), folder, as_json=as_json))
@@ -63,14 +77,31 @@ def _worlds(chosen: Sequence[str] | None) -> Sequence[str]:
     return tuple(dict.fromkeys(chosen)) if chosen else WORLDS
 
 
-def _suite(paths: Sequence[str] | None, chosen: str, context: str | None, kubeconfig: Path | None) -> Suite:
+def _options(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """World -> the options of pytest that the flags of `given` are for it."""
+    return {world: tuple(_argv({flag: given[flag] for flag in names})) for world, names in FLAGS_OF.items()}
+
+
+def _argv(flags: Mapping[str, Any]) -> Iterator[str]:
+    for flag, value in flags.items():
+        if isinstance(value, Mapping):
+            value = ",".join(f"{logical}={physical}" for logical, physical in value.items())
+        if value is True:
+            yield flag
+        elif value:
+            yield from (flag, str(value))
+
+
+def _suite(
+    paths: Sequence[str] | None, chosen: str, context: str | None, options: Mapping[str, tuple[str, ...]]
+) -> Suite:
     for path in paths or ():
         if not Path(path.partition("::")[0]).exists():
             raise UsageError(f"equivalence: --suite: no such file or folder: {path}")
     found = tuple(paths or default_suite())
     if not found:
         raise UsageError("equivalence: this is not a clone of Rehearsal: name your own tests with --suite PATH")
-    return Suite(found, chosen, context, kubeconfig)
+    return Suite(found, chosen, context, options)
 
 
 def _read(option: str) -> WorldRun:

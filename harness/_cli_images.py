@@ -49,22 +49,35 @@ def build_items(
     names: Names = None,
     pull: Annotated[bool, typer.Option("--pull", help="Pull all upstream images; build none of them.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Build all upstream images; pull none.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be built, and whether this machine could.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Get what is missing: pulled where a registry answers, else built from Go modules, packages and wheels.
 
-    What is up to date is left alone. Progress and times go to standard error.
+    What is up to date is left alone. Progress and times go to standard error. What the machine lacks for it (Docker,
+    Go, mmdebstrap, disk) is said before anything is made.
     """
     from harness._cli_progress import Progress
+    from harness.errors import CapabilityMissing
     from harness.images import Source
     from harness.images import build as get
+    from harness.images import missing as would_get
     from harness.runtime.interrupts import sigterm_interrupts
 
     if pull and build:
         raise UsageError("images build: --pull and --build exclude each other")
     source = Source.PULL if pull else Source.BUILD if build else Source.AUTO
-    with Progress(sys.stderr) as progress, sigterm_interrupts():
-        states = get(names or (), source=source, listener=progress)
+    try:
+        if dry_run:
+            ids = would_get(names or (), source=source)
+            typer.echo(json.dumps(ids) if as_json else "\n".join(ids))
+            return
+        with Progress(sys.stderr) as progress, sigterm_interrupts():
+            states = get(names or (), source=source, listener=progress)
+    except CapabilityMissing as lacking:  # a build was asked for: that is no skip
+        raise UsageError(f"images build: {lacking.message}", hint=lacking.hint) from lacking
     typer.echo(_as_json(states) if as_json else table(states))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness._cli_progress import Progress
 from harness._world_options import world_options
+from harness.backends.session import require as require_world
 from harness.config import load_settings
 from harness.runtime.interrupts import sigterm_interrupts
 from harness.runtime.paths import new_run_folder, runs_home
@@ -27,9 +28,10 @@ def rehearse_release(config: Path | None, flags: Mapping[str, Any], *, as_json: 
 
 
 def _rehearse(settings: Settings, screen: TextIO, *, as_json: bool) -> int:
-    world_options(settings)  # a mistake in the flags is told before a run folder is made
+    world = world_options(settings)  # a mistake in the flags is told before a run folder is made
     home = runs_home(settings.run.reports)
     require(home)
+    require_world(world)
     if not settings.uses_default_data or settings.train.model_fields_set:
         from harness import preflight
         from harness.plan import Plan

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness._world_options import world_options
 from harness.backends.kubernetes.world import WorldOptions
+from harness.backends.session import require
 from harness.config import load_settings
 from harness.errors import PlatformError, UsageError
 from harness.runtime import state
@@ -31,8 +32,10 @@ STOP_TIMEOUT_S = 60.0
 
 
 def world(flags: Mapping[str, Any]) -> WorldOptions:
-    """The world of a platform that is kept up; ConfigError for flags that make no sense."""
-    return world_options(load_settings(None, flags))
+    """The world of a platform that is kept up; ConfigError for flags that make no sense, and what it lacks here."""
+    options = world_options(load_settings(None, flags))
+    require(options)
+    return options
 
 
 def keep_up(reports: Path | None, options: WorldOptions, *, as_json: bool, ready_fd: int = -1) -> None:

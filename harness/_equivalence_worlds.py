@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,24 +24,25 @@ _SAID_ALL = {0, 1, 5}  # pytest's exit codes after which junit.xml has every tes
 
 @dataclass(frozen=True)
 class Suite:
-    """What to run: files or folders of tests, a choice among them as pytest's -k takes it, and further options."""
+    """What to run: files or folders of tests, a choice among them as pytest's -k takes it, and options for each world.
+
+    The kubernetes world takes part only with a `context`.
+    """
 
     paths: tuple[str, ...]
     chosen: str = ""
     context: str | None = None
-    kubeconfig: Path | None = None
-    options: tuple[str, ...] = ()
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def argv(self, world: str, folder: Path) -> list[str]:
         """The command that runs it in a world."""
-        cluster = [] if world != "kubernetes" else ["--context", str(self.context)]
-        cluster += ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig and world == "kubernetes" else []
+        context = ["--context", str(self.context)] if world == "kubernetes" else []
         return [
             *(sys.executable, "-m", "pytest", "--backend", world, "--junitxml", str(junit_file(world, folder))),
             *("--reports", str(folder / "runs"), "-p", "no:cacheprovider", "-o", "junit_family=xunit2"),
             *(("-k", self.chosen) if self.chosen else ()),
-            *cluster,
-            *self.options,
+            *context,
+            *self.options.get(world, ()),
             *self.paths,
         ]
 
@@ -62,8 +63,8 @@ def why_missing(world: str, suite: Suite) -> str:
     findings = [finding for finding in examine() if finding.backend == world]
     if usable(findings, world):
         return ""
-    lacking = [f"{found.what} ({found.how})" for found in findings if found.found is None and not found.optional]
-    return f"not here: {', '.join(lacking)}"
+    lacking = [found for found in findings if found.found is None and not found.optional]
+    return "; ".join(f"{found.what}: {found.why} Hint: {found.how}" for found in lacking)
 
 
 def run_world(world: str, suite: Suite, folder: Path, supervisor: Supervisor) -> WorldRun:

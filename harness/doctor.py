@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness.errors import RehearsalError
 from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
 from harness.runtime.probe import program_version
@@ -23,7 +24,10 @@ Probe = Callable[[], str | None]
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a backend needs: `probe` gives its version or size, or None if it is not here."""
+    """One thing that a backend needs: `probe` gives its version or size, or None if it is not here.
+
+    A RehearsalError that it raises says better than `why` and `how` what is missing.
+    """
 
     backend: str
     what: str
@@ -35,7 +39,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one need; `found` is None if it is missing."""
+    """What was found of one need; `found` is None if it is missing, `why` says what for, or what is wrong."""
 
     backend: str
     what: str
@@ -89,13 +93,35 @@ def disk() -> str | None:
     return f"{free:.0f} GiB free" if free >= 1 else None
 
 
+def engine() -> str:
+    """The Docker engine."""
+    from harness.images.engine import probe
+
+    return probe().words
+
+
+def node_engine() -> str:
+    """The Docker engine, if it may run a node of kind and there is room for one."""
+    from harness.images.engine import require_engine, require_room
+
+    found = require_engine()
+    require_room(found)
+    return found.words
+
+
+def node_image() -> str:
+    """The image of kind's nodes, which has all others in it."""
+    from harness.images import node_image
+
+    return node_image()
+
+
 def kubeconfig() -> str | None:
     path = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
     return str(path) if path.is_file() else None
 
 
 _ENVIRONMENT = "./rehearse makes the environment; from a wheel: pip install rehearsal"
-_DOCKER = program("docker", "version", "--format", "{{.Server.Version}}")
 _GET_DOCKER = "install Docker Engine and start it"
 
 NEEDS: tuple[Need, ...] = (
@@ -124,9 +150,10 @@ NEEDS: tuple[Need, ...] = (
         package("testcontainers"),
         "pip install 'rehearsal[containers]'",
     ),
-    Need("containers", "Docker", "a running engine", _DOCKER, _GET_DOCKER),
+    Need("containers", "Docker", "a running engine", engine, _GET_DOCKER),
     Need("kind", "pytest-kind", "making the cluster", package("pytest-kind"), "pip install 'rehearsal[kind]'"),
-    Need("kind", "Docker", "kind's nodes", _DOCKER, _GET_DOCKER),
+    Need("kind", "Docker", "kind's nodes", node_engine, _GET_DOCKER),
+    Need("kind", "images", "kind's nodes", node_image, "rehearse images build"),
     Need("kubernetes", "kubernetes", "the client", package("kubernetes"), "pip install 'rehearsal[kubernetes]'"),
     Need("kubernetes", "kubeconfig", "your cluster", kubeconfig, "set KUBECONFIG, or write ~/.kube/config"),
 )
@@ -134,7 +161,15 @@ NEEDS: tuple[Need, ...] = (
 
 def examine(needs: Iterable[Need] = NEEDS) -> list[Finding]:
     """Probes every need."""
-    return [Finding(n.backend, n.what, n.why, n.probe(), n.how, n.optional) for n in needs]
+    return [_examined(need) for need in needs]
+
+
+def _examined(need: Need) -> Finding:
+    try:
+        found, why, how = need.probe(), f"for {need.why}.", need.how
+    except RehearsalError as error:
+        found, why, how = None, error.message, error.hint or need.how
+    return Finding(need.backend, need.what, why, found, how, need.optional)
 
 
 def usable(findings: Iterable[Finding], backend: str) -> bool:
@@ -156,4 +191,4 @@ def _row(finding: Finding) -> str:
     if finding.found is not None:
         return f"  ok       {finding.what:<15} {finding.found}"
     mark = "optional" if finding.optional else "missing"
-    return f"  {mark:<8} {finding.what:<15} for {finding.why}. Hint: {finding.how}"
+    return f"  {mark:<8} {finding.what:<15} {finding.why} Hint: {finding.how}"

@@ -78,16 +78,21 @@ def world_options(config: pytest.Config) -> WorldOptions:
 
 @pytest.fixture(scope="session")
 def rehearsal_session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    """What the platforms of this test session share: warm processes, never data."""
-    from harness.backends.session import open_session
+    """What the platforms of this test session share: warm processes, never data; the session ends without its world."""
+    from harness.backends.session import open_session, require
     from harness.runtime.interrupts import sigterm_interrupts
     from harness.runtime.paths import runs_home
 
+    options = world_options(request.config)
+    try:
+        require(options)
+    except ConfigError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
     home = runs_home(request.config.getoption("--reports"))
     home.mkdir(parents=True, exist_ok=True)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     folder = Path(tempfile.mkdtemp(prefix=f"pytest-{worker}-", dir=home))
-    with sigterm_interrupts(), open_session(world_options(request.config), folder) as session:
+    with sigterm_interrupts(), open_session(options, folder) as session:
         yield session
     if not any(folder.glob("*/run.json")):
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from harness.report.record import ClusterFinding, ComponentRecord, RevisionCount
 from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
+    from harness.backends.embedded.warmth import Warmth
     from harness.backends.inference_service import InferenceService
     from harness.backends.kubernetes.alone import LeftToKServe
     from harness.backends.status import ReplicaStatus, Status
@@ -51,6 +52,7 @@ class Capability(StrEnum):
     COPIES = "mirrored copies"
     PIPELINE_IN_CLUSTER = "pipeline in the cluster"
     TRAINER = "Kubeflow Trainer"
+    QUIET = "a machine quiet enough for a verdict on latency"
 
 
 CAPABILITY_OF = {
@@ -159,6 +161,7 @@ class Backend(Protocol):
     name: str
     folder: Path
     supervisor: Supervisor
+    warmth: Warmth
 
     def missing(self) -> dict[Capability, str]:
         """The capabilities that this backend lacks here, each with its reason and how to get it."""

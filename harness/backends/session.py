@@ -64,13 +64,22 @@ def open_backend(options: WorldOptions, folder: Path, events: EventLog) -> Itera
         world.close()
 
 
+def require(options: WorldOptions) -> None:
+    """ConfigError, one line, for what this machine lacks for the world that the options name; nothing is made."""
+    if options.backend == "kind":
+        with asked_for(options.backend):
+            from harness.backends.kubernetes.kind import KindWorld
+
+            KindWorld.require()
+
+
 def open_world(options: WorldOptions, folder: Path, events: EventLog) -> World:
     """The cluster that the options name; ConfigError, one line, for what it or this machine lacks."""
 
     def told(name: str, message: str) -> None:
         events.emit("world.component", name, message)
 
-    try:
+    with asked_for(options.backend):
         if options.backend == "kind":
             from harness.backends.kubernetes.kind import KindWorld
 
@@ -78,12 +87,18 @@ def open_world(options: WorldOptions, folder: Path, events: EventLog) -> World:
         from harness.backends.kubernetes.foreign import ForeignWorld
 
         return ForeignWorld.open(options, folder, events, told)
-    except CapabilityMissing as missing:  # it was asked for by name: that is no skip
-        raise ConfigError(f"--backend {options.backend}: {missing.message}", hint=missing.hint) from missing
+
+
+@contextmanager
+def asked_for(backend: str) -> Iterator[None]:
+    """What a world lacks that was asked for by name is no skip, but a ConfigError."""
+    try:
+        yield
+    except CapabilityMissing as missing:
+        raise ConfigError(f"--backend {backend}: {missing.message}", hint=missing.hint) from missing
     except ModuleNotFoundError as error:
-        package = f"rehearsal[{options.backend}]"
         raise ConfigError(
-            f"--backend {options.backend}: the package {error.name} is missing", hint=f"pip install '{package}'"
+            f"--backend {backend}: the package {error.name} is missing", hint=f"pip install 'rehearsal[{backend}]'"
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from harness.backends.backend import Capability
 from harness.chaos.faults import Fault, Hits
 from harness.chaos.harm import harmed
 from harness.chaos.inject import Corruptible, Injection, Target
@@ -21,7 +22,6 @@ from harness.runtime.events import Event
 from harness.service import Rollout, Service
 
 if TYPE_CHECKING:
-    from harness.backends.local_backend import LocalBackend
     from harness.load.ledger import Ledger
     from harness.model_version import Servable
     from harness.platform import Platform
@@ -58,7 +58,7 @@ class Chaos:
     def roll_out(self, service: Service, model: Servable, policy: Policy, *, approve: Approve | None = None) -> Rollout:
         """As service.roll_out, with the fault in it; what lasts of the fault is ended when this returns."""
         if self.fault.hits is Hits.CONTROLLER:
-            backend = self._local()
+            backend = self.platform.backend
             folder = self.platform.run.folder / "rollout-process"
             self._process = RolloutProcess(backend.supervisor, backend.warmth.nursery, folder)
         self._policy = policy
@@ -80,7 +80,7 @@ class Chaos:
             raise StepFailed("chaos: there was no rollout; use chaos.roll_out in place of service.roll_out")
         struck = self._injection.done and (self._process is None or self._process.deaths > 0)
         if not struck and WITHHELD in self.rollout.reason:
-            raise CapabilityMissing("a machine quiet enough for a verdict on latency", hint=self.rollout.reason)
+            raise CapabilityMissing(Capability.QUIET.value, hint=self.rollout.reason)
         if not struck:
             raise StepFailed(f"chaos: the rollout {self.rollout.outcome} without {self._injection.when}")
         return check(
@@ -152,11 +152,3 @@ class Chaos:
             process.after_action = kill_after_action
 
         return arm if moment == "done" else process.kill
-
-    def _local(self) -> LocalBackend:
-        from harness.backends.local_backend import LocalBackend
-
-        backend = self.platform.backend
-        if not isinstance(backend, LocalBackend):
-            raise CapabilityMissing("fault controller-killed", hint=f"the {backend.name} backend forks no rollouts")
-        return backend

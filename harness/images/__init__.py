@@ -18,7 +18,7 @@ from harness.runtime.events import Listener
 
 __all__ = [
     "Catalogue", "How", "Item", "Source", "State",
-    "build", "bundle", "load", "node_image", "program", "require", "survey",
+    "build", "bundle", "load", "missing", "node_image", "program", "require", "survey",
 ]  # fmt: skip
 
 
@@ -28,10 +28,13 @@ def build(names: Sequence[str] = (), *, source: Source = Source.AUTO, listener: 
     Raises UsageError for a name that is not in the catalogue, and for a machine that lacks Go or a way to its modules.
     """
     catalogue = load()
-    wanted = [item.id for name in names for item in catalogue.find(name)] or [
-        item.id for item in catalogue.items.values() if item.wanted
-    ]
-    return list(Builder(catalogue, source, listener).get(list(dict.fromkeys(wanted))).values())
+    return list(Builder(catalogue, source, listener).get(_wanted(catalogue, names)).values())
+
+
+def missing(names: Sequence[str] = (), *, source: Source = Source.AUTO) -> list[str]:
+    """The ids of what `build` would get, nothing changed; raises what it would raise before it begins."""
+    catalogue = load()
+    return Builder(catalogue, source, lambda event: None).missing(_wanted(catalogue, names))
 
 
 def program(name: str) -> Path:
@@ -64,6 +67,11 @@ def node_image() -> str:
     *_, name = (item.name for item in load().items.values() if item.kind == "node")  # each is the parent of the next
     require([name])
     return name
+
+
+def _wanted(catalogue: Catalogue, names: Sequence[str]) -> list[str]:
+    found = [item.id for name in names for item in catalogue.find(name)]
+    return list(dict.fromkeys(found)) or [item.id for item in catalogue.items.values() if item.wanted]
 
 
 def _folder(catalogue: Catalogue, item: Item, what: str) -> Path:

@@ -87,19 +87,31 @@ class Builder:
         """The state of each wanted item, all of them there; what was there already costs a look."""
         items = self._catalogue.items
         with cache.locked(lambda: self._say("progress", "lock", "waiting for another build to end")):
-            if any(items[identity].is_image for identity in wanted):
-                engine.probe()
-            everything = list(item_keys(self._catalogue, wanted))
-            states = survey(self._catalogue, everything)
+            states = self._look(wanted)
             self._folders = {state.item.id: state.folder for state in states.values() if state.folder}
-            there = {identity for identity, state in states.items() if state.how is not How.MISSING}
-            if self._source is Source.BUILD:
-                there -= {identity for identity in there if states[identity].how is How.PULLED}
+            there = self._there(states)
             there |= self._pull([items[identity] for identity in wanted if identity not in there])
             left = to_make(items, wanted, there)
-            self._check_space(left)
+            self._require(left)
             self._in_parallel(left, {identity: state.key for identity, state in states.items()})
             return survey(self._catalogue, wanted)
+
+    def missing(self, wanted: Sequence[str]) -> list[str]:
+        """The ids of what `get` would make if no registry answered; raises what this machine lacks for that."""
+        left = to_make(self._catalogue.items, wanted, self._there(self._look(wanted)))
+        self._require(left)
+        return left
+
+    def _look(self, wanted: Sequence[str]) -> dict[str, State]:
+        """How all of these and all that they need are had."""
+        if any(self._catalogue.items[identity].is_image for identity in wanted):
+            engine.probe()
+        return survey(self._catalogue, list(item_keys(self._catalogue, wanted)))
+
+    def _there(self, states: Mapping[str, State]) -> set[str]:
+        """The ids of what may stay as it is."""
+        unfit = {How.MISSING, How.PULLED} if self._source is Source.BUILD else {How.MISSING}
+        return {identity for identity, state in states.items() if state.how not in unfit}
 
     def _pull(self, missing: Sequence[Item]) -> set[str]:
         """Pull the upstream images among these whose registry answers; the ids of those that came."""
@@ -173,10 +185,16 @@ class Builder:
             say=lambda detail: self._say("progress", item.id, detail), commands=self._commands,
         )  # fmt: skip
 
-    def _check_space(self, left: Sequence[str]) -> None:
-        """Refuse before hours of work what could not end: compiling from nothing takes far more than the images."""
-        modules = sum(self._catalogue.items[identity].section == "module" for identity in left)
-        needed = modules * _MB_PER_MODULE + (len(left) - modules) * _MB_PER_IMAGE
+    def _require(self, left: Sequence[str]) -> None:
+        """Refuse before half an hour of work what could not end: the tools of each, then the room for all of it."""
+        items = [self._catalogue.items[identity] for identity in left]
+        for item in items:
+            KINDS[item.kind].require(item, self._catalogue)
+        images = sum(item.is_image for item in items)
+        if images:
+            engine.require_room(engine.probe(), memory_gib=0, disk_gib=images * _MB_PER_IMAGE / 1000)
+        modules = sum(item.section == "module" for item in items)
+        needed = modules * _MB_PER_MODULE + (len(items) - modules - images) * _MB_PER_IMAGE
         if (free := free_mb(cache.home())) < needed:
             raise UsageError(
                 f"images: {cache.home()} has {free / 1000:.1f} GB free; building needs {needed / 1000:.1f} GB.",

@@ -24,6 +24,8 @@ SUITE = "bookworm"
 """Debian 12: the last with a systemd that runs on cgroup v1 too."""
 STATUS = "status"
 _FORMAT = "debian 1"
+_TOOL = "mmdebstrap"
+_WHAT = "mmdebstrap, which puts Debian's packages into images,"
 _TIMEOUT_S = 900
 _ASK_TIMEOUT_S = 10
 _INSTALLING = threading.Lock()  # roots are made side by side; apt works alone
@@ -32,6 +34,12 @@ _FORGET = (
     'cd "$1" && find etc/apt/apt.conf.d -type f ! -name 00mmdebstrap -delete'  # mmdebstrap takes its own away itself
     " && rm -rf etc/apt/sources.list* var/lib/apt/lists/* var/cache/* var/log/*"
 )
+
+
+def require(item: Item, catalogue: Catalogue) -> None:
+    """CapabilityMissing where there is no mmdebstrap and none can be installed."""
+    if shutil.which(_TOOL) is None:
+        apt.require(_TOOL, what=_WHAT)
 
 
 def inputs(item: Item, catalogue: Catalogue) -> list[str]:
@@ -74,12 +82,12 @@ def own_acquire(dump: str) -> list[str]:
 
 
 def _mmdebstrap(making: Making, variant: str, target: Path, *options: str) -> None:
-    if shutil.which("mmdebstrap") is None:
-        with _INSTALLING:
-            apt.install("mmdebstrap", what="mmdebstrap, which puts Debian's packages into images,")
+    with _INSTALLING:
+        if shutil.which(_TOOL) is None:
+            apt.install(_TOOL, what=_WHAT)
     packages = ",".join(making.item.options["packages"])
     sources = [str(path) for path in own_sources(_source_files(), SUITE)]
-    argv = ["mmdebstrap", f"--variant={variant}", "--format=tar", f"--include={packages}", *options, *_acquire()]
+    argv = [_TOOL, f"--variant={variant}", "--format=tar", f"--include={packages}", *options, *_acquire()]
     # /tmp may be small, and in memory; but without root mmdebstrap's own user must reach the folder.
     env = {**os.environ, **({"TMPDIR": str(making.folder)} if os.geteuid() == 0 else {})}
     making.run(*argv, SUITE, str(target), *sources, env=env, timeout_s=_TIMEOUT_S)

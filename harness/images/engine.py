@@ -20,8 +20,6 @@ RUN_MEMORY_GIB = 5.0
 """Free memory that the whole platform in one node takes, under load, with a margin."""
 RUN_DISK_GIB = 8.0
 """What one node writes: its unpacked images, databases and logs."""
-BUILD_DISK_GIB = 15.0
-"""What all images and the node image take, with the layers that they are made of."""
 
 ASK_TIMEOUT_S = 20.0
 WORK_TIMEOUT_S = 600.0
@@ -78,7 +76,10 @@ def succeeds(*argv: str, timeout_s: float = ASK_TIMEOUT_S) -> bool:
 
 def probe() -> Engine:
     """The engine that `docker` reaches; CapabilityMissing says in one line what is missing and how to get it."""
-    facts = json.loads(docker("info", "--format", "{{json .}}", timeout_s=ASK_TIMEOUT_S))
+    try:
+        facts = json.loads(docker("info", "--format", "{{json .}}", timeout_s=ASK_TIMEOUT_S))
+    except PlatformError as error:
+        raise CapabilityMissing(f"The Docker engine does not answer: {error.message}", hint=_start_hint()) from error
     # A client without an engine prints its own half with exit code 0 in some versions.
     if not facts.get("ServerVersion"):
         raise refusal(" ".join(facts.get("ServerErrors") or [])) or CapabilityMissing(

@@ -54,6 +54,13 @@ def require_go() -> str:
     return go_facts()["go"]
 
 
+def require(item: Item, catalogue: Catalogue) -> None:
+    """UsageError if there is no Go, or, for a module, an older one than it asks for."""
+    require_go()
+    if item.section == "module":
+        check_version(catalogue.folder / "go" / item.name, go_facts())
+
+
 def inputs(item: Item, catalogue: Catalogue) -> list[str]:
     """Everything that decides on the binaries: the wrapper's files, programs, flags, Go's version and the machine."""
     folder = catalogue.folder / "go" / item.name

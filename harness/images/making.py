@@ -115,11 +115,13 @@ class Kind:
     """How items of one kind are made.
 
     `inputs` are texts: everything, besides the entry itself and what it needs, that changes what is made (digests of
-    files, versions of tools); it must be quick (< 0.1 s) and must not need Docker or the network.
+    files, versions of tools); it must be quick (< 0.1 s) and must not need Docker or the network. `require` raises what
+    this machine lacks to make the item, before anything is made.
     """
 
     inputs: Callable[[Item, Catalogue], list[str]]
     make: Callable[[Making], None]
+    require: Callable[[Item, Catalogue], None] = lambda item, catalogue: None
 
 
 def _wait_for(child: Child, timeout_s: float, watch: Callable[[Path], None] | None) -> int | None:

@@ -52,6 +52,11 @@ _UV_NAMES = {
 }
 
 
+def require(item: Item, catalogue: Catalogue) -> None:
+    """CapabilityMissing without uv."""
+    _uv()
+
+
 def tree_inputs(item: Item, catalogue: Catalogue) -> list[str]:
     """The requirements and the pinned versions."""
     return [_FORMAT, PYTHON, *_requirements(item), data_path("constraints.txt").read_text(encoding="utf-8")]

@@ -72,8 +72,7 @@ class KindWorld:
         Errors: CapabilityMissing for Docker, memory, disk, programs and images, each with how to get it.
         """
         deadline = deadline or Deadline.after(START_S)
-        require_room(require_engine())
-        image = images.node_image()
+        image = cls.require()
         cluster = make_cluster(clusters.session_name(options.reuse, options.keep), image=image)
         began = time.monotonic()
         kind_cluster.acquire(cluster, keep=options.keep, reuse=options.reuse, deadline=deadline)
@@ -84,6 +83,14 @@ class KindWorld:
             kind_cluster.release(cluster)
             raise
         return world
+
+    @staticmethod
+    def require() -> str:
+        """The node's image; CapabilityMissing for what this machine lacks, before anything is made."""
+        require_room(require_engine())
+        for program in ("kind", "kubectl"):
+            images.program(program)
+        return images.node_image()
 
     def missing(self) -> dict[Capability, str]:
         return {}
