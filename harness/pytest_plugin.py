@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.platform import Platform
 
 BACKENDS = ("embedded", "kind", "kubernetes")
+_WORKER = "PYTEST_XDIST_WORKER"
 _FAILURE = pytest.StashKey[str]()
 _FOLDER = pytest.StashKey[Path]()
 
@@ -87,10 +88,12 @@ def rehearsal_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     try:
         require(options)
     except ConfigError as error:
+        if _WORKER in os.environ:  # one of pytest-xdist may not end the session
+            raise
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
     home = runs_home(request.config.getoption("--reports"))
     home.mkdir(parents=True, exist_ok=True)
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    worker = os.environ.get(_WORKER, "main")
     folder = Path(tempfile.mkdtemp(prefix=f"pytest-{worker}-", dir=home))
     with sigterm_interrupts(), open_session(options, folder) as session:
         yield session
