@@ -19,6 +19,7 @@ from harness.backends.kubernetes.world import WorldOptions
 from harness.backends.session import require
 from harness.config import load_settings
 from harness.errors import PlatformError, UsageError
+from harness.images.leftovers import collect
 from harness.runtime import state
 from harness.runtime.clock import Deadline
 from harness.runtime.interrupts import sigterm_interrupts
@@ -101,7 +102,7 @@ def collect_garbage(*, as_json: bool) -> str:
     """End what dead runs left behind, and say what it was."""
     from harness.backends.kubernetes import sweep
 
-    ended = [*state.gc(), *(f"cluster {name}" for name in sweep.gc())]
+    ended = [*state.gc(), *(f"cluster {name}" for name in sweep.gc()), *(f"container {name}" for name in collect())]
     if as_json:
         return json.dumps({"ended": ended})
     return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT

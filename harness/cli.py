@@ -203,7 +203,7 @@ def approve(
 
 @app.command()
 def gc(as_json: Json = False) -> None:
-    """End what a run that died left behind: processes, kind clusters and their networks.
+    """End what a run that died left behind: processes, kind clusters and networks, containers of builds.
 
     Nothing else is ever touched: a process counts only with the pid and the start time that the run noted, a cluster
     only if it is labelled as ours, nobody uses it and nobody keeps it.

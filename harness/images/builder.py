@@ -17,6 +17,7 @@ from harness.images import cache, docker, engine
 from harness.images.catalogue import Catalogue, Item
 from harness.images.graph import How, keys, ready, to_make
 from harness.images.kinds import KINDS
+from harness.images.leftovers import collect
 from harness.images.making import Commands, Making
 from harness.runtime.events import Event, Listener
 from harness.runtime.space import free_mb
@@ -93,6 +94,8 @@ class Builder:
             there |= self._pull([items[identity] for identity in wanted if identity not in there])
             left = to_make(items, wanted, there)
             self._require(left)
+            if any(items[identity].is_image for identity in left):
+                collect()
             self._in_parallel(left, {identity: state.key for identity, state in states.items()})
             return survey(self._catalogue, wanted)
 

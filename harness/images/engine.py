@@ -167,8 +167,8 @@ def _start_hint() -> str:
 def _reason(said: str) -> str:
     """The innermost cause of a line such as "failed to create: runc create failed: unable to apply caps: reason"."""
     line = next((line for line in said.splitlines() if "error" in line.lower()), _last_line(said))
-    parts = [part for part in line.strip().removesuffix(": unknown").split(": ") if part]
-    return ": ".join(parts[-2:]).rstrip(".")
+    parts = [part for part in line.strip().rstrip(".").removesuffix(": unknown").split(": ") if part]
+    return ": ".join(parts[-2:])
 
 
 def _last_line(said: str) -> str:

@@ -20,6 +20,7 @@ from harness.images.archive import LAYER, pack
 from harness.images.cache import digest_of_files
 from harness.images.catalogue import Catalogue, Item
 from harness.images.golang import source_folder, source_version
+from harness.images.leftovers import container_name
 from harness.images.making import LABEL, Making
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -86,9 +87,10 @@ def inputs(item: Item, catalogue: Catalogue) -> list[str]:
 def make(making: Making) -> None:
     """Start the parent with containerd in it, import the images, and keep that as the node's image."""
     options = making.item.options
-    argv = ["run", "--detach", "--privileged", "--network=none", "--entrypoint=sleep", options["parent"], "infinity"]
-    container = engine.docker(*argv, timeout_s=_TIMEOUT_S).strip()
+    container = container_name(making.item.name)
+    argv = ["run", "--detach", "--privileged", "--network=none", f"--name={container}", "--entrypoint=sleep"]
     try:
+        engine.docker(*argv, options["parent"], "infinity", timeout_s=_TIMEOUT_S)
         engine.docker("exec", "--detach", container, "containerd")
         _wait_for_containerd(container)
         _import(making, container, options["images"])
@@ -99,7 +101,7 @@ def make(making: Making) -> None:
         told = [word for change in changes for word in ("--change", change)]
         making.run("docker", "commit", *told, container, making.item.name, timeout_s=_TIMEOUT_S)
     finally:
-        engine.docker("rm", "--force", "--volumes", container, timeout_s=_STOP_S)
+        engine.succeeds("rm", "--force", "--volumes", container, timeout_s=_STOP_S)  # it may never have come to be
 
 
 def patched(text: str, patches: Iterable[tuple[str, str]], name: str) -> str:

@@ -1,0 +1,38 @@
+"""The containers that images are made in: named by who makes them, so that those of a killed build are found.
+
+A label would stay in the image that the container becomes.
+"""
+
+from __future__ import annotations
+
+import os
+
+from harness.errors import CapabilityMissing
+from harness.images.engine import docker
+from harness.runtime.identity import Identity
+
+_PREFIX = "rehearsal-build"
+_REMOVE_S = 60.0
+
+
+def container_name(item: str) -> str:
+    """What the container is called in which this process makes an item."""
+    maker = Identity.of(os.getpid())
+    return f"{_PREFIX}-{item.rpartition('/')[2].partition(':')[0]}-{maker.pid}-{maker.start}"
+
+
+def collect() -> list[str]:
+    """Remove the containers whose makers are dead; their names. Without an engine there are none."""
+    try:
+        names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{_PREFIX}-").split()
+    except CapabilityMissing:
+        return []
+    left = [name for name in names if not _maker(name).alive()]
+    for name in left:
+        docker("rm", "--force", "--volumes", name, timeout_s=_REMOVE_S)
+    return left
+
+
+def _maker(name: str) -> Identity:
+    _, pid, start = name.rsplit("-", 2)
+    return Identity(int(pid), int(start))
