@@ -74,9 +74,17 @@ def import_argv(archive: str, name: str, key: str, changes: Iterable[str]) -> li
 
 
 def _ask(host: str, answers: set[str]) -> None:
-    with contextlib.suppress(httpx.TransportError):
-        httpx.get(f"https://{host}/v2/", timeout=_PROBE_TIMEOUT_S)
-        answers.add(host)
+    schemes = ("https", "http") if _on_loopback(host) else ("https",)  # as Docker itself does
+    for scheme in schemes:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(f"{scheme}://{host}/v2/", timeout=_PROBE_TIMEOUT_S)
+            answers.add(host)
+            return
+
+
+def _on_loopback(host: str) -> bool:
+    name = host.rpartition(":")[0] or host
+    return name == "localhost" or name.startswith("127.")
 
 
 def _read(document: Mapping[str, Any]) -> Present:
