@@ -63,7 +63,7 @@ def equivalence(
                 None, context, kubeconfig, namespaces,
                 install=install, keep=keep, reuse=reuse, allow_remote=allow_remote,
             )  # fmt: skip
-            worlds, chosen_suite = _worlds(world), _suite(suite, chosen, context, _options(given))
+            worlds, chosen_suite = _worlds(world), _suite(suite, chosen, context, options_of(given))
             folder = new_run_folder(runs_home(reports), "equivalence")
             runs = _run_all(worlds, chosen_suite, folder, sys.stderr if as_json else sys.stdout)
         raise typer.Exit(_tell(compare(runs, _capabilities()), folder, as_json=as_json))
@@ -77,7 +77,7 @@ def _worlds(chosen: Sequence[str] | None) -> Sequence[str]:
     return tuple(dict.fromkeys(chosen)) if chosen else WORLDS
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def options_of(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """World -> the options of pytest that the flags of `given` are for it."""
     return {world: tuple(_argv({flag: given[flag] for flag in names})) for world, names in FLAGS_OF.items()}
 

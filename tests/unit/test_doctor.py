@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.doctor import NEEDS, Need, examine, package, program, table, usable
+from harness.errors import CapabilityMissing
+from tests.unit.fake_programs import fake_programs
 
 
 def need(what: str, found: str | None, *, optional: bool = False) -> Need:
@@ -51,3 +53,29 @@ def test_every_need_says_how_to_get_it() -> None:
     for each in NEEDS:
         assert each.how
         assert each.why
+
+
+def test_what_a_probe_says_better_is_told_in_its_words() -> None:
+    """An engine that refuses is not one that is missing."""
+
+    def refused() -> str:
+        raise CapabilityMissing("No permission to use Docker's socket.", hint="run as root")
+
+    [found] = examine([Need("embedded", "Docker", "the test", refused, "install it")])
+    assert (found.found, found.how) == (None, "run as root")
+    assert "missing  Docker          No permission to use Docker's socket. Hint: run as root" in table([found])
+
+
+def test_kind_is_usable_only_with_an_engine_that_may_run_its_node_and_with_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`docker version` answers here; that says nothing of privileges."""
+    monkeypatch.setenv("REHEARSAL_CACHE", str(tmp_path / "cache"))
+    programs = fake_programs(tmp_path, monkeypatch)
+    programs.put("docker", """case "$1" in info) echo '{"ServerVersion": "28.5.1"}';; version) echo 28.5.1;; esac""")
+    found = {finding.what: finding for finding in examine() if finding.backend == "kind"}
+    assert not usable(found.values(), "kind")
+    assert found["Docker"].why.startswith("Docker cannot start a privileged container: ")
+    assert found["images"].how.startswith("rehearse images build")
+    containers = {finding.what: finding for finding in examine() if finding.backend == "containers"}
+    assert containers["Docker"].found == "28.5.1 (cgroup v1, 0 GiB memory)"

@@ -7,14 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from harness._cli_equivalence import options_of
+from harness._cli_world import flags
+from harness._equivalence_worlds import WORLDS, Suite, why_missing
+from harness.backends.backend import Capability
 from harness.cli import run_command
 from harness.equivalence import Kind, Outcome, Verdict, WorldRun, compare, judge, parse_junit
 from harness.errors import UsageError
+from tests.unit.fake_programs import fake_programs
 
 CAPABILITIES = {"metrics", "transformer"}
 PASSED = Outcome(Verdict.PASSED)
 FAILED = Outcome(Verdict.FAILED, "assert 1 == 2")
 NO_METRICS = Outcome(Verdict.SKIPPED, "metrics: install Prometheus")
+OWN = {"--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote", "--reuse", "--keep"}
+ENGINE = """case "$1" in
+info) echo '{"ServerVersion": "28.5.1", "MemTotal": 68719476736}' ;;
+import) cat > /dev/null ;;
+run) echo "docker: Error: %s." >&2; exit 127 ;;
+esac"""
 NO_REASON = Outcome(Verdict.SKIPPED, "flaky on Tuesdays")
 
 
@@ -119,3 +130,50 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     assert run_command(["equivalence", "--reports", str(tmp_path / "reports"), *arguments]) == 2
     assert capsys.readouterr().err.splitlines() == [f"rehearse: equivalence: {message}"]
     assert not (tmp_path / "reports").exists()
+
+
+def test_each_world_gets_its_own_options_and_no_other(tmp_path: Path) -> None:
+    """A context or --reuse would be a mistake in the embedded world."""
+    given = flags(
+        None, "team", "~/.kube/team", "production=a,staging=b", install=True, keep=False, reuse=True, allow_remote=True
+    )
+    suite = Suite(("scenarios",), context="team", options=options_of(given))
+    own = {world: [word for word in suite.argv(world, tmp_path) if word in OWN] for world in WORLDS}
+    assert own == {
+        "embedded": [],
+        "containers": [],
+        "kind": ["--reuse"],
+        "kubernetes": ["--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote"],
+    }
+    argv = suite.argv("kubernetes", tmp_path)
+    assert argv[argv.index("--namespaces") + 1] == "production=a,staging=b"
+    assert argv[argv.index("--kubeconfig") + 1] == "~/.kube/team"
+    assert argv[argv.index("--context") + 1] == "team"
+
+
+def test_a_world_that_this_machine_does_not_give_is_told_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine, its privileges, the images; and the room, with both numbers."""
+    monkeypatch.setenv("REHEARSAL_CACHE", str(tmp_path / "cache"))
+    programs = fake_programs(tmp_path, monkeypatch)
+    programs.put("docker", "exit 127")
+    assert "Docker: The Docker engine does not answer: docker info" in why_missing("kind", Suite(()))
+    programs.put("docker", ENGINE % "operation not permitted")
+    told = why_missing("kind", Suite(()))
+    assert "Docker: Docker cannot start a privileged container: Error: operation not permitted. Hint: " in told
+    programs.put("docker", ENGINE % "/nothing: no such file or directory")
+    told = why_missing("kind", Suite(()))
+    assert "images: Images are missing, or were made of something else than now: rehearsal/node" in told
+    assert "Hint: rehearse images build" in told
+    monkeypatch.setattr("harness.images.engine._free_memory", lambda: 2 * 1024**3)
+    assert "Docker: Too little memory: 5 GiB free are needed, 2.0 GiB are here." in why_missing("kind", Suite(()))
+
+
+def test_a_quiet_machine_is_a_capability() -> None:
+    """A verdict on latency that a busy machine withholds is a skip that explains itself."""
+    quiet = Outcome(Verdict.SKIPPED, f"{Capability.QUIET.value}: the generator was 40 ms late")
+    assert judge({"embedded": PASSED, "kind": quiet}, set(Capability)) == (
+        Kind.EXPLAINED,
+        "kind lacks a machine quiet enough for a verdict on latency",
+    )
