@@ -230,14 +230,17 @@ def doctor(as_json: Json = False) -> None:
 def report(run: Run, reports: Reports = None, as_json: Json = False) -> None:
     """Render the report of a run again.
 
-    Writes index.html from the run's run.json, and prints its path.
+    Writes index.html from the run's run.json, load.html if it had loads, and prints the path.
     """
     from harness.runtime.paths import find_run, runs_home
 
     folder = find_run(run, runs_home(reports))
+    from harness.report.load import write_load
     from harness.report.render import load_record, render
 
-    page = render(load_record(folder), folder)
+    record = load_record(folder)
+    page = render(record, folder)
+    write_load(record, folder)
     _print(json.dumps({"run": folder.name, "report": str(page)}) if as_json else str(page))
 
 

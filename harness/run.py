@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -115,11 +115,13 @@ class Run:
 
     def _write(self) -> None:
         from harness.report.junit import write_junit
+        from harness.report.load import write_load
         from harness.report.render import render
         from harness.report.store import redact_logs, write_record
 
         redact_logs(self.folder)
-        for write in (write_record, write_junit, render):
+        writers: tuple[Callable[[RunRecord, Path], Path | None], ...] = (write_record, write_junit, render, write_load)
+        for write in writers:
             try:
                 write(self.record, self.folder)
             except OSError as error:

@@ -95,6 +95,7 @@ def account(
         generator_cpu=cpu,
         distrust=doubt,
         latency_verdict=None if doubt or slo is None else latency_verdict(tally.timed, tally.slow, slo),
+        errors_verdict=None if slo is None else errors_verdict(overall.requests, overall.failed, slo),
     )
 
 
@@ -113,19 +114,28 @@ def missing_lines(files: LoadFiles, log: AccessLogTail, scheduled: Sequence[int]
 
 def latency_verdict(timed: int, slow: int, slo: SLO) -> GuardVerdict:
     """Whether at most slo.slow of the requests took longer than slo.slower_than_ms, as seen by the clients."""
+    return _verdict("slow", timed, slow, slo.slow).model_copy(update={"slower_than_ms": slo.slower_than_ms})
+
+
+def errors_verdict(requests: int, failed: int, slo: SLO) -> GuardVerdict:
+    """Whether at most slo.errors of the requests failed, as seen by the clients."""
+    return _verdict("errors", requests, failed, slo.errors)
+
+
+def _verdict(guard: str, requests: int, bad: int, bound: float) -> GuardVerdict:
     from harness.lifecycle.evidence import evidence_bad, evidence_good
 
-    good, bad = float(evidence_good(timed, slow, slo.slow)), float(evidence_bad(timed, slow, slo.slow))
-    decided = "roll back" if bad >= 1 / PROMISE else "promote" if good >= 1 / PROMISE else "not enough evidence"
+    kept, broken = float(evidence_good(requests, bad, bound)), float(evidence_bad(requests, bad, bound))
+    decided = "roll back" if broken >= 1 / PROMISE else "promote" if kept >= 1 / PROMISE else "not enough evidence"
     return GuardVerdict.model_validate(
         {
-            "guard": "slow",
-            "bound": slo.slow,
-            "observed": slow / timed if timed else 0.0,
-            "requests": timed,
-            "bad": slow,
-            "evidence_good": good,
-            "evidence_bad": bad,
+            "guard": guard,
+            "bound": bound,
+            "observed": bad / requests if requests else 0.0,
+            "requests": requests,
+            "bad": bad,
+            "evidence_good": kept,
+            "evidence_bad": broken,
             "promote_at": 1 / PROMISE,
             "roll_back_at": 1 / PROMISE,
             "decision": decided,

@@ -44,6 +44,7 @@ class Ledger:
     generator_cpu: float = 0.0
     distrust: str = ""
     latency_verdict: GuardVerdict | None = None
+    errors_verdict: GuardVerdict | None = None
 
     def answered(self, revision: str) -> int:
         """Requests that this revision answered."""

@@ -15,7 +15,8 @@ Ends = tuple[float, float]
 class Axis:
     """What an axis shows; `top` is the least upper end (a percentage ends at 100).
 
-    A `log` axis has `span`, its lowest and highest power of ten; values beyond are drawn at its edges.
+    A `log` axis has `span`, its lowest and highest power of ten; values beyond are drawn at its edges. `ends`: where an
+    axis of time begins and ends whatever the data are, so that charts stand under one another.
     """
 
     label: str
@@ -23,6 +24,7 @@ class Axis:
     top: float = 0.0
     from_zero: bool = True
     span: tuple[int, int] | None = None
+    ends: Ends | None = None
 
     @property
     def log(self) -> bool:
@@ -55,7 +57,7 @@ def powers(low: int, high: int, about: int = 5) -> list[float]:
 
 def time_marks(values: Sequence[float], axis: Axis) -> tuple[list[float], Ends]:
     """Marks and ends of an axis that starts and ends where the data do: round numbers inside that, not around it."""
-    low, high = _range(values, axis)
+    low, high = axis.ends or _range(values, axis)
     if high <= low:
         low, high = low - 0.5 * (not axis.from_zero), low + 1.0
     return [mark for mark in ticks(low, high, about=6) if low - 1e-9 <= mark <= high + 1e-9], (low, high)

@@ -61,8 +61,9 @@ def chart(
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(says)}</desc>'
         f"{grid}{rules}{drawn}</svg>"
     )
+    caption = f"<figcaption>{escape(title)}{_unit(y.unit)}</figcaption>"
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}{_unit(y.unit)}</figcaption><div class="plot">'
+        f'<figure class="chart{_marked(marks)}">{caption}<div class="plot">'
         f'<div class="y" aria-hidden="true">{_labels(up, heights, "bottom", log=y.log)}</div>{svg}'
         f"{_mark_labels(marks, ends, heights, y)}"
         f'<div class="x" aria-hidden="true">{_labels(across, ends, "left", x.unit)}</div></div>'
@@ -166,6 +167,11 @@ def _labels(marks: Sequence[float], ends: Ends, side: str, unit: str = "", *, lo
         last = ' class="last"' if side == "left" and place > 94 else ""  # its middle would stand outside the page
         spans.append(f'<span{last} style="{side}:{place:.2f}%">{escape(text)}</span>')
     return "".join(spans)
+
+
+def _marked(marks: Sequence[Mark]) -> str:
+    """Moments are labelled above the plot, and need room there."""
+    return " marked" if any(mark.axis == "x" and mark.label for mark in marks) else ""
 
 
 def _unit(unit: str) -> str:

@@ -149,6 +149,7 @@ class GuardVerdict(_Record):
     promote_at: float = Field(default=1e3, description="1/beta: the evidence_good at which this guard promotes")
     roll_back_at: float = Field(default=1e3, description="1/alpha: the evidence_bad at which this guard rolls back")
     decision: Literal["promote", "roll back", "not enough evidence"]
+    slower_than_ms: float | None = Field(default=None, description="what counts as slow, where that is what is guarded")
 
 
 class RolloutStep(_Record):
@@ -348,6 +349,9 @@ class LoadRecord(_Record):
     distrust: str = Field(default="", description="why the latencies cannot be trusted; empty if they can")
     latency_verdict: GuardVerdict | None = Field(
         default=None, description="slow requests, from the intended send, against the load's SLO; None: none asked for"
+    )
+    errors_verdict: GuardVerdict | None = Field(
+        default=None, description="failed requests against the load's SLO; None: none was asked for"
     )
     ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
 

@@ -8,7 +8,17 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.report import _findings, _format, _load_view, _rollout_view, _scaling_view, _view, cause, symptom
+from harness.report import (
+    _findings,
+    _format,
+    _load_page,
+    _load_view,
+    _rollout_view,
+    _scaling_view,
+    _view,
+    cause,
+    symptom,
+)
 from harness.report.record import RunRecord
 from harness.report.store import load_record, record_text, write_record, write_text
 
@@ -60,6 +70,7 @@ def environment() -> Environment:
     environment.globals |= {
         "rollout_view": _rollout_view,
         "load_view": _load_view,
+        "load_page": _load_page,
         "scaling_view": _scaling_view,
         "style": Markup(style),
     }

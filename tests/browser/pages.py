@@ -10,9 +10,10 @@ from harness.equivalence import Outcome, Verdict, WorldRun
 from harness.equivalence import compare as compare_worlds
 from harness.report.compare import write_comparison
 from harness.report.equivalence import write_equivalence
+from harness.report.load import write_load
 from harness.report.record import RunRecord
 from harness.report.render import load_record, render
-from tests.unit import sample_record, sample_rollouts
+from tests.unit import sample_load, sample_record, sample_rollouts
 from tests.unit.compared_runs import requests, written
 
 
@@ -28,6 +29,10 @@ def _equivalence(folder: Path) -> Path:
     there = {"scenarios/test_a.py::test_alike": passed, "test_b.py::test_lacks": lacks, "test_c.py::test_b": failed}
     runs = [WorldRun("embedded", here), WorldRun("kind", there), WorldRun("kubernetes", {}, "no cluster was named")]
     return write_equivalence(compare_worlds(runs, {"metrics"}), folder)
+
+
+def _load(folder: Path) -> Path:
+    return write_load(sample_load.run(), folder) or folder
 
 
 def _comparison(folder: Path) -> Path:
@@ -47,4 +52,5 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "run-chaos": _run(sample_rollouts.chaos),
     "equivalence": _equivalence,
     "compare": _comparison,
+    "load": _load,
 }

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,42 +17,9 @@ from harness.report import _view
 from harness.report.record import RunRecord, Status, Trial
 from harness.report.render import load_record, page, relative, render, write_record
 from tests.unit import sample_record
+from tests.unit.read_page import Page
 
 RECORDS = [sample_record.passed, sample_record.rolled_back, sample_record.with_skips, sample_record.interrupted]
-VOID = {"meta", "link", "img", "br", "path", "rect"}
-
-
-class Page(HTMLParser):
-    """The elements of a page in order, and whether they nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, attribute: str) -> list[str]:
-        return [value for _, attributes in self.tags if (value := attributes.get(attribute))]
 
 
 @pytest.fixture(params=RECORDS, ids=lambda make: make.__name__)

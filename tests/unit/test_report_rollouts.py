@@ -13,7 +13,7 @@ from harness.report.junit import junit
 from harness.report.record import Effect, EventRecord, EvidencePoint, RolloutRecord, RunRecord, Status
 from harness.report.render import page, render
 from tests.unit import sample_record, sample_rollouts
-from tests.unit.test_report import Page
+from tests.unit.read_page import Page
 
 MAKES = [sample_rollouts.all_kinds, sample_rollouts.rolled_back_run, sample_rollouts.chaos]
 THIN = "\u202f"
