@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from harness.backends.kubernetes.alone import LeftToKServe
     from harness.backends.status import ReplicaStatus, Status
     from harness.lifecycle.answers import Answers
-    from harness.lifecycle.autoscaler import AutoscalerSpec, Look
+    from harness.lifecycle.autoscaler import AutoscalerSpec, Look, MetricsModel
     from harness.load.crew import Crew
     from harness.load.records import LoadFiles
     from harness.load.spec import LoadSpec
@@ -46,7 +47,12 @@ class Capability(StrEnum):
     METRICS = "metrics"
     DRIFT = "drift"
     AUTOSCALING = "autoscaling"
+    SCALE_BY_REQUESTS = "autoscaling by requests"
+    SCALE_TO_ZERO = "scale to zero"
+    CANARY_SCALING = "canary autoscaling"
     RESOURCES = "resource requests"
+    LIMITS = "CPU and memory limits"
+    DEVICES = "devices by declaration"
     DISTRIBUTED_LOAD = "distributed load"
     KSERVE = "KServe's own controller"
     COPIES = "mirrored copies"
@@ -103,6 +109,10 @@ class ScaleSource(Protocol):
 
     def spec(self) -> AutoscalerSpec:
         """The autoscaler's own words."""
+        ...
+
+    def metrics(self) -> MetricsModel:
+        """How old the figures are that it sees."""
         ...
 
     def close(self) -> None: ...
@@ -250,6 +260,13 @@ class Backend(Protocol):
 
     def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
         """Watch a revision scale; CapabilityMissing where nothing scales, UsageError for one that does not."""
+        ...
+
+    def devices(self, resource: str, count: int, deadline: Deadline) -> AbstractContextManager[None]:
+        """While the block lasts, the node has so many devices for replicas; CapabilityMissing where none may be said.
+
+        No replica gets a real one: they are counted, so that a manifest which asks for some can be rehearsed.
+        """
         ...
 
     def query(self, promql: str) -> dict[str, float]:

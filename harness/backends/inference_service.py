@@ -17,6 +17,7 @@ from harness.backends.problems import problems
 from harness.errors import DocumentError
 
 DOMAIN = "example.com"
+ScaleMetric = Literal["cpu", "memory", "concurrency", "rps"]
 
 
 class _Strict(BaseModel):
@@ -74,14 +75,15 @@ class Logger(_Strict):
 class Predictor(_Strict):
     """One revision; its name is its identity across promotion. `timeout` is the route's, in seconds.
 
-    The autoscaler keeps `scale_metric` (cpu) at `scale_target` percent (80) of what the replicas request.
+    The autoscaler keeps `scale_metric` (cpu) at `scale_target`: percent of what the replicas request (80) for cpu and
+    memory, requests in flight (100) or a second (200) for each replica for concurrency and rps.
     """
 
     name: str = "stable"
     min_replicas: int = 1
     max_replicas: int | None = None
     scale_target: int | None = None
-    scale_metric: Literal["cpu", "memory"] | None = None
+    scale_metric: ScaleMetric | None = None
     model: Model
     logger: Logger | None = None
     timeout: int | None = None
@@ -182,10 +184,14 @@ class InferenceService(_Strict):
         return self._annotated(assignment.SPLIT_BY, by)
 
     def with_autoscaling(
-        self, most: int, *, target: int | None = None, metric: Literal["cpu", "memory"] = "cpu"
+        self, most: int, *, target: int | None = None, metric: ScaleMetric = "cpu", least: int | None = None
     ) -> Self:
-        """The service with up to `most` replicas, so many that `metric` is near `target` percent of the requests."""
-        size = {"max_replicas": most, "scale_target": target, "scale_metric": metric}
+        """The service with up to `most` replicas, so many that `metric` is near `target` (see Predictor).
+
+        `least` is the new minReplicas; 0, with the metrics concurrency and rps, lets it have none without requests.
+        """
+        size: dict[str, Any] = {"max_replicas": most, "scale_target": target, "scale_metric": metric}
+        size |= {} if least is None else {"min_replicas": least}
         return self._with_spec(predictor=self.spec.predictor.model_copy(update=size))
 
     def with_resources(

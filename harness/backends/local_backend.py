@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.backends import scaling
 from harness.backends.backend import AnswerSource, Capability, Part, Progress, ScaleSource
+from harness.backends.embedded.activator import Activator
+from harness.backends.embedded.autoscale import Autoscaler
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.faults import EmbeddedFaults
+from harness.backends.embedded.node import Node
 from harness.backends.embedded.replicas import Replicas
+from harness.backends.embedded.scale_watch import ScaleWatch
 from harness.backends.embedded.starter import Running
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
 from harness.backends.local_work import LocalWork
+from harness.backends.node import NodeOptions
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
 from harness.components.component import Component
@@ -38,8 +44,7 @@ if TYPE_CHECKING:
 
 START_S = 60.0
 IN_A_CLUSTER = {
-    Capability.AUTOSCALING: "a replica is a process here, and their number is fixed; --backend kind has an autoscaler",
-    Capability.RESOURCES: "processes have no scheduler that grants CPU, memory and devices; --backend kind has one",
+    Capability.LIMITS: "a replica is neither throttled nor ended for its memory here: drop them, or --backend kind",
     Capability.PIPELINE_IN_CLUSTER: "there is no cluster: the pipeline runs by kfp.local here; --backend kind has one",
     Capability.TRAINER: "there is no cluster for a TrainJob; --backend kind has one, with Kubeflow Trainer",
     Capability.KSERVE: "a controller of ours stands in for KServe's here; --backend kind runs KServe itself",
@@ -55,14 +60,24 @@ class LocalBackend(ABC):
     leaves_machine = ""
 
     def __init__(
-        self, folder: Path, events: EventLog, *, warmth: Warmth | None = None, sweep: Sequence[str] = ()
+        self,
+        folder: Path,
+        events: EventLog,
+        *,
+        warmth: Warmth | None = None,
+        sweep: Sequence[str] = (),
+        node: NodeOptions | None = None,
     ) -> None:
         self.folder = folder
         self.events = events
         self._local = LocalWork(folder, events, warmth, lambda: self._broken(), sweep)
         self.supervisor, self.warmth = self._local.supervisor, self._local.warmth
         self._running: dict[str, Running] = {}
+        self._node_options = node or NodeOptions()
+        self._node = Node(self._node_options.capacity())
+        self._activator = Activator()
         self._controller: Controller | None = None
+        self._autoscaler: Autoscaler | None = None
         self._prometheus: PromQL | None = None
         self._locks = {part: threading.Lock() for part in Part}
         self._collectors: list[AnswerSource] = []
@@ -101,7 +116,7 @@ class LocalBackend(ABC):
             Part.METRICS: self._start_metrics,
             Part.DRIFT: self._start_drift,
             Part.TRAINER: lambda _: _refuse(Capability.TRAINER),
-            Part.AUTOSCALING: lambda _: _refuse(Capability.AUTOSCALING),
+            Part.AUTOSCALING: self._start_serving,  # its thread starts with the first service that scales
         }
         chosen = list(dict.fromkeys(parts))
         pool = ThreadPoolExecutor(len(chosen))
@@ -142,7 +157,10 @@ class LocalBackend(ABC):
 
     def apply(self, document: InferenceService) -> None:
         scaling.require(document, self.missing())
-        self._serving().apply(document)
+        serving = self._serving()
+        if Capability.AUTOSCALING in scaling.needs(document):
+            self._scaling().begin()
+        serving.apply(document)
 
     def status(self, namespace: str, name: str) -> Status:
         return self._serving().status(namespace, name)
@@ -167,7 +185,12 @@ class LocalBackend(ABC):
         _refuse(Capability.DISTRIBUTED_LOAD)
 
     def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
-        _refuse(Capability.AUTOSCALING)
+        return ScaleWatch(self._scaling(), namespace, name, revision, self._serving().scaled(self._node_options))
+
+    @contextmanager
+    def devices(self, resource: str, count: int, deadline: Deadline) -> Iterator[None]:
+        with self._node.advertised(resource, count):
+            yield
 
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)
@@ -210,6 +233,9 @@ class LocalBackend(ABC):
         try:
             for collector in self._collectors:
                 collector.close()
+            if self._autoscaler is not None:
+                self._autoscaler.close()
+            self._activator.close()
             if self._controller is not None:
                 self._controller.close()
             if self._prometheus is not None:
@@ -254,8 +280,25 @@ class LocalBackend(ABC):
             if self._controller is None:
                 envoy = self._running["envoy"]
                 replicas = self._replicas(self._running["mlflow"], envoy)
-                self._controller = Controller(self.supervisor, replicas, envoy, self.events, self.folder)
+                self._controller = Controller(
+                    self.supervisor,
+                    replicas,
+                    envoy,
+                    self.events,
+                    self.folder,
+                    node=self._node,
+                    activator=self._activator,
+                )
             return self._controller
+
+    def _scaling(self) -> Autoscaler:
+        controller = self._serving()
+        with self._locks[Part.AUTOSCALING]:
+            if self._autoscaler is None:
+                self._autoscaler = Autoscaler(
+                    controller, controller.gateway_client, self._activator, self._node_options, self.events
+                )
+            return self._autoscaler
 
     def _promql(self) -> PromQL:
         self._start_metrics(Deadline.after(START_S))

@@ -53,13 +53,15 @@ def _traffic_problems(spec: Spec) -> Iterator[str]:
 
 
 def _replica_problems(spec: Spec) -> Iterator[str]:
-    replicas = [("spec.predictor", spec.predictor.min_replicas)]
-    replicas += [(f"spec.canary[{index}].predictor", e.predictor.min_replicas) for index, e in enumerate(spec.canary)]
+    replicas = [("spec.predictor", spec.predictor.min_replicas, 0)]
+    replicas += [
+        (f"spec.canary[{index}].predictor", e.predictor.min_replicas, 0) for index, e in enumerate(spec.canary)
+    ]
     if spec.transformer is not None:
-        replicas.append(("spec.transformer", spec.transformer.min_replicas))
-    for path, count in replicas:
-        if count < 1:
-            yield f"{path}.minReplicas: expected at least 1 (scale to zero is not honoured), got {count}"
+        replicas.append(("spec.transformer", spec.transformer.min_replicas, 1))
+    for path, count, least in replicas:
+        if count < least:
+            yield f"{path}.minReplicas: expected at least {least}, got {count}"
     predictors = [("spec.predictor", spec.predictor.timeout)]
     predictors += [(f"spec.canary[{index}].predictor", e.predictor.timeout) for index, e in enumerate(spec.canary)]
     for path, timeout in predictors:

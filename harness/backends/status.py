@@ -49,13 +49,14 @@ class CanaryStatus:
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """One process of a revision."""
+    """One replica of a revision; `why` it has no place, and with that no process, if it is pending."""
 
     revision: str
     pid: int
     state: str
     address: str = ""
     log: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)

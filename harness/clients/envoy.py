@@ -28,6 +28,14 @@ class ClusterCounts:
     routed: int
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """One cluster's requests: those on their way now, and all that ever came to it."""
+
+    active: int
+    begun: int
+
+
 class EnvoyClient:
     """Asks one Envoy; every call is one HTTP request on 127.0.0.1; httpx.TransportError while it is not there."""
 
@@ -90,6 +98,20 @@ class EnvoyClient:
             )
             for cluster in sorted(clusters)
             for timed, slow in [latencies.get(f"cluster.{cluster}.upstream_rq_time", (0, 0))]
+        }
+
+    def traffic(self) -> dict[str, Traffic]:
+        """Every cluster's requests; one that has none yet is there with zeros."""
+        found = self._values("^cluster[.][^.]*[.]upstream_rq_(completed|active|pending_active)$")
+        by_kind: dict[str, dict[str, int]] = {}
+        for name, value in found.items():
+            _, cluster, kind = name.split(".")
+            by_kind.setdefault(cluster, {})[kind] = value
+        return {
+            cluster: Traffic(
+                kinds.get("upstream_rq_active", 0) + kinds.get("upstream_rq_pending_active", 0), sum(kinds.values())
+            )
+            for cluster, kinds in by_kind.items()
         }
 
     def _hosts(self) -> dict[str, list[Mapping[str, Any]]]:

@@ -21,6 +21,7 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 SERVED_BY = "x-served-by"
 VERSION_HOST = "version.rehearsal"  # tells the version of the routes in effect; not in the access log
 VERSION_HEADER = "x-routes-version"
+HELD_HEADER = "x-rehearsal-held"  # on what the activator hands back: a replica is there now, try again
 ROUTES = "ingress"
 DRAINING = "DRAINING"
 MIRROR = "mirror"  # the cluster of mirrored copies: this gateway itself, so that they are logged and counted as well

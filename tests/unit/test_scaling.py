@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from harness._scaling import Scaling
-from harness.backends.kubernetes.scale_watch import DEPLOYMENT, HPA, POD, Sight, quantity, spec_of
+from harness.backends.kubernetes.scale_watch import DEPLOYMENT, HPA, METRICS, POD, Sight, spec_of
+from harness.backends.quantities import quantity
 from harness.errors import WaitTimeout
-from harness.lifecycle.autoscaler import DOWN, UP, AutoscalerSpec, Look, Policy, PolicyKind, Rules, Target
+from harness.lifecycle.autoscaler import DOWN, UP, AutoscalerSpec, Look, MetricsModel, Policy, PolicyKind, Rules, Target
 from harness.report.record import LoadRecord
 from harness.report.render import page
 from harness.runtime.clock import Deadline
@@ -113,6 +114,9 @@ class Seen:
 
     def spec(self) -> AutoscalerSpec:
         return spec_of(hpa())
+
+    def metrics(self) -> MetricsModel:
+        return METRICS
 
     def close(self) -> None: ...
 

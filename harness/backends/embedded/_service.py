@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness.backends import assignment
-from harness.backends.embedded import conditions, planner
+from harness.backends.embedded import conditions, planner, sizing
 from harness.backends.embedded.outage import Outage, unserved
-from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView, Routing
+from harness.backends.embedded.planner import Address, Failure, Key, ReplicaView, Routing, State
 from harness.backends.embedded.revisions import Desired, Workload, desired
 from harness.backends.embedded.routes import cluster_name
 from harness.backends.inference_service import InferenceService
@@ -24,7 +24,10 @@ Loss = tuple[float, str]
 
 @dataclass
 class LiveReplica:
-    """One process; times on the monotonic clock. `loss` is why it was killed, if its controller did."""
+    """One replica; times on the monotonic clock. `loss` is why it was killed, if its controller did.
+
+    `unplaced` is why it has no place on the node, and with that no process.
+    """
 
     number: int
     workload: Workload
@@ -33,14 +36,17 @@ class LiveReplica:
     address: Address | None = None
     ready_at: float | None = None
     loss: Loss | None = None
+    unplaced: str = ""
 
     @property
-    def state(self) -> Literal["starting", "ready"]:
+    def state(self) -> State:
+        if self.unplaced:
+            return "pending"
         return "starting" if self.address is None else "ready"
 
     def view(self) -> ReplicaView:
         workload = self.workload
-        return ReplicaView(self.number, workload.name, workload.digest, self.state, self.address)
+        return ReplicaView(self.number, workload.name, workload.digest, self.state, self.address, self.unplaced)
 
 
 @dataclass
@@ -61,9 +67,14 @@ class Service:
     last_log: Path | None = None
     outage: Outage | None = None
     was_served: bool = False
+    sizes: dict[str, int] = field(default_factory=dict)
+    proven: set[Key] = field(default_factory=set)
+    standby: Address | None = None
 
     def __post_init__(self) -> None:
-        self.last_wanted = desired(self.document)
+        self._asked = desired(self.document)
+        self.sizes = sizing.first_sizes(self.document, {})
+        self.resize()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,6 +84,14 @@ class Service:
     def wanted(self) -> Desired | None:
         return None if self.deleted else self.last_wanted
 
+    def take(self, document: InferenceService, standby: Address | None) -> bool:
+        """Take a new or changed document, also after the service was deleted; False if nothing changes by it."""
+        self.standby = self.standby or standby
+        if self.deleted:
+            self.revive(document)
+            return True
+        return self.change(document)
+
     def change(self, document: InferenceService) -> bool:
         """Take the document; False if its spec and our annotations are the ones already applied."""
         before, after = self.document.metadata.annotations, document.metadata.annotations
@@ -81,15 +100,32 @@ class Service:
         if same:
             return False
         self.generation += 1
-        self.last_wanted = desired(document)
+        known = {workload.key for workload in self._asked.workloads}
+        self._asked = desired(document)
+        changed = frozenset(workload.name for workload in self._asked.workloads if workload.key not in known)
+        self.sizes = sizing.first_sizes(document, self.sizes, changed)
+        self.resize()
         return True
+
+    def resize(self, **replicas: int) -> None:
+        """Want so many replicas of the revisions that an autoscaler scales."""
+        self.sizes |= {name: count for name, count in replicas.items() if name in self.sizes}
+        least = sizing.floors(self.document)
+        self.last_wanted = sizing.sized(self._asked, self.sizes, least, self.proven, self.standby)
+
+    def gave_up(self) -> str:
+        """Why the predictor will not become ready; empty while it can."""
+        failure = self.failures.get(self.last_wanted.predictor.key)
+        return f"{failure.reason}: {failure.message}" if failure and failure.final else ""
 
     def delete(self) -> None:
         self.deleted = True
 
     def revive(self, document: InferenceService) -> None:
         """Begin anew under the same name, while what was deleted may still be ending."""
-        self.document, self.last_wanted = document, desired(document)
+        self.document, self._asked = document, desired(document)
+        self.sizes, self.proven = sizing.first_sizes(document, {}), set()
+        self.resize()
         self.generation, self.observed, self.deleted, self.was_served = 1, 0, False, False
         self.failures, self.restarts = {}, {}
         self.conditions, self.outage = (), None
@@ -121,6 +157,9 @@ class Service:
             if replica.address:
                 name = replica.workload.name
                 healthy[name] = healthy.get(name, frozenset()) | {replica.address}
+        for workload in self.last_wanted.workloads:
+            if workload.standby is not None:
+                healthy[workload.name] = healthy.get(workload.name, frozenset()) | {workload.standby}
         missing = unserved(self.routing, healthy, transformer=self.last_wanted.transformer is not None)
         self.was_served = self.was_served or not missing
         return missing if self.was_served else ()
@@ -155,6 +194,10 @@ class Service:
         if self.deleted:
             return
         self.observed = self.generation
+        ready = {workload.key for workload in self.last_wanted.workloads if planner.is_ready(workload, self.views())}
+        if not ready <= self.proven:
+            self.proven |= ready
+            self.resize()
         self.conditions = conditions.conditions(
             self.last_wanted, self.views(), self.failures, self.routing, self.conditions
         )
@@ -181,6 +224,7 @@ def _shown(replica: LiveReplica) -> ReplicaStatus:
         replica.state,
         address,
         str(child.log) if child else "",
+        replica.unplaced,
     )
 
 

@@ -46,11 +46,14 @@ def _of_workload(
     if is_ready(workload, replicas):
         return Condition(kind, "True")
     failure = failures.get(workload.key)
+    unplaced = next((replica.why for replica in replicas if replica.why and replica.workload == workload.name), "")
     if failure and failure.final:
         return Condition(kind, "False", failure.reason, failure.message)
     if failure:
         return Condition(kind, "Unknown", "Restarting", failure.message)
-    return Condition(kind, "Unknown", "Deploying", f"{workload.name}: waiting for {workload.replicas} ready replicas")
+    if unplaced:
+        return Condition(kind, "Unknown", "Unschedulable", f"{workload.name}: {unplaced}")
+    return Condition(kind, "Unknown", "Deploying", f"{workload.name}: waiting for {workload.needed} ready replicas")
 
 
 def _ingress(routing: Routing) -> Condition:

@@ -14,15 +14,21 @@ from pathlib import Path
 
 from harness.backends.embedded import planner
 from harness.backends.embedded._service import Loss, Service, refuse_same_host
+from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.jobs import Jobs
 from harness.backends.embedded.lives import Lives
+from harness.backends.embedded.node import Node
 from harness.backends.embedded.outage import NOBODY, Outage
+from harness.backends.embedded.planner import Address, Routing
 from harness.backends.embedded.replicas import Replicas
+from harness.backends.embedded.scaled import Scaled, scaled_of
 from harness.backends.embedded.starter import Running
 from harness.backends.embedded.targets import Targets
 from harness.backends.inference_service import InferenceService
+from harness.backends.node import NodeOptions
 from harness.backends.status import Status, settled, told, why_not
+from harness.clients.envoy import EnvoyClient
 from harness.errors import PlatformError, ServiceFailed, UsageError
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline
@@ -31,6 +37,8 @@ from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
 RETRY_S = 1.0
+HELD = 0.9
+"""This share of its route's timeout a request is held at most, so that it is answered with the reason."""
 
 
 class Controller:
@@ -43,14 +51,20 @@ class Controller:
         gateway: Running,
         events: EventLog,
         folder: Path,
+        *,
+        node: Node | None = None,
+        activator: Activator | None = None,
     ) -> None:
         self._events = events
+        self._activator = activator
+        node = node or Node(NodeOptions().capacity())
+        node.changed = self._room
         self._config = GatewayConfig(gateway)
         self._targets = Targets(folder)
         self._jobs = Jobs(events)
         self._services: dict[tuple[str, str], Service] = {}
         self._lock = threading.RLock()
-        self._lives = Lives(supervisor, replicas, self._config, self._jobs, self._lock, self._emit, self._again)
+        self._lives = Lives(supervisor, replicas, self._config, self._jobs, node, self._lock, self._emit, self._again)
         self._gateway_down = ""
         gateway.listeners.append(self._gateway_changed)
 
@@ -60,11 +74,10 @@ class Controller:
             key = document.namespace, document.name
             service = self._services.get(key)
             refuse_same_host(document, self._services.values())
+            standby = self._standby(document)
             if service is None:
-                service = self._services[key] = Service(document)
-            elif service.deleted:
-                service.revive(document)
-            elif not service.change(document):
+                service = self._services[key] = Service(document, standby=standby)
+            elif not service.take(document, standby):
                 if service.observed < service.generation:  # it could not be put into effect; who asks again is told so
                     self._pass(service)
                 return
@@ -121,6 +134,29 @@ class Controller:
             for revision, c in sorted(found.items())
         ]
 
+    def scale(self, namespace: str, name: str, revision: str, replicas: int, why: str) -> None:
+        """Have so many replicas of a revision that an autoscaler scales; nothing happens if there is no such one."""
+        with self._lock:
+            service = self._services.get((namespace, name))
+            before = service.sizes.get(revision, replicas) if service and not service.deleted else replicas
+            if service is None or before == replicas:
+                return
+            service.resize(**{revision: replicas})
+            message = f"{revision}: {before} to {replicas} replicas: {why}"
+            self._emit("service.scaled", service, message, revision=revision, before=before, after=replicas, reason=why)
+            self._pass(service)
+
+    def scaled(self, options: NodeOptions) -> list[Scaled]:
+        """The revisions that an autoscaler scales, as they are now."""
+        with self._lock:
+            services = [service for service in self._services.values() if not service.deleted]
+            return [each for service in services for each in scaled_of(service, options)]
+
+    @property
+    def gateway_client(self) -> EnvoyClient:
+        """The gateway's counters."""
+        return self._config.client
+
     def services(self) -> list[tuple[str, str]]:
         """(namespace, name) of every service."""
         with self._lock:
@@ -144,6 +180,7 @@ class Controller:
         if self._jobs.closed:
             return
         self._note_serving(service, loss)
+        self._lives.place(service)
         plan = planner.plan(service.wanted, service.views(), service.failures, service.routing, time.monotonic())
         for workload in plan.start:
             self._lives.start(service, workload)
@@ -198,6 +235,7 @@ class Controller:
 
     def _route(self, service: Service, plan: planner.Plan) -> None:
         routing = plan.routing
+        self._hold(service, routing)
         if service.deleted:
             self._config.remove(service.last_wanted)
         else:
@@ -213,6 +251,37 @@ class Controller:
                 copies=routing.copies,
             )
         service.routed(routing)
+        self._let_go(service, routing)
+
+    def _standby(self, document: InferenceService) -> Address | None:
+        """Who holds the requests of a service that may have no replica."""
+        may_idle = document.spec.predictor.min_replicas == 0 and self._activator is not None
+        return self._activator.address if may_idle and self._activator else None
+
+    def _hold(self, service: Service, routing: Routing) -> None:
+        """Before requests are led to the activator it must know of them."""
+        if self._activator is not None and routing.idle(service.standby):
+            wanted = service.last_wanted
+            self._activator.hold(wanted.predictors_host, within_s=HELD * wanted.timeout_s)
+
+    def _let_go(self, service: Service, routing: Routing) -> None:
+        """After replicas are routed the activator hands back what it holds; if there will be none, it says why."""
+        if self._activator is None or service.standby is None:
+            return
+        host = service.last_wanted.predictors_host
+        if service.deleted:
+            self._activator.refuse(host, "the service was deleted")
+        elif not routing.idle(service.standby):
+            self._activator.let_go(host)
+        elif failure := service.gave_up():
+            self._activator.refuse(host, failure)
+
+    def _room(self) -> None:
+        """There may be room on the node again: those that wait for it are looked at anew."""
+        with self._lock:
+            waiting = [s for s in self._services.values() if any(r.unplaced for r in s.replicas.values())]
+        for service in waiting:
+            self._jobs.submit(lambda service=service: self._again(service))  # type: ignore[misc]
 
     def _wake(self, service: Service, at: float) -> None:
         self._jobs.at(at, lambda: self._again(service))

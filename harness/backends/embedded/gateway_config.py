@@ -159,7 +159,7 @@ def routes_of(wanted: Desired, routing: Routing) -> tuple[Route, ...]:
     def cluster(workload: str) -> str:
         return cluster_name(wanted.namespace, wanted.name, workload)
 
-    host = wanted.host if wanted.transformer is None else wanted.predictor_host
+    host = wanted.predictors_host
     predictors = Route(
         host,
         {cluster(workload): weight for workload, weight in routing.weights.items()},

@@ -11,6 +11,7 @@ from harness.backends.embedded._service import LiveReplica, Loss, Service
 from harness.backends.embedded.gateway_config import GatewayConfig
 from harness.backends.embedded.jobs import Jobs
 from harness.backends.embedded.liveness import Watch
+from harness.backends.embedded.node import Node
 from harness.backends.embedded.planner import Address
 from harness.backends.embedded.replicas import Replicas, cannot_load_line
 from harness.backends.embedded.revisions import Workload
@@ -25,6 +26,8 @@ from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
 START_S = 60.0
+STARTING = 8
+"""So many replicas are started at a time."""
 PROBE_EVERY_S = 1.0
 LAST_COUNTS_S = 3.0
 """A retired revision's counters stay for so long: Prometheus asks once a second, and shall see what it counted last."""
@@ -47,6 +50,7 @@ class Lives:
         starter: Replicas,
         config: GatewayConfig,
         jobs: Jobs,
+        node: Node,
         lock: threading.RLock,
         emit: Emit,
         changed: Changed,
@@ -55,38 +59,63 @@ class Lives:
         self._starter = starter
         self._config = config
         self._jobs = jobs
+        self._node = node
         self._lock = lock
         self._emit = emit
         self._changed = changed
         self._numbers = itertools.count(1)
+        self._slots = threading.Semaphore(STARTING)
 
     def start(self, service: Service, workload: Workload) -> None:
         """Start one replica; the controller is told when it is ready, or when it cannot become so."""
         replica = LiveReplica(next(self._numbers), workload, time.monotonic())
         service.replicas[replica.number] = replica
-        self._jobs.submit(lambda: self._bring_up(service, replica))
+        self._place(service, replica)
 
-    def _bring_up(self, service: Service, replica: LiveReplica) -> None:
+    def place(self, service: Service) -> None:
+        """Start those replicas that found no place, if there is one now."""
+        for replica in list(service.replicas.values()):
+            if replica.unplaced:
+                self._place(service, replica)
+
+    def _place(self, service: Service, replica: LiveReplica) -> None:
+        before, workload = replica.unplaced, replica.workload
+        replica.unplaced = why = self._node.place(replica.number, dict(workload.requests))
+        if not why:
+            self._jobs.submit(lambda: self._in_turn(service, replica))
+        elif why != before:
+            message = f"{workload.name}-{replica.number} is pending: {why}"
+            self._emit("replica.pending", service, message, level="warning", revision=workload.name, reason=why)
+
+    def _in_turn(self, service: Service, replica: LiveReplica) -> None:
+        """Not all at once: what is started beside too many others is not ready in its time."""
+        with self._slots:
+            if replica.number not in service.replicas or not self._bring_up(service, replica):
+                return
+        assert replica.child is not None
+        self._keep_watch(service, replica, replica.child)
+
+    def _bring_up(self, service: Service, replica: LiveReplica) -> bool:
         deadline = Deadline.after(START_S)
         try:
             child = self._starter.launch(service.last_wanted, replica.workload, replica.number, deadline)
             if not self._still_wanted(service, replica, child):
                 self._supervisor.stop(child)
-                return
+                return False
             self._supervisor.on_death(child, lambda code: self._on_death(service, replica, code))
             address = self._starter.wait_ready(service.last_wanted, child, deadline)
         except RehearsalError as error:
             self._did_not_start(service, replica, error)
-            return
+            return False
         with self._lock:
             if replica.number not in service.replicas:
-                return
+                return False
             replica.address, replica.ready_at = address, time.monotonic()
             took = replica.ready_at - replica.created
             message = f"{child.name} ready in {took:.2f} s"
             self._emit("replica.ready", service, message, revision=replica.workload.name, pid=child.pid, ready_s=took)
             self._changed(service)
-        self._keep_watch(service, replica, child)
+        return True
 
     def _keep_watch(self, service: Service, replica: LiveReplica, child: Child) -> None:
         """Kill a replica that has stopped to answer: its death is what the controller knows how to mend."""
@@ -136,6 +165,7 @@ class Lives:
         with self._lock:
             if service.replicas.pop(replica.number, None) is None:
                 return
+            self._node.release(replica.number)
             service.record_death(replica, reason, message, final=final, now=time.monotonic())
             level: Level = "error" if final else "warning"
             self._emit(
@@ -182,6 +212,7 @@ class Lives:
         finally:
             with self._lock:
                 service.retiring.pop(replica.number, None)
+                self._node.release(replica.number)
                 self._jobs.at(time.monotonic() + LAST_COUNTS_S, lambda: self._forget_cluster(service, replica))
                 if not service.deleted:
                     self._changed(service)  # its address leaves the gateway's list

@@ -15,21 +15,24 @@ from harness.backends.embedded.revisions import Desired, Workload
 
 Address = tuple[str, int]
 Key = tuple[str, str]
+State = Literal["pending", "starting", "ready"]
 
 MAX_RESTARTS = 5
 FIRST_BACKOFF_S = 0.1
 STEADY_S = 10.0
+_SERVES_FIRST: tuple[State, ...] = ("ready", "starting", "pending")
 
 
 @dataclass(frozen=True)
 class ReplicaView:
-    """One process: which content of which workload, and its address once it is ready."""
+    """One replica: which content of which workload, its address once it is ready, and why it has no place if so."""
 
     id: int
     workload: str
     digest: str
-    state: Literal["starting", "ready"]
+    state: State
     address: Address | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class Routing:
         if self.copies:
             shares.append(f"{self.copies} % copied to {self.apart}")
         return ", ".join(shares) or "none"
+
+    def idle(self, standby: Address | None) -> bool:
+        """Whether somebody's requests wait at `standby` for a replica."""
+        return standby is not None and any(standby in found for found in self.endpoints.values())
 
     def exposes(self, workload: str) -> bool:
         """Whether requests, or copies of them, go to the workload."""
@@ -113,8 +120,8 @@ def after_death(
 
 
 def is_ready(workload: Workload, replicas: Sequence[ReplicaView]) -> bool:
-    """Whether all wanted replicas of this very content answer."""
-    return len(_ready(replicas, workload.name, workload.digest)) >= workload.replicas
+    """Whether as many replicas of this very content answer as it takes."""
+    return len(_ready(replicas, workload.name, workload.digest)) >= workload.needed
 
 
 def _starts(
@@ -160,6 +167,8 @@ def _endpoints(
     old = _ready(replicas, workload.name) - fresh
     if old and len(fresh) < workload.replicas:
         return old
+    if not fresh and workload.standby is not None:
+        return frozenset({workload.standby})
     failure = failures.get(workload.key)
     if fresh or failure is None or failure.final:
         return fresh
@@ -213,7 +222,7 @@ def _outdated(wanted: Desired, replicas: Sequence[ReplicaView], routing: Routing
 def _surplus(workload: Workload, replicas: Sequence[ReplicaView]) -> list[int]:
     """Replicas of this content beyond the wanted number; what serves is kept first, then what is older."""
     same = [replica for replica in replicas if (replica.workload, replica.digest) == workload.key]
-    ranked = sorted(same, key=lambda replica: (replica.state != "ready", replica.id))
+    ranked = sorted(same, key=lambda replica: (_SERVES_FIRST.index(replica.state), replica.id))
     return [replica.id for replica in ranked[workload.replicas :]]
 
 

@@ -12,13 +12,18 @@ from harness.backends import assignment
 from harness.backends.assignment import Split
 from harness.backends.embedded.routes import DEFAULT_TIMEOUT_S, TRANSFORMER
 from harness.backends.inference_service import EnvVar, InferenceService, Logger, Model
+from harness.backends.quantities import requested
 
 Kind = Literal["predictor", "canary", "transformer"]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Replicas of one content. The digest leaves out what a promotion or a weight changes: role, weight, replicas."""
+    """Replicas of one content. The digest leaves out what a promotion or a weight changes: role, weight, replicas.
+
+    With `enough` of its `replicas` ready it counts as ready; None: all of them. `standby` is who takes its requests
+    while it has no replica. `requests` is what each replica asks of the node.
+    """
 
     name: str
     kind: Kind
@@ -29,6 +34,14 @@ class Workload:
     env: tuple[tuple[str, str], ...] = ()
     logger: Logger | None = None
     protocol: Literal["v1", "v2"] = "v1"
+    requests: tuple[tuple[str, float], ...] = ()
+    enough: int | None = None
+    standby: tuple[str, int] | None = None
+
+    @property
+    def needed(self) -> int:
+        """How many ready replicas make it ready."""
+        return self.replicas if self.enough is None else self.enough
 
     @property
     def key(self) -> tuple[str, str]:
@@ -54,6 +67,11 @@ class Desired:
     timeout_s: int = DEFAULT_TIMEOUT_S
     split: Split | None = None
     mirror_percent: int = 0
+
+    @property
+    def predictors_host(self) -> str:
+        """The host whose requests the predictor and its canaries share."""
+        return self.host if self.transformer is None else self.predictor_host
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -84,7 +102,14 @@ def desired(document: InferenceService) -> Desired:
 def _serving(name: str, kind: Kind, replicas: int, model: Model, logger: Logger | None) -> Workload:
     content = {"model": model.model_dump(), "logger": logger.model_dump() if logger else None}
     return Workload(
-        name, kind, _digest(content), replicas, storage_uri=model.storage_uri, env=_env(model.env), logger=logger
+        name,
+        kind,
+        _digest(content),
+        replicas,
+        storage_uri=model.storage_uri,
+        env=_env(model.env),
+        logger=logger,
+        requests=tuple(requested(model.resources).items()),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.components.gateway import (
     DRAINING,
     EDS,
+    HELD_HEADER,
     MIRROR,
     ROUTES,
     SERVED_BY,
@@ -164,10 +165,12 @@ def _weighted(cluster: str, weight: int, served_by: bool) -> dict[str, Any]:
 def _retry_policy() -> dict[str, Any]:
     """Retries only what surely never reached a model server: a retried answer would hide a failing revision.
 
-    Their back-off bridges the moment in which the only replica of a revision is being started again.
+    Their back-off bridges the moment in which the only replica of a revision is being started again. What the activator
+    has held comes back with its header, and goes to the replica that is there now.
     """
     return {
-        "retry_on": "connect-failure,refused-stream",
+        "retry_on": "connect-failure,refused-stream,retriable-headers",
+        "retriable_headers": [{"name": HELD_HEADER, "present_match": True}],
         "num_retries": 8,
         "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.25s"},
     }

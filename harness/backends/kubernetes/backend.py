@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ NO_COPIES = (
     "Envoy Gateway gives a mirrored copy the host of its request, so that copies can be neither told apart in the "
     "access log nor counted; the embedded world can"
 )
+IN_THE_EMBEDDED_WORLD = {
+    Capability.SCALE_BY_REQUESTS: "an HPA knows cpu and memory; KServe has the others in Knative mode; embedded can",
+    Capability.SCALE_TO_ZERO: "an HPA's least is one; the embedded world can",
+    Capability.CANARY_SCALING: "KServe refuses a size to scale to in a canary; the embedded world scales it",
+}
 NO_TRANSFORMER = "a transformer's class is not in the image rehearsal/model-server; the embedded world runs it"
 
 
@@ -77,7 +83,8 @@ class KubernetesBackend:
         self._faults: KubernetesFaults | None = None
 
     def missing(self) -> dict[Capability, str]:
-        return {Capability.TRANSFORMER: NO_TRANSFORMER, Capability.COPIES: NO_COPIES, **self.world.missing()}
+        lacks = {Capability.TRANSFORMER: NO_TRANSFORMER, Capability.COPIES: NO_COPIES, **IN_THE_EMBEDDED_WORLD}
+        return {**lacks, **self.world.missing()}
 
     def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
         chosen = list(dict.fromkeys(parts))
@@ -185,6 +192,15 @@ class KubernetesBackend:
         from harness.backends.kubernetes.scale_watch import ScaleWatch
 
         return ScaleWatch(self.world.kube, namespace, name, revision)
+
+    @contextmanager
+    def devices(self, resource: str, count: int, deadline: Deadline) -> Iterator[None]:
+        from harness.backends.kubernetes.devices import advertised
+
+        if why := self.missing().get(Capability.DEVICES):
+            raise CapabilityMissing(Capability.DEVICES.value, hint=why)
+        with advertised(self.world.kube, count, deadline=deadline, resource=resource):
+            yield
 
     def query(self, promql: str) -> dict[str, float]:
         return self._promql().query(promql)

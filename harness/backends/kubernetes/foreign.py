@@ -25,6 +25,7 @@ from harness.runtime.paths import data_folder, find_program
 from harness.runtime.supervisor import Supervisor
 
 INSTALL_S = 300.0
+NOT_OUR_NODES = "what a node says that it has is its administrators' to say; --backend kind, or embedded"
 PROMETHEUS = Target(SYSTEM, "service/prometheus", 9090)
 
 
@@ -69,7 +70,8 @@ class ForeignWorld:
 
     def missing(self) -> dict[Capability, str]:
         lacks = self.found.lacks().items()
-        return {CAPABILITY_OF[part]: f"{reason}: {HOW.get(part, INSTALL)}" for part, reason in lacks}
+        found = {CAPABILITY_OF[part]: f"{reason}: {HOW.get(part, INSTALL)}" for part, reason in lacks}
+        return {Capability.DEVICES: NOT_OUR_NODES, **found}
 
     def ensure(self, part: Part, deadline: Deadline) -> None:
         """Look whether a part can be had: ConfigError for serving, CapabilityMissing for what can be done without."""

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.kubernetes.applied import SERVICE_LABEL, workload_name
+from harness.backends.quantities import quantity
 from harness.errors import RehearsalError, UsageError
 from harness.lifecycle.autoscaler import (
     AutoscalerSpec,
     Look,
+    MetricsModel,
     Policy,
     PolicyKind,
     Rules,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 HPA, DEPLOYMENT, POD = "autoscaling/v2/HorizontalPodAutoscaler", "apps/v1/Deployment", "v1/Pod"
 WATCH_S = 5.0
 AWAY_S = 0.5
+METRICS = MetricsModel(every_s=10, window_s=15, lag_s=8)
+"""metrics-server in kind, as measured: a reading every 10 s, a mean over 10 to 16 s, 8 s old when it is served."""
 SYNC_S = 5.0
 """How often kind's controller looks, as harness.backends.kubernetes configures it; upstream's default is 15 s."""
 DOWN_S = 30.0
@@ -142,6 +146,10 @@ class ScaleWatch:
         with self._lock:
             return spec_of(self.sight.hpa or self._kube.get(HPA, self._name, self._namespace))
 
+    def metrics(self) -> MetricsModel:
+        """How old its figures are."""
+        return METRICS
+
     def close(self) -> None:
         self._closed.set()
 
@@ -191,15 +199,6 @@ def _rules(rules: Object, window_s: float) -> Rules:
     )
     window = rules.get("stabilizationWindowSeconds")
     return Rules(window_s if window is None else float(window), policies, Select(rules.get("selectPolicy", "Max")))
-
-
-_UNITS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "n": 1e-9, "u": 1e-6}
-
-
-def quantity(text: str) -> float:
-    """A Kubernetes quantity as a number: "200m" is 0.2."""
-    unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if text.endswith(unit)), "")
-    return float(text.removesuffix(unit)) * _UNITS.get(unit, 1.0)
 
 
 def _metric(hpa: Object) -> float | None:

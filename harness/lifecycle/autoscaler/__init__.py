@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.lifecycle.autoscaler.decision import Decision, History, decide
+from harness.lifecycle.autoscaler.decision import Decision, History, decide, woken
 from harness.lifecycle.autoscaler.predict import MetricsModel, Prediction, ServiceModel, Stage, predict
 from harness.lifecycle.autoscaler.proposal import Proposal, propose
 from harness.lifecycle.autoscaler.spec import (
@@ -47,4 +47,5 @@ __all__ = [
     "predict",
     "propose",
     "reactions",
+    "woken",
 ]

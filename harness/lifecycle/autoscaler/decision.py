@@ -59,6 +59,11 @@ def decide(spec: AutoscalerSpec, observed: Observed, history: History, now: floa
     return Decision(wanted, reason, proposals, _noted(spec, remembered, current, wanted, now))
 
 
+def woken(history: History, now: float) -> History:
+    """The history of a revision that had no replica and gets its first one, because somebody waits for it."""
+    return History((*history.recommendations, (now, 1)), (*history.added, (now, 1)), history.removed)
+
+
 def _stabilised(spec: AutoscalerSpec, history: History, current: int, asked: int, now: float) -> int:
     """Up only as far as the lowest recommendation of its window, down only as far as the highest of its own."""
     if not spec.behavior:
