@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from harness.lifecycle.autoscaler import (
     AutoscalerSpec,
     Look,
-    MetricsModel,
     Prediction,
     ServiceModel,
     Stage,
@@ -60,11 +59,12 @@ class Scaling:
         above = spec.targets[0].value * (1 + spec.tolerance)
         measured = reactions(looks, above=above, least=spec.least, ended_s=load.duration_s)
         model = service_model(spec, looks, load, self.watch.request_cores())
-        predicted = predict(spec, _stages(load), model, METRICS) if model else None
+        predicted = predict(spec, _stages(load), model, self.watch.metrics()) if model else None
         return ScalingRecord(
             service=self.service,
             metric=spec.targets[0].metric,
             target=spec.targets[0].value,
+            unit=_UNITS.get(spec.targets[0].metric, "%"),
             least=spec.least,
             most=spec.most,
             load=load.name,
@@ -73,16 +73,16 @@ class Scaling:
             looks=[ScalingLook(**asdict(look)) for look in looks if look.at_s >= -BEFORE_S],
             measured=ReactionTimes(**asdict(measured)),
             blocked=self.watch.blocked(),
-            **_predicted(predicted, model),
+            **_predicted(predicted, model, of_service=spec.targets[0].kind.of_service),
         )
 
 
 @contextmanager
-def scaled(backend: Backend, service: Service, run: Run) -> Iterator[Scaling]:
-    """Watch a service scale while the block lasts; every load that ends within it has its record at the end."""
+def scaled(backend: Backend, service: Service, run: Run, revision: str) -> Iterator[Scaling]:
+    """Watch a revision scale while the block lasts; every load that ends within it has its record at the end."""
     before, name = len(run.record.loads), f"{service.namespace}/{service.name}"
-    watch = backend.watch_scaling(service.namespace, service.name, service.revision)
-    scaling = Scaling(name, watch)
+    watch = backend.watch_scaling(service.namespace, service.name, revision)
+    scaling = Scaling(name if revision == service.revision else f"{name} ({revision})", watch)
     try:
         yield scaling
     finally:
@@ -92,36 +92,40 @@ def scaled(backend: Backend, service: Service, run: Run) -> Iterator[Scaling]:
 
 
 BEFORE_S = 10.0
-METRICS = MetricsModel(every_s=10, window_s=15, lag_s=8)
-"""metrics-server in kind, as measured: a reading every 10 s, a mean over 10 to 16 s, 8 s old when it is served."""
+_UNITS = {"concurrency": "in flight", "rps": "requests/s"}
 
 
 def service_model(
     spec: AutoscalerSpec, looks: Sequence[Look], load: LoadRecord, request_cores: float
 ) -> ServiceModel | None:
-    """The service as it showed itself: CPU per request once the replicas were all there, and how long a start took.
+    """The service as it showed itself: what a request cost once the replicas were all there, and how long a start took.
 
-    None where the measured load says too little: no figure of the second half of the load.
+    The cost is in CPU, or in what it adds to a metric of the whole service. None where the measured load says too
+    little: no figure of the second half of the load.
     """
     spans = [look for look in looks if look.metric is not None and load.duration_s / 2 <= look.at_s <= load.duration_s]
-    if not spans or not load.achieved_rps or not request_cores:
+    of_service = spec.targets[0].kind.of_service
+    if not spans or not load.achieved_rps or not (request_cores or of_service):
         return None
-    used = median((look.metric or 0.0) / 100 * request_cores * max(1, look.ready) for look in spans)
     found = reactions(looks, above=spec.targets[0].value, least=spec.least, ended_s=load.duration_s)
-    start_s = (found.first_s or 0.0) - (found.decided_s or 0.0)
-    return ServiceModel(used / load.achieved_rps, request_cores, max(0.0, start_s))
+    start_s = max(0.0, (found.first_s or 0.0) - (found.decided_s or 0.0))
+    if of_service:
+        used = median((look.metric or 0.0) * max(1, look.desired) for look in spans)
+        return ServiceModel(0.0, request_cores or 1.0, start_s, of_service_per_rps=used / load.achieved_rps)
+    used = median((look.metric or 0.0) / 100 * request_cores * max(1, look.ready) for look in spans)
+    return ServiceModel(used / load.achieved_rps, request_cores, start_s)
 
 
 def _stages(load: LoadRecord) -> tuple[Stage, Stage]:
     return Stage(0.0, load.achieved_rps), Stage(load.duration_s, 0.0)
 
 
-def _predicted(prediction: Prediction | None, model: ServiceModel | None) -> dict[str, Any]:
+def _predicted(prediction: Prediction | None, model: ServiceModel | None, *, of_service: bool) -> dict[str, Any]:
     if prediction is None or model is None:
         return {}
     return {
         "predicted": ReactionTimes(**asdict(prediction.reactions)),
         "predicted_looks": [ScalingLook(**asdict(look)) for look in prediction.looks],
-        "cpu_ms_per_request": model.cpu_s_per_request * 1000,
+        "cpu_ms_per_request": None if of_service else model.cpu_s_per_request * 1000,
         "start_s": model.start_s,
     }

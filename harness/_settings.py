@@ -101,6 +101,28 @@ class ClusterSettings(Section):
     allow_remote: Switch = Field(False, description="whether load may leave this machine")
 
 
+class NodeSettings(Section):
+    """What a world without a cluster has for replicas, and how its autoscaler looks (embedded)."""
+
+    gpus: Annotated[int, Field(ge=0, le=1000), Expected("a whole number from 0 to 1000")] = Field(
+        0, description="devices nvidia.com/gpu that the node says it has; they are counted, none is needed"
+    )
+    cpus: Positive | None = Field(None, description="cores that replicas may request; those of the machine if unset")
+    memory: (
+        Annotated[
+            str,
+            Field(pattern=r"^\d+(\.\d+)?(m|k|[KMGTPE]i|[MGTPE])?$"),
+            Expected('a quantity in quotes, such as "8Gi"'),
+        ]
+        | None
+    ) = Field(None, description="bytes that replicas may request; those of the machine if unset")
+    sync_s: Positive = Field(1.0, description="seconds between two looks of the autoscaler; 15 in Kubernetes")
+    window_s: Positive = Field(3.0, description="seconds over which it sees the mean of a metric")
+    down_s: Annotated[float, Field(ge=0, le=3600), Expected("a number from 0 to 3600")] = Field(
+        10.0, description="seconds for which fewer replicas must have been enough; 300 in Kubernetes"
+    )
+
+
 class DataSettings(Section):
     """The data to rehearse with; the RAND Health Insurance Experiment if no file is named."""
 
@@ -197,6 +219,7 @@ class Settings(Section):
     root: FilePath = Field(default_factory=Path.cwd)
     run: RunSettings = RunSettings()
     cluster: ClusterSettings = ClusterSettings()
+    node: NodeSettings = NodeSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     pipeline: PipelineSettings = PipelineSettings()

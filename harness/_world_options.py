@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.backends.kubernetes.world import WorldOptions
+from harness.backends.node import NodeOptions
 from harness.backends.session import check
 from harness.config import Settings
 
@@ -21,6 +22,7 @@ def world_options(settings: Settings) -> WorldOptions:
         reuse=cluster.reuse,
         keep=cluster.keep,
         allow_remote=cluster.allow_remote,
+        node=NodeOptions(**settings.node.model_dump()),
     )
     check(options)
     return options

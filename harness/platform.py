@@ -19,6 +19,7 @@ from harness.backends.kubernetes.world import WorldOptions
 from harness.backends.pipeline_runner import Runner
 from harness.backends.pipeline_runner import job as pipeline_job
 from harness.backends.pipeline_runner import runner as choose_runner
+from harness.backends.scaling import GPU
 from harness.backends.session import open_backend
 from harness.clients.inference import Protocol
 from harness.clients.mlflow import MLflowClient
@@ -366,14 +367,30 @@ class Platform:
             yield load
 
     @contextmanager
-    def scaling(self, service: Service) -> Iterator[Scaling]:
+    def scaling(self, service: Service, *, revision: str = "") -> Iterator[Scaling]:
         """Watch a service that its autoscaler scales; the report has the reaction times of each load in the block.
 
-        Errors: CapabilityMissing where nothing scales, UsageError for a service whose document asks for no scaling.
+        `revision` is the one that serves, or a canary. Errors: CapabilityMissing where nothing scales, or no canary;
+        UsageError for a revision whose document asks for no scaling.
         """
         self.require(Capability.AUTOSCALING)
-        with scaled(self.backend, service, self.run) as watched:
+        if revision not in ("", service.revision):
+            self.require(Capability.CANARY_SCALING)
+        with scaled(self.backend, service, self.run, revision or service.revision) as watched:
             yield watched
+
+    @contextmanager
+    def devices(self, count: int, *, resource: str = GPU, deadline: Deadline | None = None) -> Iterator[None]:
+        """While the block lasts the node says that it has so many devices, though there is none.
+
+        A replica that asks for one gets one of them; one beyond them waits with the scheduler's reason. Errors:
+        CapabilityMissing in a cluster whose nodes are others' to describe; UsageError for a negative count.
+        """
+        if count < 0:
+            raise UsageError(f"devices: expected at least 0 of {resource}, got {count}")
+        self.require(Capability.DEVICES)
+        with self.backend.devices(resource, count, deadline or Deadline.after(READY_S)):
+            yield
 
     def _gateway_deaths(self) -> list[float]:
         supervised = [death.at for death in list(self.backend.supervisor.deaths) if death.name == GATEWAY]

@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--install", action="store_true", help="install what the cluster lacks, cluster-wide (kubernetes)")
     group.addoption("--reuse", action="store_true", help="take the kind cluster that was kept, and keep it (kind)")
     group.addoption("--allow-remote", action="store_true", help="let load leave this machine (kubernetes)")
+    group.addoption("--gpus", type=int, default=0, help="devices that the node says it has (embedded)")
     if not _has_plugin("pytest_kind"):  # it has this option as well
         group.addoption("--kubeconfig", default=None, help="KUBECONFIG or ~/.kube/config if not given")
     group.addoption("--reports", default=None, help="folder of the run folders (default: REHEARSAL_RUNS or ./reports)")
@@ -57,6 +58,7 @@ def _has_plugin(module: str) -> bool:
 def world_options(config: pytest.Config) -> WorldOptions:
     """The world that the options of this session name; a mistake ends the session with one line."""
     from harness.backends.kubernetes.world import WorldOptions
+    from harness.backends.node import NodeOptions
     from harness.backends.session import check, namespaces
 
     kubeconfig = config.getoption("--kubeconfig")
@@ -70,6 +72,7 @@ def world_options(config: pytest.Config) -> WorldOptions:
             reuse=config.getoption("--reuse"),
             keep=config.getoption("--keep"),
             allow_remote=config.getoption("--allow-remote"),
+            node=NodeOptions(gpus=config.getoption("--gpus")),
         )
         check(options)
     except ConfigError as error:

@@ -42,7 +42,7 @@ def open_session(options: WorldOptions, folder: Path) -> Session:
     if options.backend == "embedded":
         from harness.backends.embedded.session import Session as EmbeddedSession
 
-        return EmbeddedSession(folder)
+        return EmbeddedSession(folder, node=options.node)
     return ClusterSession(folder, options)
 
 
@@ -53,7 +53,7 @@ def open_backend(options: WorldOptions, folder: Path, events: EventLog) -> Itera
     if options.backend == "embedded":
         from harness.backends.embedded.backend import EmbeddedBackend
 
-        yield EmbeddedBackend(folder, events)
+        yield EmbeddedBackend(folder, events, node=options.node)
         return
     from harness.backends.kubernetes.backend import KubernetesBackend
 

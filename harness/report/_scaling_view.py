@@ -26,6 +26,16 @@ def said(scaling: ScalingRecord) -> str:
     return f"{scaling.service} went from {scaling.least} to {scaling.measured.peak} replicas{back}"
 
 
+def aim(scaling: ScalingRecord) -> str:
+    """The target with its unit."""
+    return f"{fmt.number(scaling.target)}{fmt.THIN}{scaling.unit}"
+
+
+def means(scaling: ScalingRecord) -> str:
+    """What the target is meant of."""
+    return "of what the replicas request" if scaling.unit == "%" else "for each replica"
+
+
 def reaction_rows(scaling: ScalingRecord) -> Iterator[tuple[str, str, str]]:
     """(what, measured, predicted) of each reaction time, then the most replicas."""
     for field, words in _STEPS:
@@ -49,11 +59,12 @@ def scaling_charts(scaling: ScalingRecord, name: str) -> list[str]:
         Line("measured", _points(scaling.looks, "metric"), 0),
         Line("predicted", _points(scaling.predicted_looks, "metric"), 2),
     ]
-    limit = Mark(scaling.target, f"target {fmt.number(scaling.target)}{fmt.THIN}%", "y")
-    title = f"{scaling.metric}, percent of what the replicas request"
+    limit = Mark(scaling.target, f"target {aim(scaling)}", "y")
+    percent = scaling.unit == "%"
+    title = f"{scaling.metric}, {'percent of what the replicas request' if percent else 'for each replica'}"
     drawn = [
         chart(lines, name=f"{name}-replicas", title="Replicas", x=TIME, y=Axis("replicas"), marks=moments),
-        chart(metric, name=f"{name}-metric", title=title, x=TIME, y=Axis(scaling.metric, "%"), marks=[limit]),
+        chart(metric, name=f"{name}-metric", title=title, x=TIME, y=Axis(scaling.metric, scaling.unit), marks=[limit]),
     ]
     return [svg for svg in drawn if svg]
 

@@ -459,7 +459,8 @@ class ScalingRecord(_Record):
 
     service: str
     metric: str
-    target: float = Field(description="percent of what the replicas request")
+    target: float = Field(description="in `unit`, for each replica")
+    unit: str = Field(default="%", description="of the metric: % of what the replicas request, or of requests")
     least: int
     most: int
     load: str

@@ -1,4 +1,4 @@
-"""Scaling in a real cluster: devices that are used up, a quota that is, and a load that is sent by Pods."""
+"""Scaling in a real cluster: a quota of devices that is used up, and a load that is sent by Pods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from harness import Platform
 from harness.backends.backend import Capability
 from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes.backend import KubernetesBackend
-from harness.backends.kubernetes.devices import advertised
 from harness.backends.scaling import GPU
 from harness.clients.kubernetes import Kube
 from harness.lifecycle.dataset import Dataset
@@ -36,9 +35,9 @@ def kube(backend: KubernetesBackend) -> Kube:
 
 
 @pytest.fixture
-def one_gpu(kube: Kube) -> Iterator[None]:
+def one_gpu(platform: Platform, backend: KubernetesBackend) -> Iterator[None]:
     """A node that says it has one GPU."""
-    with advertised(kube, 1, deadline=Deadline.after(60)):
+    with platform.devices(1):
         yield
 
 
@@ -47,22 +46,6 @@ def on_gpus(model: ModelVersion) -> InferenceService:
     document = inference_service(model, name=model.name, namespace="production", replicas=1)
     limits = {GPU: 1}
     return document.with_resources(requests={"cpu": "50m"}, limits=limits).with_autoscaling(2, target=40)
-
-
-@pytest.mark.usefixtures("one_gpu")
-def test_a_scale_out_beyond_the_devices_is_blocked_visibly_and_the_service_serves_on(
-    platform: Platform, high_utiliser: Dataset
-) -> None:
-    """The second replica stays Pending with the scheduler's reason, which the record has; no request is lost."""
-    model = platform.train(high_utiliser, max_depth=2)
-    service = platform.apply(on_gpus(model), model=model)
-    with platform.scaling(service) as scaling, platform.load(service, rps=RPS) as load:
-        assert f"Insufficient {GPU}" in scaling.wait_blocked(Deadline.after(180))
-    assert load.ledger.unexplained == load.ledger.lost == 0
-    (found,) = platform.run.record.scaling
-    assert found.measured.peak == 2
-    assert found.measured.first_s is None, "the second replica never came"
-    assert f"Insufficient {GPU}" in found.blocked[0]
 
 
 @pytest.mark.usefixtures("one_gpu")

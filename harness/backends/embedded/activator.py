@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.components.gateway import HELD_HEADER
+from harness.errors import PlatformError
 from harness.runtime.ports import LOOPBACK
 
 HEAD_BYTES = 256 * 1024
@@ -39,21 +40,22 @@ class Activator:
         """Called with the host of each request that begins to wait."""
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
         self._address = LOOPBACK, 0
 
     @property
     def address(self) -> tuple[str, int]:
         """Where Envoy sends the requests that are to be held."""
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="activator", daemon=True).start()
-                opened = asyncio.run_coroutine_threadsafe(
-                    asyncio.start_server(self._serve, LOOPBACK, 0, limit=HEAD_BYTES), self._loop
-                )
-                host, port = opened.result(START_S).sockets[0].getsockname()
-                self._address = str(host), int(port)
+            if self._thread is None:
+                listens = threading.Event()
+                work = self._listen(listens)
+                self._thread = threading.Thread(target=asyncio.run, args=(work,), name="activator", daemon=True)
+                self._thread.start()
+                if not listens.wait(START_S):
+                    raise PlatformError("activator: it does not listen")
         return self._address
 
     def hold(self, host: str, *, within_s: float) -> None:
@@ -74,10 +76,19 @@ class Activator:
 
     def close(self) -> None:
         """Drop what waits and listen no more; safe to call twice."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
+        loop, self._loop = self._loop, None
+        if loop is not None and self._thread is not None:
+            loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()
+
+    async def _listen(self, listens: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self._serve, LOOPBACK, 0, limit=HEAD_BYTES)
+        host, port = server.sockets[0].getsockname()
+        self._address = str(host), int(port)
+        listens.set()
+        await self._end.wait()
+        server.close()
 
     def _call(self, act: Callable[[], None]) -> None:
         """Run `act` in the loop and wait for it: what the caller does next must meet its effect."""

@@ -8,6 +8,7 @@ from typing import Self
 
 from harness.backends.embedded.backend import EmbeddedBackend
 from harness.backends.embedded.warmth import Warmth
+from harness.backends.node import NodeOptions
 from harness.runtime.events import EventLog
 from harness.runtime.supervisor import Supervisor
 
@@ -15,9 +16,10 @@ from harness.runtime.supervisor import Supervisor
 class Session:
     """Owns the nurseries of a session in `folder`; every platform gets its own MLflow, gateway, folder and events."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, node: NodeOptions | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._node = node
         self._events = EventLog(folder / "events.jsonl")
         self._supervisor = Supervisor(folder, self._events)
         self._warmth = Warmth(self._supervisor)
@@ -34,4 +36,4 @@ class Session:
 
     def backend(self, folder: Path, events: EventLog) -> EmbeddedBackend:
         """A backend with clean state that forks from this session's warm processes."""
-        return EmbeddedBackend(folder, events, warmth=self._warmth)
+        return EmbeddedBackend(folder, events, warmth=self._warmth, node=self._node)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from harness.backends.assignment import PREFIX
 from harness.backends.backend import Capability, Part
+from harness.backends.node import NodeOptions
 from harness.report.record import ComponentRecord
 from harness.runtime.clock import Deadline
 
@@ -40,6 +41,7 @@ class WorldOptions:
     reuse: bool = False
     keep: bool = False
     allow_remote: bool = False
+    node: NodeOptions = field(default_factory=NodeOptions)
 
 
 @dataclass(frozen=True)

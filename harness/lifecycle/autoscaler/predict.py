@@ -1,7 +1,8 @@
 """What the autoscaler will do under a load: `decide` on a virtual clock against a service that costs CPU per request.
 
 The service shares its requests evenly among ready replicas; metrics are means over a window, taken at an interval and
-seen a moment later. So 1 -> N -> 1 of many minutes is predicted in milliseconds.
+seen a moment later. So 1 -> N -> 1 of many minutes is predicted in milliseconds. A service without a replica has its
+first one as soon as there is a request.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import ConfigError
-from harness.lifecycle.autoscaler.decision import History, decide
+from harness.lifecycle.autoscaler.decision import History, decide, woken
 from harness.lifecycle.autoscaler.spec import AutoscalerSpec, Observed, Replica, Sample
 from harness.lifecycle.autoscaler.trace import Look, Reactions, reactions
 from harness.runtime.clock import Clock, VirtualClock
@@ -29,13 +30,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class ServiceModel:
-    """What a replica costs and how long it takes: cores and CPU seconds; start_s from asked for to ready."""
+    """What a replica costs and how long it takes: cores and CPU seconds; start_s from asked for to ready.
+
+    `of_service_per_rps`: what one request a second adds to a metric of the whole service; 1 to a rate, and to requests
+    in flight their latency in seconds.
+    """
 
     cpu_s_per_request: float
     request_cores: float
     start_s: float
     idle_cores: float = 0.0
     most_cores: float = math.inf
+    of_service_per_rps: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.cpu_s_per_request >= 0 and self.request_cores > 0 and self.start_s >= 0):
@@ -99,7 +105,10 @@ class _World:
         self._spec, self._load, self._service, self._metrics, self._clock = spec, load, service, metrics, clock
         self._began = clock.now()
         warm = -(metrics.window_s + spec.initialisation_s)
-        self._pods = [_Pod(warm, warm) for _ in range(max(1, spec.least))]
+        self._pods = [_Pod(warm, warm) for _ in range(spec.least)]
+        self._service_used: list[float] = []
+        self._totals: dict[str, float] = {}
+        self._fresh_totals: list[tuple[float, float]] = []
         for pod in self._pods:
             pod.used = [service.idle_cores] * math.ceil(metrics.window_s / STEP_S)
         self._desired = len(self._pods)
@@ -128,6 +137,10 @@ class _World:
 
     def _serve(self, now: float) -> None:
         rps = next((stage.rps for stage in reversed(self._load) if stage.at_s <= now), 0.0)
+        if rps and not self._desired:
+            self._history = woken(self._history, now)
+            self._scale(1, now)
+        self._service_used.append(rps * self._service.of_service_per_rps)
         ready = [pod for pod in self._pods if pod.ready_at <= now]
         busy = rps * self._service.cpu_s_per_request / max(1, len(ready))
         for pod in self._pods:
@@ -135,6 +148,8 @@ class _World:
 
     def _scrape(self, now: float) -> None:
         steps = math.ceil(self._metrics.window_s / STEP_S)
+        last = self._service_used[-steps:]
+        self._fresh_totals.append((now + self._metrics.lag_s, sum(last) / len(last)))
         for pod in self._pods:
             if len(pod.used) >= steps:
                 sample = Sample(sum(pod.used[-steps:]) / steps, now, self._metrics.window_s)
@@ -145,7 +160,10 @@ class _World:
             seen = [sample for at, sample in pod.fresh if at <= now]
             pod.fresh = [entry for entry in pod.fresh if entry[0] > now]
             pod.sample = seen[-1] if seen else pod.sample
-        observed = Observed(self._desired, tuple(self._replica(pod, now) for pod in self._pods))
+        for total in (value for at, value in self._fresh_totals if at <= now):
+            self._totals = {target.metric: total for target in self._spec.targets if target.kind.of_service}
+        self._fresh_totals = [entry for entry in self._fresh_totals if entry[0] > now]
+        observed = Observed(self._desired, tuple(self._replica(pod, now) for pod in self._pods), self._totals)
         decision = decide(self._spec, observed, self._history, now)
         self._history = decision.history
         self._scale(decision.replicas, now)
