@@ -73,7 +73,8 @@ def test_copies_go_to_the_gateway_itself() -> None:
 def test_answers_of_a_model_server_are_never_asked_for_again() -> None:
     """A retried 500 would hide a failing canary from its verdict."""
     policy = hosts(Route(HOST, {V1: 100}))[HOST]["routes"][0]["route"]["retry_policy"]
-    assert set(policy["retry_on"].split(",")) == {"connect-failure", "refused-stream"}
+    assert set(policy["retry_on"].split(",")) == {"connect-failure", "refused-stream", "retriable-headers"}
+    assert policy["retriable_headers"] == [{"name": "x-rehearsal-held", "present_match": True}], "the activator's own"
 
 
 def test_equal_routes_have_one_version_and_different_ones_have_two() -> None:
