@@ -21,6 +21,7 @@ from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
 from harness._cli_simulate import simulate
+from harness._cli_trend import trend
 from harness.errors import RehearsalError, UsageError
 
 EXIT_INTERRUPTED = 130
@@ -281,6 +282,7 @@ app.add_typer(images_app, name="images")
 app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)
+app.command()(trend)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

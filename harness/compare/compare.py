@@ -16,6 +16,7 @@ from typing import Any
 from harness.compare import intervals
 from harness.compare.intervals import Interval
 from harness.compare.sample import Key, Sample
+from harness.report.store import finite
 
 ERROR_RATE = 1e-3
 BUDGET = 0.1
@@ -80,7 +81,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for scripts; what nothing bounds is null."""
-        data: dict[str, Any] = _finite({"passed": not self.broken, **asdict(self)})
+        data: dict[str, Any] = finite({"passed": not self.broken, **asdict(self)})
         return data
 
 
@@ -165,11 +166,3 @@ def _inverse(value: float) -> float:
 def _named(key: Key) -> str:
     name, number = key
     return name if not number else f"{name} ({number + 1})"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -25,7 +25,7 @@ def write_record(record: RunRecord, folder: Path) -> Path:
 
 def record_text(record: RunRecord) -> str:
     """What run.json says: secrets masked, null for the numbers that JSON lacks."""
-    data = _finite(redact(record.model_dump(mode="json")))
+    data = finite(redact(record.model_dump(mode="json")))
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
 
 
@@ -66,14 +66,14 @@ def load_record(path: Path) -> RunRecord:
     return _validated(data, file)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """A copy of JSON-like data with None for NaN and the infinities."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
     return value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.compare import compare, samples
+from harness.compare.trend import trend
 from harness.equivalence import Outcome, Verdict, WorldRun
 from harness.equivalence import compare as compare_worlds
 from harness.report.compare import write_comparison
@@ -13,8 +14,10 @@ from harness.report.equivalence import write_equivalence
 from harness.report.load import write_load
 from harness.report.record import RunRecord
 from harness.report.render import load_record, render
+from harness.report.trend import write_trend
 from tests.unit import sample_load, sample_record, sample_rollouts
 from tests.unit.compared_runs import requests, written
+from tests.unit.test_trend import nights
 
 
 def _run(make: Callable[[], RunRecord]) -> Callable[[Path], Path]:
@@ -45,6 +48,10 @@ def _comparison(folder: Path) -> Path:
     return write_comparison(compare(one[1], other[1]), one, other, folder)
 
 
+def _trend(folder: Path) -> Path:
+    return write_trend(trend(nights(10.0, 11.0, 9.5, 10.4, 10.9, 9.8, 10.2, 40.0), last=30), folder)
+
+
 PAGES: dict[str, Callable[[Path], Path]] = {
     "run-passed": _run(sample_record.passed),
     "run-rolled-back": _run(sample_record.rolled_back),
@@ -53,4 +60,5 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "equivalence": _equivalence,
     "compare": _comparison,
     "load": _load,
+    "trend": _trend,
 }

@@ -1,0 +1,77 @@
+"""`rehearse trend`: the last runs of each kind in a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+from harness.runtime.paths import new_run_folder, runs_home
+
+if TYPE_CHECKING:
+    from harness.compare.trend import Trend
+    from harness.report.record import RunRecord
+
+LAST = 30
+MOST = 1000
+DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")
+"""A run lies in the folder of runs, in that of a test session, or in that of a night's part."""
+
+
+def trend(
+    last: Annotated[int, typer.Option("--last", metavar="N", help="How many runs of each kind.")] = LAST,
+    title: Annotated[
+        str, typer.Option("--title", metavar="TEXT", help="Only runs with this in their title.", show_default=False)
+    ] = "",
+    reports: Annotated[
+        Path | None,
+        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+) -> None:
+    """Draw the last runs in a row, and say what moved.
+
+    Runs of one title are one kind. The newest one's figures are held against the spread of the ones before it.
+    """
+    if not 2 <= last <= MOST:
+        raise UsageError(f"trend: --last: expected a whole number from 2 to {MOST}, got {last}")
+    home = runs_home(reports)
+    records = [record for record in read_runs(home) if title.lower() in record.title.lower()]
+    if not any(record.loads for record in records):
+        named = f" with {title!r} in its title" if title else ""
+        raise UsageError(f"trend: no run with a load{named} in {home}")
+    from harness.compare.trend import trend as drawn
+    from harness.report.trend import opening, write_trend
+
+    found = drawn(records, last=last)
+    page = write_trend(found, new_run_folder(home, "trend"))
+    print(
+        json.dumps(found.as_json()) if as_json else "\n".join([*lines(found), "", opening(found), f"report   {page}"])
+    )
+
+
+def read_runs(home: Path) -> Iterator[RunRecord]:
+    """Every run below a folder that this version can read; another version's are left out."""
+    from harness.report.store import load_record
+
+    for depth in DEPTHS:
+        for file in sorted(home.glob(f"{depth}/run.json")):
+            try:
+                yield load_record(file)
+            except UsageError:
+                continue
+
+
+def lines(found: Trend) -> Iterator[str]:
+    """A line for each figure of each kind of run."""
+    from harness.report.trend import rows
+
+    for track in found.tracks:
+        yield f"{track.title}: {track.passed} of {len(track.runs)} runs passed"
+        table = rows(track)
+        widths = [max(len(row[column]) for row in table) for column in range(4)]
+        yield from ("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table)

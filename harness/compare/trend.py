@@ -1,0 +1,155 @@
+"""The last runs in a row: each figure over time, and whether the newest is beyond what the ones before it predict.
+
+A run's figure differs from the last run's for reasons that no single run shows: another machine, other neighbours. So
+the newest is held against the spread of the runs before it, by the prediction interval of one further observation of a
+normal distribution (Hahn 1969, "Factors for calculating two-sided prediction intervals"), on logarithms, as such
+figures are spread by factors. All figures of a trend share its error rate (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from harness.report.record import LoadRecord, RunRecord
+from harness.report.store import finite
+
+ERROR_RATE = 0.01
+LEAST = 5  # runs before the newest, without which nothing is said
+LEAST_SPREAD = 0.005  # of a logarithm: runs that are alike to the last digit do not promise that the next one is
+
+
+class Newest(StrEnum):
+    """What is said of the newest run's figure."""
+
+    HIGHER = "higher than before"
+    LOWER = "lower than before"
+    LIKE = "like before"
+    FEW = "too few runs"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One quantity of one kind of run: its values by the time of the run (Unix s), and the interval for the newest."""
+
+    name: str
+    unit: str
+    points: tuple[tuple[float, float], ...]
+    low: float
+    high: float
+    newest: Newest
+
+
+@dataclass(frozen=True)
+class Track:
+    """One kind of run (its title, and its backend where that is not the same everywhere), the oldest first."""
+
+    title: str
+    runs: tuple[str, ...]
+    passed: int
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """All kinds of run that were found."""
+
+    tracks: tuple[Track, ...]
+    error_rate: float
+
+    @property
+    def moved(self) -> list[tuple[Track, Figure]]:
+        """The figures whose newest value is beyond what was predicted."""
+        beyond = (Newest.HIGHER, Newest.LOWER)
+        return [(track, figure) for track in self.tracks for figure in track.figures if figure.newest in beyond]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for scripts; what nothing bounds is null."""
+        data: dict[str, Any] = finite(asdict(self))
+        return data
+
+
+def trend(records: Sequence[RunRecord], *, last: int, error_rate: float = ERROR_RATE) -> Trend:
+    """The last runs of each kind that has a load and was run at least twice."""
+    kinds: dict[str, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda record: record.started_at):
+        if record.loads:
+            kinds.setdefault(f"{record.title} ({record.backend})", []).append(record)
+    several = {title: found[-last:] for title, found in kinds.items() if len(found) > 1}
+    values = {title: _values(found) for title, found in several.items()}
+    alpha = error_rate / max(1, sum(map(len, values.values())))
+    tracks = [
+        Track(
+            title=title,
+            runs=tuple(record.run_id for record in found),
+            passed=sum(record.status.value == "passed" for record in found),
+            figures=tuple(figure(name, unit, points, alpha) for (name, unit), points in values[title].items()),
+        )
+        for title, found in several.items()
+    ]
+    return Trend(tuple(tracks), error_rate)
+
+
+def figure(name: str, unit: str, points: Sequence[tuple[float, float]], alpha: float) -> Figure:
+    """A figure with what is said of its newest value."""
+    low, high = predicted([value for _, value in points[:-1]], alpha)
+    high = min(high, 100.0) if unit == "%" and math.isfinite(high) else high
+    value = points[-1][1]
+    newest = (
+        Newest.FEW if len(points) <= LEAST
+        else Newest.HIGHER if value > high
+        else Newest.LOWER if value < low
+        else Newest.LIKE
+    )  # fmt: skip
+    return Figure(name, unit, tuple(points), low, high, newest)
+
+
+def predicted(before: Sequence[float], alpha: float) -> tuple[float, float]:
+    """Where the next value lies but with probability alpha; everywhere if there are too few."""
+    from scipy import stats
+
+    if len(before) < LEAST:
+        return 0.0, math.inf
+    logs = [math.log(max(value, 1e-9)) for value in before]
+    mean = sum(logs) / len(logs)
+    spread = max(LEAST_SPREAD, math.sqrt(sum((log - mean) ** 2 for log in logs) / (len(logs) - 1)))
+    reach = float(stats.t.isf(alpha / 2, len(logs) - 1)) * spread * math.sqrt(1 + 1 / len(logs))
+    return math.exp(max(-700, mean - reach)), math.exp(min(700, mean + reach))
+
+
+def _values(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Each figure that the newest run has: (name, unit) -> (Unix seconds, value) of the runs that have it."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for record in records:
+        for name, unit, value in _figures(record):
+            found.setdefault((name, unit), []).append((record.started_at, value))
+    newest = records[-1].started_at
+    return {key: points for key, points in found.items() if points[-1][0] == newest and len(points) > 1}
+
+
+def _figures(record: RunRecord) -> Iterator[tuple[str, str, float]]:
+    for name, load in _named(record.loads).items():
+        yield from ((f"{name}: {what}", unit, value) for what, unit, value in _of_load(load))
+    yield "duration", "s", record.duration_s
+    if record.peak_memory_mb:
+        yield "peak memory", "MB", record.peak_memory_mb
+
+
+def _of_load(load: LoadRecord) -> Iterator[tuple[str, str, float]]:
+    if load.sent:
+        yield "good answers", "%", 100 * (1 - sum(each.failed for each in load.latency) / load.sent)
+    if load.overall is not None and not load.distrust:
+        yield from ((name, "ms", value) for name, value in (
+            ("p50", load.overall.p50_ms), ("p99", load.overall.p99_ms)) if value)  # fmt: skip
+
+
+def _named(loads: Sequence[LoadRecord]) -> Mapping[str, LoadRecord]:
+    """Loads by name, those of one name numbered."""
+    found: dict[str, LoadRecord] = {}
+    for load in loads:
+        same = sum(name.partition(" (")[0] == load.name for name in found)
+        found[load.name if not same else f"{load.name} ({same + 1})"] = load
+    return found
