@@ -12,7 +12,7 @@ import typer
 
 from harness._cli_world import AllowRemote, Context, Install, Keep, Kubeconfig, Namespaces, Reuse, flags
 from harness._equivalence_worlds import WORLDS, Suite, default_suite, run_world, why_missing
-from harness.equivalence import Comparison, Kind, WorldRun, compare, parse_junit
+from harness.equivalence import Comparison, Kind, WorldRun, compare, parse_junit, parse_upstream
 from harness.errors import UsageError
 from harness.runtime.interrupts import sigterm_interrupts
 from harness.runtime.paths import new_run_folder, runs_home
@@ -109,7 +109,8 @@ def _read(option: str) -> WorldRun:
     if not (name and equals and file):
         raise UsageError(f"equivalence: --junit: expected WORLD=FILE, got {option!r}")
     try:
-        return WorldRun(name, parse_junit(Path(file).read_text(encoding="utf-8"), f"equivalence: {file}"))
+        text = Path(file).read_text(encoding="utf-8")
+        return WorldRun(name, parse_junit(text, f"equivalence: {file}"), upstream=parse_upstream(text))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a junit.xml"
         raise UsageError(f"equivalence: {file}: {reason}") from None
@@ -163,6 +164,10 @@ def lines(found: Comparison) -> Iterator[str]:
             yield ""
             yield f"{'differences that a missing capability explains' if kind is Kind.EXPLAINED else 'defects'}:"
             yield from (f"  {row.case}: {row.why}" for row in of)
+    if found.upstream:
+        yield ""
+        yield "findings against upstream programs:"
+        yield from ("  {program} {version}: {title}: {shown}".format_map(each) for each in found.upstream)
     yield ""
     for world, why in found.missing.items():
         yield f"not run  {world}: {why}"

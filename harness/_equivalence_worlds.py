@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.doctor import examine, usable
-from harness.equivalence import WorldRun, parse_junit
+from harness.equivalence import WorldRun, parse_junit, parse_upstream
 from harness.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def run_world(world: str, suite: Suite, folder: Path, supervisor: Supervisor) ->
     file = junit_file(world, folder)
     if code not in _SAID_ALL or not file.is_file():
         raise PlatformError(f"equivalence: pytest in {world} ended with exit code {code}.\n{child.tail()}")
-    return WorldRun(world, parse_junit(file.read_text(encoding="utf-8"), str(file)))
+    text = file.read_text(encoding="utf-8")
+    return WorldRun(world, parse_junit(text, str(file)), upstream=parse_upstream(text))
 
 
 def _interrupt(child: Child) -> None:

@@ -6,6 +6,7 @@ difference; a test that fails everywhere is a defect all the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -43,11 +44,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class WorldRun:
-    """What one world said; `missing`: why it was not run at all, `outcomes` are empty then."""
+    """What one world said; `missing`: why it was not run at all, `outcomes` are empty then.
+
+    `upstream`: what its tests found against programs that we did not write, as UpstreamFinding has it.
+    """
 
     name: str
     outcomes: Mapping[str, Outcome]
     missing: str = ""
+    upstream: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of the worlds that ran, and the worlds that did not with the reason."""
+    """The rows of the worlds that ran, the worlds that did not with the reason, and what was found upstream."""
 
     worlds: tuple[str, ...]
     missing: Mapping[str, str]
     rows: tuple[Row, ...]
+    upstream: tuple[Mapping[str, str], ...] = ()
 
     def of(self, kind: Kind) -> list[Row]:
         """The rows of one kind."""
@@ -92,6 +98,7 @@ def compare(runs: Sequence[WorldRun], capabilities: Collection[str]) -> Comparis
         worlds=tuple(run.name for run in ran),
         missing={run.name: run.missing for run in runs if run.missing},
         rows=tuple(rows),
+        upstream=tuple(finding for run in ran for finding in run.upstream),
     )
 
 
@@ -141,6 +148,12 @@ def parse_junit(text: str, where: str) -> dict[str, Outcome]:
         if name not in found or _RANK[outcome.verdict] > _RANK[found[name].verdict]:
             found[name] = outcome
     return found
+
+
+def parse_upstream(text: str) -> tuple[Mapping[str, str], ...]:
+    """The findings against upstream programs that the tests of a junit.xml have among their properties."""
+    told = ElementTree.fromstring(text).iterfind(".//testcase/properties/property[@name='upstream']")
+    return tuple(json.loads(each.get("value", "{}")) for each in told)
 
 
 _RANK = {Verdict.NOT_RUN: 0, Verdict.PASSED: 1, Verdict.SKIPPED: 2, Verdict.FAILED: 3}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness._pytest_findings import RECORD, note
 from harness.errors import CapabilityMissing, ConfigError, StepFailed
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     mark = "fault(name, phase='watching', aim='', **settings): the fault that the fixture chaos puts into a rollout"
     config.addinivalue_line("markers", mark)
     # After all entry points: its fixture kind_cluster is then taken instead of pytest-kind's, which downloads kind.
-    from harness import _pytest_kind
+    from harness import _pytest_findings, _pytest_kind
 
     config.pluginmanager.register(_pytest_kind, "rehearsal-kind")
+    config.pluginmanager.register(_pytest_findings, "rehearsal-findings")
 
 
 def _has_plugin(module: str) -> bool:
@@ -118,6 +120,7 @@ def platform(request: pytest.FixtureRequest, rehearsal_session: Session) -> Iter
     folder = Path(tempfile.mkdtemp(prefix=f"{slug}-", dir=rehearsal_session.folder))
     request.node.stash[_FOLDER] = folder
     run = Run(folder, title=_title(request), backend=request.config.getoption("--backend"))
+    request.node.stash[RECORD] = run.record
     try:
         with run, Platform(rehearsal_session.backend(folder, run.events), run) as running:
             yield running
@@ -170,7 +173,9 @@ def _skip_what_is_missing() -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Remember why a test failed, so that its run's report can begin with that."""
+    """Remember why a test failed, so that its run's report can begin with that, and keep what it found upstream."""
+    if call.when == "call":
+        note(item)
     report = yield
     if report.when in ("setup", "call") and report.failed and call.excinfo is not None:
         item.stash[_FAILURE] = call.excinfo.exconly().splitlines()[0]

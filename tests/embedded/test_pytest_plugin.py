@@ -49,3 +49,25 @@ def test_a_session_keeps_what_failed_and_skips_what_is_missing(tmp_path: Path) -
         ("failed", "AssertionError: assert 'v2' == 'v1'"),
         ("failed", "RuntimeError: the fixture is broken"),
     ]
+
+
+FINDS = """
+from harness.report.record import UpstreamFinding
+
+def test_finds(platform):
+    finding = UpstreamFinding(program="KServe", version="v0.20.0", title="loses", shown="3 of 9", instead="ours")
+    platform.run.record.upstream.append(finding)
+"""
+
+
+def test_what_a_test_found_upstream_outlives_its_run_folder(tmp_path: Path) -> None:
+    """The session ends with it, and keeps a page; also where the test ran in a worker of pytest-xdist."""
+    (tmp_path / "test_users.py").write_text(FINDS)
+    options = ["-q", "-n", "1", "-p", "no:cacheprovider", "--reports", str(tmp_path / "reports")]
+    argv = [sys.executable, "-m", "pytest", *options]
+    done = subprocess.run(argv, cwd=tmp_path, env=base_env(), capture_output=True, text=True, timeout=120)
+    (page,) = tmp_path.glob("reports/*-upstream/index.html")
+    assert "1 passed" in done.stdout
+    assert "KServe v0.20.0: loses: 3 of 9" in done.stdout
+    assert f"report: {page}" in done.stdout
+    assert "3 of 9" in page.read_text(encoding="utf-8")
