@@ -215,16 +215,21 @@ def gc(as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="BACKEND", help="Only this one; the exit code is about it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what is missing here, and how to get it.
 
     For each backend: what it needs, what is here. The exit code is 0 if the embedded backend is usable.
     """
-    from harness.doctor import examine, table, usable
+    from harness.doctor import examine, needs_of, table, usable
 
-    findings = examine()
+    findings = examine(needs_of(backend))
     _print(json.dumps([finding.as_json() for finding in findings]) if as_json else table(findings))
-    raise typer.Exit(0 if usable(findings, "embedded") else 1)
+    raise typer.Exit(0 if usable(findings, backend or "embedded") else 1)
 
 
 @app.command()

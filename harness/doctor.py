@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RehearsalError
+from harness.errors import RehearsalError, UsageError
 from harness.programs import HOW_TO_GET_PROMETHEUS
 from harness.runtime.paths import find_program
 from harness.runtime.probe import program_version
@@ -157,6 +157,14 @@ NEEDS: tuple[Need, ...] = (
     Need("kubernetes", "kubernetes", "the client", package("kubernetes"), "pip install 'rehearsal[kubernetes]'"),
     Need("kubernetes", "kubeconfig", "your cluster", kubeconfig, "set KUBECONFIG, or write ~/.kube/config"),
 )
+
+
+def needs_of(backend: str | None) -> list[Need]:
+    """The needs of one backend, or of all; UsageError for one that is not known."""
+    known = list(dict.fromkeys(need.backend for need in NEEDS))
+    if backend is not None and backend not in known:
+        raise UsageError(f"doctor: --backend: expected one of {', '.join(known)}, got {backend!r}")
+    return [need for need in NEEDS if backend in (None, need.backend)]
 
 
 def examine(needs: Iterable[Need] = NEEDS) -> list[Finding]:

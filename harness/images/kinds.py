@@ -16,5 +16,5 @@ KINDS: dict[str, Kind] = {
     "node-files": Kind(node.files_inputs, node.make_files, golang.require),
     "go": Kind(binaries.inputs, binaries.make),
     "layers": Kind(layers.inputs, layers.make),
-    "node": Kind(node.inputs, node.make),
+    "node": Kind(node.inputs, node.make, node.require),
 }

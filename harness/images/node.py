@@ -79,6 +79,11 @@ def make_files(making: Making) -> None:
     shutil.rmtree(root)
 
 
+def require(item: Item, catalogue: Catalogue) -> None:
+    """CapabilityMissing where no privileged container can be started, as the one that images are imported in."""
+    engine.require_engine()
+
+
 def inputs(item: Item, catalogue: Catalogue) -> list[str]:
     """Nothing but the format: the images are needs."""
     return [_FORMAT]
