@@ -1,7 +1,7 @@
 """Starts and stops a Docker engine where nothing else does: on CI machines and in containers without systemd.
 
     python -m harness.images.dockerd start    if no engine answers: installs docker.io (as root, with apt), starts it
-    python -m harness.images.dockerd stop     ends the one that start has started
+    python -m harness.images.dockerd stop     ends the one that start has started, if no container runs in it
 
 Its state and log lie in state_home()/docker. Where root lacks CAP_SYS_RESOURCE, runc is wrapped (see runc_wrapper).
 """
@@ -28,6 +28,7 @@ from harness.runtime.wait import wait
 
 START_S = 60.0
 STOP_S = 30.0
+_NAMED = 3
 _SYS_RESOURCE = 24  # its bit in the masks of /proc/<pid>/status, capabilities(7)
 _RUNTIME = "rehearsal"
 _PACKAGES = ("docker.io", "iptables")
@@ -48,10 +49,12 @@ def start() -> str:
 
 
 def stop() -> str:
-    """End the engine that `start` has started, and its containers; what was done, in words."""
+    """End the engine that `start` has started, unless a container runs in it; what was done, in words."""
     identity = _started()
     if identity is None or not identity.alive():
         return "no engine of ours runs"
+    if running := engine.docker("ps", "--format", "{{.Names}}").split():
+        return f"Docker is left running: somebody uses {', '.join(running[:_NAMED])}"
     os.kill(identity.pid, signal.SIGTERM)
     wait(lambda: not identity.alive(), what="the end of dockerd", deadline=Deadline.after(STOP_S), every_s=0.1)
     _state_file().unlink(missing_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from harness.errors import CapabilityMissing
 from harness.images import apt, dockerd
 from harness.images.runc_wrapper import CAPABILITY, files, without_capability
+from harness.runtime.identity import Identity
 from tests.unit.fake_programs import FakePrograms, fake_programs
 
 NO_ENGINE = 'echo "Cannot connect to the Docker daemon. Is the docker daemon running?" >&2; exit 1'
@@ -79,6 +82,23 @@ def test_stop_ends_nothing_that_start_has_not_started(
     """Also if the state file is old: its process id may be another program's now."""
     assert dockerd.main(["stop"]) == 0
     assert capsys.readouterr().err == "rehearse: no engine of ours runs\n"
+
+
+def test_stop_ends_the_engine_that_start_has_started_but_not_under_a_container(
+    programs: FakePrograms, tmp_path: Path
+) -> None:
+    """Another session's cluster may run in it, or one that is kept."""
+    state = tmp_path / "state" / "docker" / "dockerd.json"
+    state.parent.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as dockerd_of_ours:
+        state.write_text(json.dumps(asdict(Identity.of(dockerd_of_ours.pid))), encoding="utf-8")
+        programs.put("docker", "echo rehearsal-control-plane")
+        assert dockerd.stop() == "Docker is left running: somebody uses rehearsal-control-plane"
+        assert dockerd_of_ours.poll() is None
+        programs.put("docker")
+        assert dockerd.stop() == "Docker stopped"
+        assert dockerd_of_ours.wait(10) == -signal.SIGTERM
+    assert not state.exists()
 
 
 def test_a_wrong_word_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
