@@ -14,12 +14,9 @@ from harness.runtime.paths import new_run_folder, runs_home
 
 if TYPE_CHECKING:
     from harness.compare.trend import Trend
-    from harness.report.record import RunRecord
 
 LAST = 30
 MOST = 1000
-DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")
-"""A run lies in the folder of runs, in that of a test session, or in that of a night's part."""
 
 
 def trend(
@@ -39,6 +36,8 @@ def trend(
     """
     if not 2 <= last <= MOST:
         raise UsageError(f"trend: --last: expected a whole number from 2 to {MOST}, got {last}")
+    from harness.report.store import read_runs
+
     home = runs_home(reports)
     records = [record for record in read_runs(home) if title.lower() in record.title.lower()]
     if not any(record.loads for record in records):
@@ -52,18 +51,6 @@ def trend(
     print(
         json.dumps(found.as_json()) if as_json else "\n".join([*lines(found), "", opening(found), f"report   {page}"])
     )
-
-
-def read_runs(home: Path) -> Iterator[RunRecord]:
-    """Every run below a folder that this version can read; another version's are left out."""
-    from harness.report.store import load_record
-
-    for depth in DEPTHS:
-        for file in sorted(home.glob(f"{depth}/run.json")):
-            try:
-                yield load_record(file)
-            except UsageError:
-                continue
 
 
 def lines(found: Trend) -> Iterator[str]:

@@ -20,6 +20,7 @@ from harness._cli_compare import compare
 from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
+from harness._cli_nightly import nightly
 from harness._cli_simulate import simulate
 from harness._cli_trend import trend
 from harness.errors import RehearsalError, UsageError
@@ -288,6 +289,7 @@ app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)
 app.command()(trend)
+app.command()(nightly)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.report.record import RunRecord
 from harness.runtime.redact import redact, redact_text
 
 SCHEMA_VERSION = 1
+DEPTHS = ("*", "*/*", "*/*/*", "*/*/*/*")  # a run of its own, one of a test session, one of a night's part
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
@@ -64,6 +66,14 @@ def load_record(path: Path) -> RunRecord:
             f"{file} cannot be read as JSON: {error}.", hint="The file is damaged; run the rehearsal again."
         ) from error
     return _validated(data, file)
+
+
+def read_runs(home: Path) -> Iterator[RunRecord]:
+    """Every run below a folder of runs that this version can read; another version's are left out."""
+    for depth in DEPTHS:
+        for file in sorted(home.glob(f"{depth}/run.json")):
+            with contextlib.suppress(UsageError):
+                yield load_record(file)
 
 
 def finite(value: Any) -> Any:

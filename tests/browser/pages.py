@@ -12,10 +12,11 @@ from harness.equivalence import compare as compare_worlds
 from harness.report.compare import write_comparison
 from harness.report.equivalence import write_equivalence
 from harness.report.load import write_load
+from harness.report.nightly import write_night
 from harness.report.record import RunRecord
 from harness.report.render import load_record, render
 from harness.report.trend import write_trend
-from tests.unit import sample_load, sample_record, sample_rollouts
+from tests.unit import sample_load, sample_record, sample_rollouts, test_nightly
 from tests.unit.compared_runs import requests, written
 from tests.unit.test_trend import nights
 
@@ -60,5 +61,6 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "equivalence": _equivalence,
     "compare": _comparison,
     "load": _load,
+    "nightly": lambda folder: write_night(test_nightly.sample(), folder),
     "trend": _trend,
 }
