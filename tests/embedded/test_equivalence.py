@@ -31,11 +31,19 @@ def test_two_models_agree(platform):
 """
 )
 WAITING = """
+import time
 from pathlib import Path
+import pytest
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
-def test_waits_for_a_reviewer(platform):
+@pytest.fixture
+def cluster():
+    yield
+    time.sleep(6)  # longer than a process has that is merely stopped
+    Path("cluster deleted").touch()
+
+def test_waits_for_a_reviewer(platform, cluster):
     assert platform.backend.tracking_uri
     Path("waiting").touch()
     wait(lambda: Path("reviewed").exists(), what="a reviewer", deadline=Deadline.after(600))
@@ -94,7 +102,7 @@ def test_a_test_that_fails_is_a_defect_with_its_report(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_world_that_runs_and_leaves_no_process(tmp_path: Path) -> None:
-    """Pytest is told, so that it takes its platform down: here an MLflow server."""
+    """Pytest is told, and given the time to take down what it started: an MLflow server, and as it were a cluster."""
     with started(tmp_path, WAITING, "--world", "embedded") as process:
         wait((tmp_path / "waiting").exists, what="the test", deadline=Deadline.after(120), fail=lambda: ended(process))
         running = psutil.Process(process.pid).children(recursive=True)
@@ -104,6 +112,7 @@ def test_ctrl_c_ends_the_world_that_runs_and_leaves_no_process(tmp_path: Path) -
     assert process.returncode == 130
     assert "Traceback" not in err
     assert [child for child in running if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    assert (tmp_path / "cluster deleted").exists()
     assert not (written(tmp_path) / "index.html").exists()
 
 
