@@ -94,6 +94,37 @@ def test_a_root_is_made_of_the_entrys_packages_without_what_nobody_reads(
     assert f" {debian.SUITE} {root.folder / LAYER}" in call
 
 
+def test_packages_are_a_layer_above_a_root_in_its_shape(tmp_path: Path, programs: FakePrograms) -> None:
+    """Their files in a merged /usr, with the entry's links; nothing of dpkg's, nothing that nobody reads, no drop."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / debian.STATUS).write_text("Package: bash\n", encoding="utf-8")
+    programs.put("apt-config")
+    programs.put(
+        "mmdebstrap",
+        'for last; do case "$last" in */unpacked.tar) target=$last;; esac; done\n'
+        'cd "$FAKES" && mkdir -p tree/bin tree/usr/share/doc/x tree/usr/share/x tree/var/lib/dpkg && cd tree\n'
+        "echo tool > bin/tool; ln bin/tool bin/same; cd usr/share; touch doc/x/README x/large x/kept; cd ../..\n"
+        'touch var/lib/dpkg/status && tar -cf "$target" .',
+    )
+    options = {
+        "packages": ["x"],
+        "root": "part/root",
+        "drop": ["usr/share/x/large"],
+        "links": {"bin/x": "/usr/bin/tool"},
+    }
+    packages = making(tmp_path, "packages", options, {"part/root": root})
+    debian.make_packages(packages)
+    found = names_in(packages.folder / LAYER)
+    files = {name: entry for name, entry in found.items() if not entry.isdir()}
+    assert set(files) == {"usr/bin/tool", "usr/bin/same", "usr/share/x/kept", "bin/x"}
+    assert {files[name].linkname for name in files if files[name].islnk()} <= {"usr/bin/tool", "usr/bin/same"}
+    assert (files["bin/x"].issym(), files["bin/x"].linkname) == (True, "/usr/bin/tool")
+    [call] = [call for call in programs.calls() if call.startswith("mmdebstrap")]
+    assert "--variant=extract" in call
+    assert "/var/lib/dpkg/status" in call  # of the root: what is in it is not unpacked again
+
+
 def test_without_mmdebstrap_whoever_is_not_root_is_told_before_a_build_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
