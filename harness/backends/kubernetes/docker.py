@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 
 from harness.images.engine import docker
+from harness.images.making import LABEL
 
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 """What kind gives the containers of a cluster."""
 
 
 def is_pulled(image: str) -> bool:
-    """Whether an image came from a registry; one that was built here has no digest of a repository."""
-    return docker("image", "inspect", "--format", "{{len .RepoDigests}}", image).strip() != "0"
+    """Whether an image came from a registry; one that was built here says of what."""
+    label = f'{{{{index .Config.Labels "{LABEL}"}}}}'
+    return not docker("image", "inspect", "--format", label, image).strip()
 
 
 def containers_of(cluster: str) -> list[str]:
