@@ -21,7 +21,8 @@ IMAGE = f"rehearsal/model-server:{__version__}"
 CONFIG = "replica.json"
 PORT = 8080
 CANNOT_LOAD = 3  # exit code: the model itself cannot be served, so starting again is of no use
-# What a nursery imports so that a forked replica need not; the estimators are what pickled pipelines ask for.
+# What a nursery imports so that a forked replica need not, and so that replicas share it (3 MB of each one's memory);
+# the estimators are what pickled pipelines ask for.
 PRELOAD = (
     "harness.components._kserve_replica",
     "harness.components.fault_hook",
@@ -36,6 +37,15 @@ PRELOAD = (
     "pydantic.v1",
     "uvloop",
     "httptools",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.auto",
+    "opentelemetry.sdk.metrics.export",
+    "mlflow.tracing.export.utils",
+    "mlflow.tracing.processor.base_mlflow",
 )
 SERVE = "harness.components.model_server:serve"
 SERVE_TRANSFORMER = "harness.components.model_server:serve_transformer"

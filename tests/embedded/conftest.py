@@ -14,10 +14,15 @@ import httpx
 import pytest
 
 from harness.backends.document import parse
+from harness.backends.embedded.activator import Activator
+from harness.backends.embedded.autoscale import Autoscaler
 from harness.backends.embedded.controller import Controller
+from harness.backends.embedded.node import Node
 from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
 from harness.backends.embedded.starter import Processes, Running, Starter
 from harness.backends.inference_service import InferenceService
+from harness.backends.node import NodeOptions
+from harness.backends.scaling import GPU
 from harness.clients.http import client
 from harness.components import mlflow, model_server
 from harness.components.gateway import gateway
@@ -42,6 +47,8 @@ class World:
     controller: Controller
     http: httpx.Client
     models: dict[str, Path]
+    node: Node
+    autoscaler: Autoscaler
     events: list[Event] = field(default_factory=list)
 
     def service(self, name: str, model: str, *, namespace: str = "production", **predictor: Any) -> InferenceService:
@@ -121,9 +128,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         starter = Starter(supervisor, log, folder / "components", Processes(supervisor, lambda: nursery))
         running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
         replicas = ReplicaStarter(supervisor, lambda: nursery, "", running.url(), replicas_folder(folder))
-        controller = Controller(supervisor, replicas, running, log, folder)
+        node, activator = Node({"cpu": 64, GPU: 1}), Activator()
+        controller = Controller(supervisor, replicas, running, log, folder, node=node, activator=activator)
+        quick = NodeOptions(sync_s=0.5, window_s=1, down_s=1.5)
+        scaler = Autoscaler(controller, controller.gateway_client, activator, quick, log)
         with client(running.url(), timeout_s=20) as http:
-            yield World(folder, supervisor, nursery, starter, running, controller, http, models, events)
+            yield World(
+                folder, supervisor, nursery, starter, running, controller, http, models, node, scaler, events
+            )  # fmt: skip
+        scaler.close()
+        activator.close()
         controller.close()
     log.close()
 

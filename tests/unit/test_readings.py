@@ -1,34 +1,55 @@
-"""What a reading can show: the requests of its step, whenever they are answered, and nothing of the time after it."""
+"""The autoscaler's figures: means over a window of what counters say."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import pytest
 
-from harness.lifecycle.rollout import BlueGreen, Canary, Observation, Phase, State, step
-from harness.lifecycle.slo import SLO
-from harness.lifecycle.verdict import Counts
-
-
-def test_what_a_baseline_answers_of_before_the_step_does_not_make_a_right_split_look_wrong() -> None:
-    """It owed 300 answers when the step opened; in the step both were given 300 requests."""
-    policy = Canary(slo=SLO(slower_than_ms=100), steps=(50, 100), max_step_s=1.0, min_step_s=0.0)
-    state, _ = step(State(policy, 0.0), Observation(), 0.0)
-    state, _ = step(state, Observation(Counts(), Counts(100, routed=400)), 0.0)
-    state, _ = step(state, Observation(Counts(300, routed=300), Counts(700, routed=700)), 2.0)
-    (split,) = state.splits
-    assert split["passed"]
-    assert (split["canary"], split["requests"]) == (300, 600)
+from harness.backends.embedded.readings import Readings, Series
+from harness.clients.envoy import Traffic
+from harness.runtime.usage import Usage
 
 
-def test_a_reading_that_comes_again_does_not_show_that_blue_is_idle() -> None:
-    """Blue may answer requests that the reading cannot know of; a new reading without any shows that it does not."""
-    policy = BlueGreen(SLO(slower_than_ms=100), warm_s=0, warm_requests=0, hold_s=0, drain_s=1.0)
-    green, blue = Counts(1000, timed=1000), Counts(100, timed=100)
-    state, _ = step(State(policy, 0.0), Observation(), 0.0)
-    state, _ = step(state, Observation(Counts(), blue, at=0.0), 0.0)
-    draining, _ = step(state, Observation(green, blue, at=1.0), 1.0)
-    assert draining.phase is Phase.DRAINING
-    again, _ = step(draining, Observation(green, blue, at=1.0), 3.0)
-    assert again.phase is Phase.DRAINING
-    fresh, _ = step(draining, Observation(replace(green, requests=1010, timed=1010), blue, at=3.0), 3.0)
-    assert fresh.phase is Phase.PROMOTING
+def test_a_rate_is_the_growth_over_the_window_alone() -> None:
+    """10 a second for ten seconds, then 50 for three: a window of three sees the 50."""
+    series = Series(3.0)
+    for second in range(11):
+        series.add(second, 10.0 * second)
+    for second in range(1, 4):
+        series.add(10 + second, 100 + 50.0 * second)
+    assert series.rate() == pytest.approx(50)
+    assert series.span_s == 3
+
+
+def test_requests_in_flight_are_a_mean_and_requests_a_second_count_those_that_began() -> None:
+    readings = Readings(4.0)
+    for second, (active, begun) in enumerate([(0, 100), (4, 120), (8, 140), (8, 160), (10, 180)]):
+        readings.take(second, Traffic(active, begun))
+    assert readings.totals() == {"concurrency": pytest.approx(6), "rps": pytest.approx(20)}
+
+
+def test_nothing_is_known_before_there_are_readings() -> None:
+    readings = Readings(4.0)
+    assert readings.totals() == {}
+    readings.take(1.0, Traffic(2, 5))
+    assert readings.totals() == {"concurrency": 2}
+    assert readings.samples(1.0, 7) == {}
+
+
+def test_a_replicas_cores_are_told_once_they_were_read_over_a_window() -> None:
+    readings = Readings(2.0)
+    for tick in range(9):
+        readings.take_usage(tick / 4, 7, Usage(0.1 * tick, 1000.0 + tick))
+        if tick == 4:
+            assert set(readings.samples(1.0, 7)) == {"memory"}
+    cpu = readings.samples(2.0, 7)["cpu"]
+    assert cpu.value == pytest.approx(0.4)
+    assert (cpu.at, cpu.window_s) == (2.0, 2.0)
+    assert readings.samples(2.0, 7)["memory"].value == 1008
+
+
+def test_a_replica_that_is_gone_is_forgotten() -> None:
+    readings = Readings(1.0)
+    for tick in range(5):
+        readings.take_usage(tick, 7, Usage(tick, 1.0))
+    readings.keep([8])
+    assert readings.samples(5.0, 7) == {}
