@@ -33,6 +33,8 @@ class Scaling:
 
     service: str
     watch: ScaleSource
+    shares: bool = False
+    """Whether another revision has a part of the requests, so that a load says little of what this one will get."""
 
     def wait_ready(self, replicas: int, deadline: Deadline) -> None:
         """Wait until so many replicas are ready, or until the number is down to it."""
@@ -59,7 +61,7 @@ class Scaling:
         above = spec.targets[0].value * (1 + spec.tolerance)
         measured = reactions(looks, above=above, least=spec.least, ended_s=load.duration_s)
         model = service_model(spec, looks, load, self.watch.request_cores())
-        predicted = predict(spec, _stages(load), model, self.watch.metrics()) if model else None
+        predicted = predict(spec, _stages(load), model, self.watch.metrics()) if model and not self.shares else None
         return ScalingRecord(
             service=self.service,
             metric=spec.targets[0].metric,
@@ -82,7 +84,8 @@ def scaled(backend: Backend, service: Service, run: Run, revision: str) -> Itera
     """Watch a revision scale while the block lasts; every load that ends within it has its record at the end."""
     before, name = len(run.record.loads), f"{service.namespace}/{service.name}"
     watch = backend.watch_scaling(service.namespace, service.name, revision)
-    scaling = Scaling(name if revision == service.revision else f"{name} ({revision})", watch)
+    told = name if revision == service.revision else f"{name} ({revision})"
+    scaling = Scaling(told, watch, shares=bool(service.document.spec.canary))
     try:
         yield scaling
     finally:

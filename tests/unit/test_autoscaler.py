@@ -221,3 +221,17 @@ def test_a_load_within_the_target_changes_nothing() -> None:
     found = predict(SPEC, LOAD, ServiceModel(cpu_s_per_request=0.001, request_cores=0.2, start_s=5))
     assert {look.desired for look in found.looks} == {1}
     assert found.reactions.back_s is None
+
+
+def test_a_service_without_a_replica_is_predicted_from_zero_and_back() -> None:
+    """The first request has a replica started at once; 50 a second at 20 for each are three; then none again."""
+    spec = AutoscalerSpec(
+        0, 5, (Target("rps", 20, TargetKind.EXTERNAL_AVERAGE),), sync_s=1, down=Rules(10, DOWN.policies)
+    )
+    service = ServiceModel(cpu_s_per_request=0, request_cores=1, start_s=1)
+    found = predict(spec, (Stage(0, 50), Stage(30, 0)), service, MetricsModel(0.5, 3))
+    assert found.reactions.decided_s == 0
+    assert found.reactions.peak == 3
+    assert found.reactions.back_s is not None
+    assert 10 <= found.reactions.back_s <= 16
+    assert found.looks[-1].desired == found.looks[-1].ready == 0

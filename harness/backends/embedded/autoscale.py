@@ -39,6 +39,7 @@ class _Kept:
     readings: Readings
     history: History = field(default_factory=History)
     next_look: float = 0.0
+    seen: Look | None = None
     said: str = ""
 
 
@@ -122,6 +123,8 @@ class Autoscaler:
             if now >= kept.next_look:
                 kept.next_look = now + each.spec.sync_s
                 self._look(kept, each, now)
+            elif kept.seen is not None and kept.seen.ready != each.ready:
+                self._tell(kept, each, kept.seen.metric, each.size)
 
     def _of(self, each: Scaled) -> _Kept:
         return self._kept.setdefault(each.key, _Kept(Readings(self.options.window_s)))
@@ -138,14 +141,14 @@ class Autoscaler:
         kept.next_look = now + each.spec.sync_s
         requests = "1 request waits" if waiting == 1 else f"{waiting} requests wait"
         self._controller.scale(*each.key, 1, requests)
-        self._tell(each, Look(time.time(), None, 1, each.ready))
+        self._tell(kept, each, None, 1)
 
     def _look(self, kept: _Kept, each: Scaled, now: float) -> None:
         decision = decide(each.spec, _observed(each, kept.readings, now), kept.history, now)
         kept.history = decision.history
         self._note_silence(kept, each, decision)
         value = decision.proposals[0].value if decision.proposals else None
-        self._tell(each, Look(time.time(), value, decision.replicas, each.ready))
+        self._tell(kept, each, value, decision.replicas)
         if decision.replicas != each.size:
             self._controller.scale(*each.key, decision.replicas, decision.reason)
 
@@ -157,7 +160,8 @@ class Autoscaler:
             self._events.emit("autoscaler.silent", f"{each.namespace}/{each.service}", message, level="warning")
         kept.said = why
 
-    def _tell(self, each: Scaled, look: Look) -> None:
+    def _tell(self, kept: _Kept, each: Scaled, metric: float | None, asked: int) -> None:
+        look = kept.seen = Look(time.time(), metric, asked, each.ready)
         with self._lock:
             watching = list(self._watching)
         for seen in watching:

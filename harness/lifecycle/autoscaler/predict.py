@@ -106,7 +106,7 @@ class _World:
         self._began = clock.now()
         warm = -(metrics.window_s + spec.initialisation_s)
         self._pods = [_Pod(warm, warm) for _ in range(spec.least)]
-        self._service_used: list[float] = []
+        self._service_used = [0.0] * math.ceil(metrics.window_s / STEP_S)
         self._totals: dict[str, float] = {}
         self._fresh_totals: list[tuple[float, float]] = []
         for pod in self._pods:
@@ -148,8 +148,7 @@ class _World:
 
     def _scrape(self, now: float) -> None:
         steps = math.ceil(self._metrics.window_s / STEP_S)
-        last = self._service_used[-steps:]
-        self._fresh_totals.append((now + self._metrics.lag_s, sum(last) / len(last)))
+        self._fresh_totals.append((now + self._metrics.lag_s, sum(self._service_used[-steps:]) / steps))
         for pod in self._pods:
             if len(pod.used) >= steps:
                 sample = Sample(sum(pod.used[-steps:]) / steps, now, self._metrics.window_s)
