@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness._processors import ProcessorMeter, cores
 from harness.errors import RehearsalError
 from harness.load import Ledger, Load
 from harness.model_version import ModelVersion
@@ -58,22 +59,27 @@ def accounted(load: Load, service: Service, run: Run) -> Iterator[None]:
 
     Errors: LoadFailed if one is unexplained, unless the block itself fails: that says more.
     """
+    meter = ProcessorMeter(service.processors)
     load.start(Deadline.after(READY_S))
     service.loads.append(load)
     try:
-        yield
+        with meter:
+            yield
     except BaseException:
         try:
-            _ended(load, service, run)
+            _ended(load, service, run, meter)
         except RehearsalError as second:
             run.events.emit("load.failed", load.spec.name, second.message, level="warning")
         raise
-    _ended(load, service, run).check()
+    _ended(load, service, run, meter).check()
 
 
-def _ended(load: Load, service: Service, run: Run) -> Ledger:
+def _ended(load: Load, service: Service, run: Run, meter: ProcessorMeter) -> Ledger:
     service.loads.remove(load)
     ledger = load.stop(Deadline.after(READY_S))
+    timeline = ledger.timeline
+    steps = len(timeline.offered)
+    timeline.server_cpu = cores(meter.readings, ledger.started_at, timeline.step_s, steps)
     run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", load.spec.rps, run.folder))
     return ledger
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,10 @@ class Service:
     def status(self) -> dict[str, Any]:
         """The service's status as KServe writes it."""
         return self._backend.status(self.namespace, self.name).to_dict()
+
+    def processors(self) -> Mapping[str, Mapping[int, float]]:
+        """Seconds of a core that the gateway and each revision's processes have used so far; empty if unknown here."""
+        return self._backend.processors(self.namespace, self.name)
 
     def counts(self, slower_than_ms: float) -> list[RevisionCounts]:
         """Cumulative requests, failures and slow requests of each revision, from the gateway."""

@@ -245,6 +245,13 @@ class Backend(Protocol):
         """Cumulative requests, failures and slow requests of each revision, from the gateway's own counters."""
         ...
 
+    def processors(self, namespace: str, name: str) -> Mapping[str, Mapping[int, float]]:
+        """Seconds of a core used so far by each process of what answers: "gateway" or a revision -> process -> s.
+
+        Empty where nobody can say at once.
+        """
+        ...
+
     def collect_answers(
         self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
     ) -> AnswerSource:

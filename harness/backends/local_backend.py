@@ -38,6 +38,7 @@ from harness.load.spec import LoadSpec
 from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
+from harness.runtime.usage import usage_of
 
 if TYPE_CHECKING:
     from harness.backends.kubernetes.alone import LeftToKServe
@@ -173,6 +174,14 @@ class LocalBackend(ABC):
 
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
         return self._serving().counts(namespace, name, slower_than_ms)
+
+    def processors(self, namespace: str, name: str) -> dict[str, dict[int, float]]:
+        children = [("gateway", self._running["envoy"].child), *self._serving().children(namespace, name)]
+        found: dict[str, dict[int, float]] = {}
+        for who, child in children:
+            if (used := usage_of(child)) is not None:
+                found.setdefault(who, {})[child.pid] = used.processor_s
+        return found
 
     def collect_answers(
         self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -74,6 +75,24 @@ def test_a_load_is_explained_though_the_gateway_dies(platform: Platform, model: 
     assert record.unexplained == 0
     assert record.classes["never sent:no connection"] > 0
     assert sum(record.classes.values()) == record.sent
+
+
+def test_the_record_has_the_cores_of_gateway_and_revision_by_the_second(
+    platform: Platform, model: ModelVersion
+) -> None:
+    """Each second of a load that lasts some has what the serving side used of the machine."""
+    service = platform.deploy(model)
+    with platform.load(service, rps=100) as load:
+        _sent(load, 5)
+    (record,) = platform.run.record.loads
+    assert record.timeline is not None
+    cores = record.timeline.server_cpu
+    assert set(cores) == {"gateway", "v1"}
+    for column in cores.values():
+        known = [value for value in column if math.isfinite(value)]
+        assert len(column) == len(record.timeline.offered)
+        assert len(known) >= 3
+        assert 0 < sum(known) / len(known) < 2
 
 
 @pytest.mark.parametrize("field", [{"rps": 0}, {"arrivals": "bursts"}, {"processes": 0}, {"users": -1}, {"max_s": 0}])

@@ -181,6 +181,11 @@ class Service:
         processes = [*self.replicas.values(), *self.retiring.values()]
         return workload in self.routing.endpoints or any(p.workload.name == workload for p in processes)
 
+    def children(self) -> list[tuple[str, Child]]:
+        """(revision, process) of each replica that runs, also of those that drain."""
+        processes = [*self.replicas.values(), *self.retiring.values()]
+        return [(each.workload.name, each.child) for each in processes if each.child is not None]
+
     def record_death(self, replica: LiveReplica, reason: str, message: str, *, final: bool, now: float) -> None:
         key = replica.workload.key
         lived = now - replica.ready_at if replica.ready_at is not None else 0.0

@@ -33,6 +33,7 @@ from harness.errors import PlatformError, ServiceFailed, UsageError
 from harness.report.record import RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog, Level
+from harness.runtime.process import Child
 from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
@@ -89,6 +90,11 @@ class Controller:
         """The status now; UsageError if there is no such service."""
         with self._lock:
             return self._service(namespace, name).status()
+
+    def children(self, namespace: str, name: str) -> list[tuple[str, Child]]:
+        """(revision, process) of each replica that runs, those that are being given up included."""
+        with self._lock:
+            return self._service(namespace, name).children()
 
     def wait_ready(self, namespace: str, name: str, deadline: Deadline) -> Status:
         """Wait until the service and its canaries are ready; ServiceFailed if one of them cannot become so."""

@@ -188,6 +188,10 @@ class KubernetesBackend:
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
         return Pods(spec, files, self._load_place())
 
+    def processors(self, namespace: str, name: str) -> dict[str, dict[int, float]]:
+        """Metrics of a cluster are of the last quarter of a minute: too late for a load's seconds."""
+        return {}
+
     def watch_scaling(self, namespace: str, name: str, revision: str) -> ScaleSource:
         from harness.backends.kubernetes.scale_watch import ScaleWatch
 
