@@ -70,20 +70,28 @@ def _toml(value: object) -> str:
 
 def access_reference() -> str:
     """The arrows, and who may do what."""
-    from harness.backends.kubernetes import access, arrows
+    from harness.backends.kubernetes import access, arrows, rehearsal_role
 
-    return f"## Who may connect to whom\n\n{arrows.reference()}\n\n## Who may do what\n\n{access.reference()}"
+    parts = {
+        "Who may connect to whom": arrows.reference(),
+        "Who may do what": access.reference(),
+        "What a run may do in a cluster of yours": rehearsal_role.reference(),
+    }
+    return "\n\n".join(f"## {title}\n\n{table}" for title, table in parts.items())
 
 
 def generated_manifests() -> dict[Path, str]:
     """The roles of each stage and the network policies of each place: file -> text."""
-    from harness.backends.kubernetes import access, arrows
+    from harness.backends.kubernetes import access, arrows, rehearsal_role
     from harness.backends.kubernetes.world import SYSTEM
 
     files = {
         MANIFESTS / "rbac" / stage / "roles.yaml": _documents("access.py", access.documents(stage))
         for stage in access.STAGES
     }
+    roles = {"given": rehearsal_role.documents(rehearsal_role.Where.GIVEN), "shared": rehearsal_role.shared()}
+    for name, documents in roles.items():
+        files[MANIFESTS / "rbac" / "rehearsal" / name / "roles.yaml"] = _documents("rehearsal_role.py", documents)
     for place, folder, namespace in (
         (arrows.Place.MODELS, "models", None),
         (arrows.Place.SYSTEM, "system", SYSTEM),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from harness._cli_world import AllowRemote, Context, Install, Keep, Kubeconfig, Namespaces, Reuse, flags
+from harness._cli_world import AllowRemote, Context, ImagePrefix, Install, Keep, Kubeconfig, Namespaces, Reuse, flags
 from harness._equivalence_worlds import WORLDS, Suite, default_suite, run_world, why_missing
 from harness.equivalence import Comparison, Kind, WorldRun, compare, parse_junit, parse_upstream
 from harness.errors import UsageError
@@ -19,7 +19,7 @@ from harness.runtime.paths import new_run_folder, runs_home
 
 FLAGS_OF = {
     "kind": ("--reuse", "--keep"),
-    "kubernetes": ("--kubeconfig", "--namespaces", "--install", "--allow-remote"),
+    "kubernetes": ("--kubeconfig", "--namespaces", "--install", "--allow-remote", "--image-prefix"),
 }
 """The flags that are passed on to pytest, by the world that they are for."""
 
@@ -37,6 +37,7 @@ def equivalence(
     namespaces: Namespaces = None,
     install: Install = False,
     allow_remote: AllowRemote = False,
+    image_prefix: ImagePrefix = None,
     reuse: Reuse = False,
     keep: Keep = False,
     junit: Annotated[
@@ -61,7 +62,7 @@ def equivalence(
         else:
             given = flags(
                 None, context, kubeconfig, namespaces,
-                install=install, keep=keep, reuse=reuse, allow_remote=allow_remote,
+                install=install, keep=keep, reuse=reuse, allow_remote=allow_remote, image_prefix=image_prefix,
             )  # fmt: skip
             worlds, chosen_suite = _worlds(world), _suite(suite, chosen, context, options_of(given))
             folder = new_run_folder(runs_home(reports), "equivalence")

@@ -81,6 +81,33 @@ def build_items(
     typer.echo(_as_json(states) if as_json else table(states))
 
 
+@images_app.command("push")
+def push_items(
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Where to: registry.example/ml.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Which; by default what a cluster needs.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Push what a cluster of yours needs of us to its registry, under PREFIX.
+
+    Docker pushes, with what `docker login` has; the cluster is told the prefix by --image-prefix.
+    """
+    from harness._cli_progress import Progress
+    from harness.backends.kubernetes.registry import check_prefix, for_clusters, moved
+    from harness.images import load
+    from harness.images.push import push
+    from harness.runtime.interrupts import sigterm_interrupts
+
+    check_prefix(prefix)
+    catalogue = load()
+    wanted = [item.id for name in names or () for item in catalogue.find(name) if item.is_image] or for_clusters()
+    with Progress(sys.stderr) as progress, sigterm_interrupts():
+        pushed = push(wanted, lambda name: moved(name, prefix), progress)
+    typer.echo(json.dumps(pushed) if as_json else "\n".join(pushed))
+
+
 def table(states: list[State]) -> str:
     """One line an item, in columns."""
     rows = [COLUMNS, *(_row(state) for state in states)]

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ def as_flags(options: WorldOptions) -> list[str]:
         argv += ["--kubeconfig", str(options.kubeconfig)]
     if options.namespaces:
         argv += ["--namespaces", ",".join(f"{name}={where}" for name, where in options.namespaces.items())]
+    if options.image_prefix:
+        argv += ["--image-prefix", options.image_prefix]
     switches = {"--install": options.install, "--keep": options.keep, "--reuse": options.reuse}
     switches["--allow-remote"] = options.allow_remote
     return argv + [flag for flag, given in switches.items() if given]
@@ -106,6 +108,19 @@ def collect_garbage(*, as_json: bool) -> str:
     if as_json:
         return json.dumps({"ended": ended})
     return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT
+
+
+def collect_in_cluster(options: WorldOptions, runs: Sequence[str], *, as_json: bool) -> str:
+    """End what dead runs left in a cluster of somebody's, and say what it was, and what was left alone."""
+    from harness.backends.kubernetes.leftovers import gc
+    from harness.clients.kubernetes import Kube
+
+    with Kube.connect(options.kubeconfig, options.context) as kube:
+        ended, alone = gc(kube, sorted(set(options.namespaces.values())), runs)
+    if as_json:
+        return json.dumps({"ended": ended, "left": alone})
+    lines = [f"ended {one}" for one in ended] + [f"left alone: {one}; --run ends it" for one in alone]
+    return "\n".join(lines) or NOTHING_LEFT
 
 
 def describe_runs(*, as_json: bool) -> str:

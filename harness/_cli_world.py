@@ -25,6 +25,10 @@ Install = Annotated[bool, typer.Option("--install", help="Install what the clust
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the cluster running (kind).")]
 Reuse = Annotated[bool, typer.Option("--reuse", help="Take the cluster that was kept, and keep it (kind).")]
 AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Let load leave this machine (kubernetes).")]
+ImagePrefix = Annotated[
+    str | None,
+    typer.Option("--image-prefix", metavar="PREFIX", help="The registry that has our images (kubernetes)."),
+]
 
 
 def flags(
@@ -37,18 +41,25 @@ def flags(
     keep: bool,
     reuse: bool,
     allow_remote: bool,
+    image_prefix: str | None,
 ) -> dict[str, Any]:
     """The flags that were given, for the settings; None for the others."""
     return {
         "--backend": backend,
         "--context": context,
         "--kubeconfig": kubeconfig,
-        "--namespaces": dict(pair_of(text) for text in namespaces.split(",")) if namespaces else None,
+        "--namespaces": pairs_of(namespaces),
         "--install": install or None,
         "--keep": keep or None,
         "--reuse": reuse or None,
         "--allow-remote": allow_remote or None,
+        "--image-prefix": image_prefix,
     }
+
+
+def pairs_of(namespaces: str | None) -> dict[str, str] | None:
+    """NAME=NAMESPACE,... as a mapping."""
+    return dict(pair_of(text) for text in namespaces.split(",")) if namespaces else None
 
 
 def pair_of(text: str) -> tuple[str, str]:

@@ -99,6 +99,9 @@ class ClusterSettings(Section):
     keep: Switch = Field(False, description="whether the kind cluster is left running")
     reuse: Switch = Field(False, description="whether the kind cluster that was kept is taken, and kept on")
     allow_remote: Switch = Field(False, description="whether load may leave this machine")
+    image_prefix: Text | None = Field(
+        None, description="the registry, with a path perhaps, that the cluster has our images from"
+    )
 
 
 class NodeSettings(Section):

@@ -23,6 +23,7 @@ def world_options(settings: Settings) -> WorldOptions:
         keep=cluster.keep,
         allow_remote=cluster.allow_remote,
         node=NodeOptions(**settings.node.model_dump()),
+        image_prefix=cluster.image_prefix or "",
     )
     check(options)
     return options

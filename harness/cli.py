@@ -89,6 +89,7 @@ def run(
     keep: _cli_world.Keep = False,
     reuse: _cli_world.Reuse = False,
     allow_remote: _cli_world.AllowRemote = False,
+    image_prefix: _cli_world.ImagePrefix = None,
     reports: Reports = None,
     as_json: Json = False,
 ) -> None:
@@ -107,6 +108,7 @@ def run(
         keep=keep,
         reuse=reuse,
         allow_remote=allow_remote,
+        image_prefix=image_prefix,
     )
     flags = {
         **world,
@@ -134,6 +136,7 @@ def up(
     keep: _cli_world.Keep = False,
     reuse: _cli_world.Reuse = False,
     allow_remote: _cli_world.AllowRemote = False,
+    image_prefix: _cli_world.ImagePrefix = None,
     reports: Reports = None,
     as_json: Json = False,
     ready_fd: Annotated[int, typer.Option(hidden=True)] = -1,
@@ -153,6 +156,7 @@ def up(
         keep=keep,
         reuse=reuse,
         allow_remote=allow_remote,
+        image_prefix=image_prefix,
     )
     options = _cli_up.world(world)
     if detach:
@@ -204,15 +208,34 @@ def approve(
 
 
 @app.command()
-def gc(as_json: Json = False) -> None:
+def gc(
+    context: _cli_world.Context = None,
+    kubeconfig: _cli_world.Kubeconfig = None,
+    namespaces: _cli_world.Namespaces = None,
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", metavar="ID", help="A run in the cluster to be ended, dead or not.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """End what a run that died left behind: processes, kind clusters and networks, containers of builds.
 
     Nothing else is ever touched: a process counts only with the pid and the start time that the run noted, a cluster
     only if it is labelled as ours, nobody uses it and nobody keeps it.
-    """
-    from harness._cli_up import collect_garbage
 
-    _print(collect_garbage(as_json=as_json))
+    With --context, in that cluster: what carries the label of a run whose process is gone from this machine. Runs of
+    other machines are told, and ended only by --run.
+    """
+    from harness import _cli_up
+
+    if context is None:
+        for flag, value in {"--kubeconfig": kubeconfig, "--namespaces": namespaces, "--run": runs}.items():
+            if value:
+                raise UsageError(f"gc: {flag}: needs --context NAME, the cluster to look at")
+        _print(_cli_up.collect_garbage(as_json=as_json))
+        return
+    where = {"--context": context, "--kubeconfig": kubeconfig, "--namespaces": _cli_world.pairs_of(namespaces)}
+    options = _cli_up.world({"--backend": "kubernetes", **where})
+    _print(_cli_up.collect_in_cluster(options, runs or (), as_json=as_json))
 
 
 @app.command()

@@ -65,6 +65,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--keep": ("cluster", "keep"),
     "--reuse": ("cluster", "reuse"),
     "--allow-remote": ("cluster", "allow_remote"),
+    "--image-prefix": ("cluster", "image_prefix"),
     "--data": ("data", "file"),
     "--target": ("data", "target"),
     "--task": ("data", "task"),

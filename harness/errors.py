@@ -3,6 +3,7 @@
 RehearsalError                 what failed, on what input, and what to do next
 ├── UsageError                 the user's input is wrong: one line, exit code 2
 │   ├── ConfigError            rehearsal.toml, flags
+│   │   └── ClusterUnfit       the cluster that was named lacks what nothing can be rehearsed without
 │   ├── DataError              the data file, its columns, its target
 │   ├── TrainingFunctionError  the user's training function raises, hangs, or returns no model
 │   ├── DocumentError          an InferenceService field that is unknown or not honoured here
@@ -45,6 +46,10 @@ class UsageError(RehearsalError):
 
 class ConfigError(UsageError):
     """A key, flag or value of the configuration is wrong."""
+
+
+class ClusterUnfit(ConfigError):
+    """The cluster that was named lacks what nothing can be rehearsed without, such as KServe; no skip mends that."""
 
 
 class DataError(UsageError):

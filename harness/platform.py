@@ -29,6 +29,7 @@ from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
 from harness.load import Load, LoadSpec
 from harness.load.arrivals import Arrivals
+from harness.load.remote import refuse_leaving
 from harness.load.spec import check as check_load
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
@@ -328,8 +329,7 @@ class Platform:
         held-out rows of `model` (default: the version that the service was deployed with).
         """
         check_load(rps=rps, arrivals=arrivals, processes=processes, workers=workers, users=users, max_s=max_s)
-        if where := self.backend.leaves_machine:
-            raise UsageError(f"load would leave this machine, for {where}", hint="allow it with --allow-remote")
+        refuse_leaving(self.backend.leaves_machine)
         if workers:
             self.require(Capability.DISTRIBUTED_LOAD)
         self._loads += 1

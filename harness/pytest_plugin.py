@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness._pytest_findings import RECORD, note
-from harness.errors import CapabilityMissing, ConfigError, StepFailed
+from harness.errors import CapabilityMissing, ClusterUnfit, ConfigError, StepFailed
 
 if TYPE_CHECKING:
     from harness.backends.kubernetes.world import WorldOptions
@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--reuse", action="store_true", help="take the kind cluster that was kept, and keep it (kind)")
     group.addoption("--allow-remote", action="store_true", help="let load leave this machine (kubernetes)")
     group.addoption("--gpus", type=int, default=0, help="devices that the node says it has (embedded)")
+    group.addoption("--image-prefix", default="", help="the registry that has our images (--backend kubernetes)")
     if not _has_plugin("pytest_kind"):  # it has this option as well
         group.addoption("--kubeconfig", default=None, help="KUBECONFIG or ~/.kube/config if not given")
     group.addoption("--reports", default=None, help="folder of the run folders (default: REHEARSAL_RUNS or ./reports)")
@@ -75,6 +76,7 @@ def world_options(config: pytest.Config) -> WorldOptions:
             keep=config.getoption("--keep"),
             allow_remote=config.getoption("--allow-remote"),
             node=NodeOptions(gpus=config.getoption("--gpus")),
+            image_prefix=config.getoption("--image-prefix"),
         )
         check(options)
     except ConfigError as error:
@@ -164,11 +166,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _skip_what_is_missing() -> Generator[None, Any, Any]:
-    """Turn a missing capability of this world into a skip, with the reason and how to get it."""
+    """Turn a missing capability of this world into a skip, with the reason and how to get it.
+
+    A cluster without what nothing can be rehearsed without is a mistake of the command line: it ends the session.
+    """
     try:
         return (yield)
     except CapabilityMissing as missing:
         pytest.skip(f"{missing.message}: {missing.hint}")
+    except ClusterUnfit as unfit:
+        pytest.exit(f"rehearse: {unfit}", returncode=ClusterUnfit.exit_code)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from harness.model_version import ModelVersion
 from harness.monitoring import counted_requests, disagreement, logged_requests, series
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform
-from harness.report.record import DriftRecord, GateRecord, RunRecord, Step
+from harness.report.record import ComponentRecord, DriftRecord, GateRecord, RunRecord, Step
 from harness.run import Run
 from harness.runtime.events import Listener
 from harness.service import Rollout, Service
@@ -83,8 +84,7 @@ class Rehearsal:
     def start(self) -> None:
         with self.run.step("platform", "Start MLflow, Envoy and the nurseries") as step:
             self.platform.start(Part.TRACKING, Part.SERVING, Part.DRIFT, *self.platform.available(Part.METRICS))
-            ready = (f"{c.name} {c.ready_s:.2f} s" for c in self.platform.backend.components())
-            step.detail = "ready: " + ", ".join(ready)
+            step.detail = _ready_words(self.platform.backend.components())
 
     def train(self, training: Training) -> ModelVersion:
         with self.run.step(training.name, f"Train and register the {training.name}") as step:
@@ -133,7 +133,8 @@ class Rehearsal:
             return rollout
 
     def drift(self, service: Service, serving: ModelVersion) -> None:
-        with self.run.step("drift", "Replay a control and a shifted window, compare with the reference") as step:
+        title = "Replay a control and a shifted window, compare with the reference"
+        with self.run.step("drift", title, optional=True) as step:
             windows = [
                 Window("control", expected=False),
                 Window("shifted", where=self.plan.shifted, expected=True),
@@ -145,7 +146,7 @@ class Rehearsal:
 
     def metrics(self, service: Service) -> None:
         """Check that Prometheus counted what the clients sent, and nothing that the gateway does not know."""
-        with self.run.step("metrics", "Compare Prometheus's counts with the clients'") as step:
+        with self.run.step("metrics", "Compare Prometheus's counts with the clients'", optional=True) as step:
             self.platform.require(Capability.METRICS)
             sent = sum(load.sent + load.mirrored for load in self.run.record.loads)
             backend, where = self.platform.backend, (service.namespace, service.name)
@@ -183,6 +184,13 @@ class Rehearsal:
                 hint=f"the ledger has a line for each request: {ledger.path}",
             )
         step.detail = f"{ledger.sent} requests, 0 lost, 0 unexplained"
+
+
+def _ready_words(components: Sequence[ComponentRecord]) -> str:
+    """What was started, with its time, and what was there already, with its version."""
+    started = ", ".join(f"{each.name} {each.ready_s:.2f} s" for each in components if each.ready_s is not None)
+    found = ", ".join(f"{each.name} {each.version}" for each in components if each.ready_s is None)
+    return "; ".join(f"{word}: {names}" for word, names in (("ready", started), ("found", found)) if names)
 
 
 def _gate_words(record: GateRecord) -> str:

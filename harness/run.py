@@ -69,16 +69,20 @@ class Run:
             self.finish(error)
 
     @contextmanager
-    def step(self, name: str, title: str) -> Iterator[Step]:
-        """Time and record one step. A missing capability makes it skipped; an error makes it failed and goes on up."""
+    def step(self, name: str, title: str, *, optional: bool = False) -> Iterator[Step]:
+        """Time and record one step; an error makes it failed and goes on up.
+
+        A missing capability makes an `optional` step skipped; what others go on from cannot be done without.
+        """
         step = Step(name=name, title=title, status=Status.RUNNING, started_at=time.time())
         self.record.steps.append(step)
         self.events.emit("step.started", name, title, name=name, title=title)
         try:
             yield step
-        except CapabilityMissing as missing:
-            self._skip(step, missing)
         except BaseException as error:
+            if optional and isinstance(error, CapabilityMissing):
+                self._skip(step, error)
+                return
             self._end(step, Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.FAILED, error)
             raise
         else:

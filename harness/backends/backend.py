@@ -287,7 +287,10 @@ class Backend(Protocol):
         ...
 
     def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
-        """The service without our router: KServe's controller and gateway alone; CapabilityMissing without KServe."""
+        """The service without our router: KServe's controller and gateway alone.
+
+        CapabilityMissing without KServe; UsageError where requests to it would leave this machine without leave.
+        """
         ...
 
     @property

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from harness.backends.backend import Backend
 from harness.backends.embedded.warmth import Warmth
+from harness.backends.kubernetes.registry import check_prefix
 from harness.backends.kubernetes.world import World, WorldOptions
 from harness.errors import CapabilityMissing, ConfigError
 from harness.runtime.events import EventLog
@@ -149,10 +150,17 @@ def check(options: WorldOptions) -> None:
         raise ConfigError(
             "--backend kubernetes: needs --context NAME; the current context of a kubeconfig is never used unnamed"
         )
-    cluster_only = {"--context": options.context, "--install": options.install, "--namespaces": options.namespaces}
+    cluster_only = {
+        "--context": options.context,
+        "--install": options.install,
+        "--namespaces": options.namespaces,
+        "--image-prefix": options.image_prefix,
+    }
     for flag, value in cluster_only.items() if options.backend != "kubernetes" else ():
         if value:
             raise ConfigError(f"{flag}: is for --backend kubernetes, but the backend is {options.backend}")
+    if options.image_prefix:
+        check_prefix(options.image_prefix)
     if options.reuse and options.backend != "kind":
         raise ConfigError(f"--reuse: is for --backend kind, but the backend is {options.backend}")
 

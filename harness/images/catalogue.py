@@ -121,8 +121,13 @@ def short_names(item: Item) -> tuple[str, ...]:
     if not item.is_image:
         return ()
     repository, _, tag = item.name.rpartition(":")
-    path = re.sub(r"^[^/]+\.[^/]+/", "", repository)
+    path = path_of(repository)
     return (f"{path}:{tag}", repository, path, path.rpartition("/")[2])
+
+
+def path_of(image: str) -> str:
+    """An image's name without its registry: kserve/agent:v0.20.0."""
+    return re.sub(r"^[^/]+\.[^/]+/", "", image)
 
 
 def _item(section: str, entry: Mapping[str, Any], where: str) -> Item:

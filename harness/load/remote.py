@@ -18,6 +18,12 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def refuse_leaving(where: str) -> None:
+    """Raise UsageError if a load would go to `where`, beyond this machine and without leave; "" is none."""
+    if where:
+        raise UsageError(f"load would leave this machine, for {where}", hint="allow it with --allow-remote")
+
+
 def refuse_remote(url: str, *, allowed: bool, own: Collection[str] = ()) -> None:
     """Raise UsageError for a target that is neither this machine nor one of the run's `own` URLs, unless `allowed`."""
     if not (allowed or url in own or is_loopback(url)):

@@ -499,11 +499,11 @@ class DriftRecord(_Record):
 
 
 class ComponentRecord(_Record):
-    """One started component: how long until ready, and where its log is."""
+    """One component: how long until ready (None: it was there, nobody started it), and where its log is."""
 
     name: str
     version: str
-    ready_s: float
+    ready_s: float | None
     address: str = ""
     log: str = ""
 

@@ -7,11 +7,13 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness import __version__
 from harness.backends.kubernetes import arrows
 from harness.backends.kubernetes.arrows import Party, Place
+from harness.backends.kubernetes.manifests import load
 from harness.backends.kubernetes.world import LOGICAL_LABEL, MANAGED_BY, MANAGER
 from harness.clients.kubernetes import Kube
 from harness.errors import WaitTimeout
@@ -22,8 +24,10 @@ IMAGE = f"rehearsal/pipeline:{__version__}"
 PORTS = tuple(sorted({port for arrow in arrows.ARROWS for port in arrow.ports} - {arrows.DNS_PORT}))
 CONNECT_S = 3.0
 AT_A_TIME = 4
+ENFORCED_S = 15.0
 STRANGER = "stranger"
 STAND_IN = "rehearsal-network-policy-enforcer"
+_STAND_IN_MANIFEST = Path(__file__).resolve().parents[2] / "images" / "go" / "network-policy-enforcer" / "manifest.yaml"
 ENFORCERS = {
     STAND_IN: "the lab's stand-in (images/go/network-policy-enforcer)",
     "kindnet": "kindnet",
@@ -215,6 +219,41 @@ def enforcer(kube: Kube) -> str:
     """What enforces policies in this cluster, by the DaemonSets that run there."""
     there = {found["metadata"]["name"] for found in kube.list("apps/v1/DaemonSet")}
     return next((title for name, title in ENFORCERS.items() if name in there), "one that is not known here")
+
+
+class Enforcing:
+    """Has something enforce the policies while it is entered: what the cluster has, else the stand-in.
+
+    `source` and `target`: Pods whose connection the policies forbid. AssertionError where nothing stops it: the node
+    image has the stand-in, so that its absence is a defect and no reason to skip.
+    """
+
+    def __init__(self, kube: Kube, source: Spot, target: Spot) -> None:
+        self._kube = kube
+        self._forbidden = source, target
+        self._installed = False
+
+    def __enter__(self) -> str:
+        try:
+            if not self._enforced():
+                self._installed = True
+                self._kube.apply_all(load(_STAND_IN_MANIFEST))
+                self._kube.wait_rolled_out("apps/v1/DaemonSet", STAND_IN, "kube-system", Deadline.after(60))
+                assert self._enforced(), "nothing enforces network policies here, and the stand-in does not either"
+        except BaseException:
+            self.__exit__()
+            raise
+        return enforcer(self._kube)
+
+    def __exit__(self, *_: object) -> None:
+        if self._installed:
+            for document in reversed(load(_STAND_IN_MANIFEST)):
+                metadata = document["metadata"]
+                kind = f"{document['apiVersion']}/{document['kind']}"
+                self._kube.delete(kind, metadata["name"], metadata.get("namespace"))
+
+    def _enforced(self) -> bool:
+        return enforced(self._kube, *self._forbidden, Deadline.after(ENFORCED_S))
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:

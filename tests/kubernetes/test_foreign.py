@@ -16,6 +16,7 @@ from harness.backends.session import ClusterSession, Session, open_world
 from harness.errors import AccessDenied, ConfigError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
+from tests.kubernetes.foreign_lab import kubeconfig_of
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def cluster(rehearsal_session: Session) -> Cluster:
     if not isinstance(rehearsal_session, ClusterSession) or not isinstance(rehearsal_session.world, KindWorld):
         pytest.skip("needs --backend kind")
     world = rehearsal_session.world
-    world.ensure(Part.SERVING, Deadline.after(300))
+    for part in (Part.SERVING, Part.METRICS):
+        world.ensure(part, Deadline.after(300))
     return world.cluster
 
 
@@ -49,6 +51,14 @@ def test_versions_are_detected(foreign: World) -> None:
     found = {record.name: record.version for record in foreign.components()}
     assert found["kserve"] == "v0.20.0"
     assert found["envoy-gateway"] == "v1.9.1"
+    assert found["prometheus"] == "v2.42.0"
+    assert found["alertmanager"] == "v0.25.0"
+    assert all(record.ready_s is None for record in foreign.components())
+
+
+def test_a_cluster_of_this_machine_s_docker_is_this_machine(foreign: World) -> None:
+    """Its nodes are containers of this kernel, so that load stays here; a tunnel's end would have others."""
+    assert foreign.leaves_machine == ""
 
 
 def test_a_run_leaves_nothing(foreign: World) -> None:
@@ -75,7 +85,7 @@ def test_a_restricted_account_is_told_what_it_may_not(
     """The verb and the resource, and the way to do without."""
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "restricted", "namespace": "default"}}
     foreign.kube.apply(account)
-    kubeconfig = restricted(cluster, tmp_path)
+    kubeconfig = kubeconfig_of(cluster, tmp_path, "restricted", "default")
     options = WorldOptions("kubernetes", context="restricted", kubeconfig=kubeconfig)
     world = open_world(options, tmp_path / "world", events)
     try:
@@ -85,16 +95,3 @@ def test_a_restricted_account_is_told_what_it_may_not(
     finally:
         world.close()
         foreign.kube.delete("v1/ServiceAccount", "restricted", "default")
-
-
-def restricted(cluster: Cluster, folder: Path) -> Path:
-    """A kubeconfig whose context "restricted" is the service account's."""
-    path = folder / "restricted.kubeconfig"
-    path.write_text(cluster.kubeconfig_path.read_text())
-    token = cluster.kubectl("create", "token", "restricted", "--namespace", "default", timeout=30).strip()
-    for argv in (
-        ("set-credentials", "restricted", f"--token={token}"),
-        ("set-context", "restricted", f"--cluster={cluster.context}", "--user=restricted"),
-    ):
-        cluster.kubectl("config", "--kubeconfig", str(path), *argv, timeout=30)
-    return path

@@ -6,23 +6,19 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.backends.kubernetes import arrows
 from harness.backends.kubernetes.arrows import Place, Places
-from harness.backends.kubernetes.manifests import load
 from harness.clients.kubernetes import Kube
-from harness.errors import WaitTimeout
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 from tests.kubernetes import network_lab
-from tests.kubernetes.network_lab import STAND_IN, Spot, all_opened, enforced, reached
+from tests.kubernetes.network_lab import ENFORCED_S, Enforcing, Spot, all_opened, reached
 
-_STAND_IN = Path(__file__).resolve().parents[2] / "images" / "go" / "network-policy-enforcer" / "manifest.yaml"
-_READY_S, _ENFORCED_S = 180.0, 15.0
+_READY_S = 180.0
 _Cell = tuple[Spot, Spot, int]
 
 
@@ -78,9 +74,10 @@ def tried(
     resolver = network_lab.dns(kube)
     before = all_opened(kube, spots, resolver)
     doors = _doors(kube, spots)
-    wait(lambda: all(_reached(doors).values()), what="the node's ports", deadline=Deadline.after(_ENFORCED_S))
+    wait(lambda: all(_reached(doors).values()), what="the node's ports", deadline=Deadline.after(ENFORCED_S))
     _apply_policies(kube, namespaces)
-    with Enforcing(kube, spots) as name:
+    forbidden = spots[-1], next(spot for spot in spots if spot.party is arrows.POSTGRESQL)
+    with Enforcing(kube, *forbidden) as name:
         record_testsuite_property("network_policy_enforcer", name)
         yield Tried(name, before, all_opened(kube, spots, resolver), _reached(doors))
 
@@ -112,7 +109,7 @@ def test_each_arrow_was_tried(tried: Tried, arrow: arrows.Arrow) -> None:
             answer
             for (source, target, port), answer in tried.after.items()
             if arrows.covers(arrow.source, source.party) and _ends_at(arrow, target, port)
-            if source.namespace == target.namespace or arrow.source.place is not arrow.target.place
+            if source.namespace == target.namespace or arrow.source.place is not arrow.target.place or arrow.across
         ]
     assert len(answers) >= len(arrow.ports)
     assert all(answers)
@@ -159,42 +156,6 @@ def _apply_policies(kube: Kube, namespaces: Mapping[str, str]) -> None:
     where = {"staging": Place.MODELS, "production": Place.MODELS, "system": Place.SYSTEM, "proxies": Place.PROXIES}
     for name, place in where.items():
         kube.apply_all(arrows.policies(place, namespaces[name], places))
-
-
-class Enforcing:
-    """Has something enforce the policies while it is entered: what the cluster has, else the stand-in; else a skip."""
-
-    def __init__(self, kube: Kube, spots: list[Spot]) -> None:
-        self._kube = kube
-        self._forbidden = spots[-1], next(spot for spot in spots if spot.party is arrows.POSTGRESQL)
-        self._installed = False
-
-    def __enter__(self) -> str:
-        if not self._enforced():
-            self._install()
-            if not self._enforced():
-                self.__exit__()
-                pytest.skip("nothing enforces network policies in this cluster, and the stand-in did not either")
-        return network_lab.enforcer(self._kube)
-
-    def __exit__(self, *_: object) -> None:
-        if self._installed:
-            for document in reversed(load(_STAND_IN)):
-                metadata = document["metadata"]
-                kind = f"{document['apiVersion']}/{document['kind']}"
-                self._kube.delete(kind, metadata["name"], metadata.get("namespace"))
-
-    def _enforced(self) -> bool:
-        return enforced(self._kube, *self._forbidden, Deadline.after(_ENFORCED_S))
-
-    def _install(self) -> None:
-        self._installed = True
-        self._kube.apply_all(load(_STAND_IN))
-        try:
-            self._kube.wait_rolled_out("apps/v1/DaemonSet", STAND_IN, "kube-system", Deadline.after(60))
-        except WaitTimeout as error:
-            self.__exit__()
-            pytest.skip(f"nothing enforces network policies in this cluster, and the stand-in does not start: {error}")
 
 
 def _title(cell: _Cell) -> str:

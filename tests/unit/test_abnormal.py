@@ -34,6 +34,8 @@ WEBHOOK_TOLD = (
     'call webhook: Post "https://kserve-webhook-server-service.kserve.svc:443/mutate?timeout=10s": dial tcp '
     "10.96.7.7:443: connect: connection refused"
 )
+AGENT = "docker.io/kserve/agent:v0.20.0"
+OURS_TOLD = f'Failed to pull image "{AGENT}": not found'
 PULL_TOLD = 'Failed to pull image "rehearsal/model-server:9": not found'
 NO_CPU = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available"
 NO_GPU = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -50,6 +52,7 @@ def first(snapshot: Snapshot) -> Any:
         (event("FailedScheduling", NO_CPU), "FailedScheduling", "1 Insufficient cpu", "kubectl -n "),
         (event("FailedScheduling", NO_GPU), "FailedScheduling", "Insufficient nvidia.com/gpu", "describe nodes"),
         (event("Failed", PULL_TOLD), "ErrImagePull", "rehearsal/model-server:9", "rehearse images list"),
+        (event("Failed", OURS_TOLD), "ErrImagePull", AGENT, f"rehearse images build {AGENT}"),
         (
             event("Failed", 'Error: secret "mlflow-db" not found'),
             "Failed",

@@ -20,7 +20,9 @@ CAPABILITIES = {"metrics", "transformer"}
 PASSED = Outcome(Verdict.PASSED)
 FAILED = Outcome(Verdict.FAILED, "assert 1 == 2")
 NO_METRICS = Outcome(Verdict.SKIPPED, "metrics: install Prometheus")
-OWN = {"--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote", "--reuse", "--keep"}
+OWN = {
+    "--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote", "--image-prefix", "--reuse", "--keep",
+}  # fmt: skip
 ENGINE = """case "$1" in
 info) echo '{"ServerVersion": "28.5.1", "MemTotal": 68719476736}' ;;
 import) cat > /dev/null ;;
@@ -135,15 +137,16 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
 def test_each_world_gets_its_own_options_and_no_other(tmp_path: Path) -> None:
     """A context or --reuse would be a mistake in the embedded world."""
     given = flags(
-        None, "team", "~/.kube/team", "production=a,staging=b", install=True, keep=False, reuse=True, allow_remote=True
-    )
+        None, "team", "~/.kube/team", "production=a,staging=b",
+        install=True, keep=False, reuse=True, allow_remote=True, image_prefix="registry.example",
+    )  # fmt: skip
     suite = Suite(("scenarios",), context="team", options=options_of(given))
     own = {world: [word for word in suite.argv(world, tmp_path) if word in OWN] for world in WORLDS}
     assert own == {
         "embedded": [],
         "containers": [],
         "kind": ["--reuse"],
-        "kubernetes": ["--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote"],
+        "kubernetes": ["--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote", "--image-prefix"],
     }
     argv = suite.argv("kubernetes", tmp_path)
     assert argv[argv.index("--namespaces") + 1] == "production=a,staging=b"

@@ -12,8 +12,10 @@ import jsonschema
 import pytest
 
 from harness.backends.document import parse
-from harness.backends.kubernetes import access, arrows
+from harness.backends.kubernetes import access, arrows, pipeline_job, rehearsal_role
 from harness.backends.kubernetes.arrows import Place
+from harness.backends.kubernetes.manifests import load
+from harness.backends.kubernetes.rehearsal_role import CALL, Where
 from harness.errors import CapabilityMissing
 from tests.unit import manifest_files
 from tests.unit.manifest_files import MANIFESTS, OVERLAYS, Document, everything, problem, rendered
@@ -103,7 +105,7 @@ def test_what_is_generated_is_up_to_date() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     manifests: dict[Path, str] = module.generated_manifests()
-    assert len(manifests) == 5
+    assert len(manifests) == 7
     assert {path: path.read_text(encoding="utf-8") for path in manifests} == manifests
     assert module.access_reference() in (generate.parent / "access.md").read_text(encoding="utf-8")
 
@@ -167,6 +169,37 @@ def test_each_direction_of_an_arrow_is_in_the_policies_of_its_end() -> None:
                 spec = names[party.place][arrows.slug(party)]
                 ports = {port["port"] for rule in spec[direction] for port in rule["ports"]}
                 assert ports >= set(arrow.ports), (arrow.why, direction)
+
+
+def test_the_pods_that_we_make_carry_the_labels_of_their_parties() -> None:
+    """A policy that selects labels which no Pod has would hold nobody, and be green."""
+    documents = [document for name in ("system", "load") for document in load(MANIFESTS / name)]
+    pods = [template["metadata"]["labels"].items() for document in documents if (template := _pods_of(document))]
+    pods.append(
+        pipeline_job.labels(pipeline_job.Cluster("staging", "r", "http://s", "http://mlflow:5000"), "p").items()
+    )
+    parties = {party.name: party for arrow in arrows.ARROWS for party in (arrow.source, arrow.target) if party.labels}
+    ours = [arrows.STEP, arrows.LOAD, arrows.OWN_MLFLOW, arrows.CONTROL_PLANE]
+    ours += [party for party in parties.values() if party.place is Place.SYSTEM]
+    assert [party.name for party in ours if not any(party.labels.items() <= labels for labels in pods)] == []
+
+
+def _pods_of(document: Any) -> Any:
+    """What the Pods of a workload are made from; nothing for other documents."""
+    workload = document.get("kind") in ("Deployment", "StatefulSet", "Job")
+    return document["spec"]["template"] if workload else None
+
+
+def test_the_role_of_a_run_holds_in_namespaces_alone() -> None:
+    """It makes no namespaces, reads no Secrets, and changes nothing of what holds a namespace in check."""
+    documents = [*rehearsal_role.shared(), *rehearsal_role.documents(Where.GIVEN, "team-a")]
+    assert {document["kind"] for document in documents} == {"ServiceAccount", "Role", "RoleBinding"}
+    names = {grant.resource.name for grant in rehearsal_role.GRANTS}
+    assert not names & {"secrets", "namespaces", "roles", "rolebindings", "serviceaccounts", "serviceaccounts/token"}
+    guards = ("resourcequotas", "limitranges", "networkpolicies")
+    only_read = [grant for grant in rehearsal_role.GRANTS if grant.resource.name in guards]
+    only_read += [grant for grant in rehearsal_role.GRANTS if grant.where is not Where.GIVEN and grant.verbs != CALL]
+    assert all(set(grant.verbs) <= {"get", "list", "watch"} for grant in only_read)
 
 
 def test_nobody_may_change_what_holds_a_namespace_or_act_as_another() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.backends.kubernetes.cluster import NODE_PORTS
-from harness.backends.kubernetes.kind import NEEDED
 from harness.backends.kubernetes.manifests import (
+    NEEDED,
     Component,
     Ready,
     closure,

@@ -10,13 +10,13 @@ import pytest
 from harness._cli_world import pair_of
 from harness.backends.backend import Part
 from harness.backends.kubernetes.detect import Found, has_canaries, tag
-from harness.backends.kubernetes.foreign import is_loopback
 from harness.backends.kubernetes.install import Crashed, crashed, has_condition, missing_image, with_ca
 from harness.backends.kubernetes.port_forward import announced
 from harness.backends.kubernetes.runspace import label_of, namespace_document, short
 from harness.backends.kubernetes.world import RUN_LABEL, WorldOptions
 from harness.backends.session import check, namespaces
 from harness.errors import ConfigError
+from harness.load.remote import is_loopback
 
 WHOLE = Found(
     "v1.34.4",
@@ -27,6 +27,7 @@ WHOLE = Found(
     gateway=True,
     serving=True,
     prometheus=True,
+    alertmanager=True,
     resource_metrics=True,
     trainer=True,
 )

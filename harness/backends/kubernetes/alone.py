@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 
 from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes.applied import KIND, REVISION_LABEL, SERVICE_LABEL, contents_of, service, workload_name
-from harness.backends.kubernetes.envoy_pods import EnvoyPods
 from harness.backends.kubernetes.plan import Shape
 from harness.clients.http import client
 from harness.clients.kubernetes import Kube, Object, rolled_out
-from harness.errors import CapabilityMissing
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
@@ -23,11 +21,11 @@ DEPLOYMENT = "apps/v1/Deployment"
 class LeftToKServe:
     """Applies a document's revisions as given, in one step; requests go to `url` with the host name `host`."""
 
-    def __init__(self, kube: Kube, document: InferenceService, labels: Mapping[str, str]) -> None:
+    def __init__(self, kube: Kube, document: InferenceService, labels: Mapping[str, str], url: str) -> None:
         self._kube = kube
         self._document = document
         self._labels = labels
-        self.url = _node_port(kube)
+        self.url = url
 
     @property
     def version(self) -> str:
@@ -81,19 +79,3 @@ class LeftToKServe:
             return False
         with client(self.url, timeout_s=5.0) as http:
             return http.get(f"/v1/models/{self._document.name}", headers={"host": self.host}).status_code == 200
-
-
-def _node_port(kube: Kube) -> str:
-    """The NodePort of KServe's own gateway on a node's address."""
-    found = EnvoyPods(kube, GATEWAY_NAMESPACE, GATEWAY).node_port()
-    if found is None:
-        raise CapabilityMissing(
-            "KServe's own gateway", hint=f"Gateway {GATEWAY_NAMESPACE}/{GATEWAY} needs a Service of type NodePort"
-        )
-    addresses = [
-        address["address"]
-        for node in kube.list("v1/Node")
-        for address in node["status"]["addresses"]
-        if address["type"] == "InternalIP"
-    ]
-    return f"http://{addresses[0]}:{found}"

@@ -49,6 +49,8 @@ class Arrow:
     target: Party
     ports: tuple[int, ...]
     why: str
+    across: bool = False
+    """Whether it leads from one namespace with models to another too: a run has one MLflow for all of its own."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ MODELS = Party("any Pod beside a model", Place.MODELS)
 GATEWAY = Party("gateway", Place.PROXIES, {_COMPONENT: "proxy", MANAGED_BY: "envoy-gateway"})
 CONTROL_PLANE = Party("gateway's control plane", Place.PROXIES, {"control-plane": "envoy-gateway"})
 MLFLOW = Party("MLflow", Place.SYSTEM, {_NAME: "mlflow"})
+OWN_MLFLOW = Party("a run's MLflow", Place.MODELS, {_NAME: "mlflow"})
 TEMPLATE = Party("MLflow's empty store", Place.SYSTEM, {_NAME: "mlflow-template"})
 POSTGRESQL = Party("PostgreSQL", Place.SYSTEM, {_NAME: "postgres"})
 COLLECTOR = Party("collector", Place.SYSTEM, {_NAME: "collector"})
@@ -92,6 +95,8 @@ ARROWS = (
     Arrow(PREDICTOR, MLFLOW, (MLFLOW_PORT,), "a model version is fetched when its Pod starts"),
     Arrow(PREDICTOR, COLLECTOR, (8080,), "the payload logger's CloudEvents"),
     Arrow(STEP, MLFLOW, (MLFLOW_PORT,), "a pipeline logs its runs and registers versions"),
+    Arrow(PREDICTOR, OWN_MLFLOW, (MLFLOW_PORT,), "the same, where a run brings its own MLflow", across=True),
+    Arrow(STEP, OWN_MLFLOW, (MLFLOW_PORT,), "the same, where a run brings its own MLflow", across=True),
     Arrow(OUTSIDE, MLFLOW, (MLFLOW_PORT,), "people and the rehearsal itself, through a port of the node"),
     Arrow(MLFLOW, POSTGRESQL, (5432,), "runs and versions are rows"),
     Arrow(TEMPLATE, POSTGRESQL, (5432,), "an empty store is migrated once"),
@@ -111,11 +116,12 @@ def covers(party: Party, other: Party) -> bool:
 
 
 def may_connect(source: Party, target: Party, port: int, *, same_namespace: bool = True) -> bool:
-    """Whether an arrow allows a TCP connection; within a place, arrows never leave the namespace."""
-    if source.place is target.place and not same_namespace:
-        return False
+    """Whether an arrow allows a TCP connection; within a place, few arrows leave the namespace."""
+    leaves = source.place is target.place and not same_namespace
     return any(
-        covers(arrow.source, source) and covers(arrow.target, target) and port in arrow.ports for arrow in ARROWS
+        covers(arrow.source, source) and covers(arrow.target, target) and port in arrow.ports
+        for arrow in ARROWS
+        if arrow.across or not leaves
     )
 
 
@@ -155,12 +161,12 @@ def _policy(
 
 def _ingress(party: Party, names: Places) -> list[dict[str, Any]]:
     arrows = [arrow for arrow in ARROWS if arrow.target is party]
-    return [{"from": [_peer(a.source, party, names)], "ports": _ports(a)} for a in arrows]
+    return [{"from": [_peer(a.source, party, names, across=a.across)], "ports": _ports(a)} for a in arrows]
 
 
 def _egress(party: Party, names: Places) -> list[dict[str, Any]]:
     arrows = [arrow for arrow in ARROWS if arrow.source is party]
-    return [{"to": [_peer(a.target, party, names)], "ports": _ports(a)} for a in arrows]
+    return [{"to": [_peer(a.target, party, names, across=a.across)], "ports": _ports(a)} for a in arrows]
 
 
 def _ports(arrow: Arrow) -> list[dict[str, Any]]:
@@ -168,11 +174,11 @@ def _ports(arrow: Arrow) -> list[dict[str, Any]]:
     return [{"protocol": protocol, "port": port} for protocol in protocols for port in arrow.ports]
 
 
-def _peer(peer: Party, seen_from: Party, names: Places) -> dict[str, Any]:
+def _peer(peer: Party, seen_from: Party, names: Places, *, across: bool) -> dict[str, Any]:
     if peer.place is Place.OUTSIDE:
         return {"ipBlock": {"cidr": "0.0.0.0/0", "except": [names.pod_range]}}
     pods = {"podSelector": {"matchLabels": dict(peer.labels)}} if peer.labels else {}
-    if peer.place is seen_from.place:  # in this very namespace: staging's models never meet production's
+    if peer.place is seen_from.place and not across:  # in this very namespace: staging's models never meet production's
         return pods or {"podSelector": {}}
     if peer.place is Place.MODELS:
         return {"namespaceSelector": {"matchExpressions": [{"key": LOGICAL_LABEL, "operator": "Exists"}]}, **pods}

@@ -14,7 +14,7 @@ from typing import Any
 from harness import __version__
 from harness.backends import collector, scaling
 from harness.backends.assignment import mirror_percent_of
-from harness.backends.backend import CAPABILITY_OF, AnswerSource, Capability, Faults, Part, Progress, ScaleSource
+from harness.backends.backend import AnswerSource, Capability, Faults, Part, Progress, ScaleSource
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
@@ -24,6 +24,7 @@ from harness.backends.kubernetes.envoy_pods import EnvoyPods
 from harness.backends.kubernetes.faults import KubernetesFaults
 from harness.backends.kubernetes.lives import Lives
 from harness.backends.kubernetes.pipeline_job import PIPELINES, Cluster
+from harness.backends.kubernetes.registry import moved
 from harness.backends.kubernetes.router import Router
 from harness.backends.kubernetes.runspace import label_of
 from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World, run_labels
@@ -37,6 +38,7 @@ from harness.errors import CapabilityMissing, DocumentError, RequestFailed
 from harness.load.crew import Crew
 from harness.load.pods import Place, Pods
 from harness.load.records import LoadFiles
+from harness.load.remote import refuse_leaving
 from harness.load.spec import LoadSpec
 from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
@@ -141,6 +143,7 @@ class KubernetesBackend:
             store_in_pods=f"http://{MLFLOW_SERVICE}:{MLFLOW_PORT}",
             context=kube.context,
             kubeconfig=str(kube.kubeconfig) if kube.kubeconfig else None,
+            image_prefix=self.world.image_prefix,
         )
         return cluster.to_dict()
 
@@ -215,8 +218,9 @@ class KubernetesBackend:
         return self._promql().query_range(promql, start_s, end_s, step_s)
 
     def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
+        refuse_leaving(self.leaves_machine)
         self._start(Part.SERVING, Deadline.after(START_S))
-        return LeftToKServe(self.world.kube, document, run_labels(self.run_id))
+        return LeftToKServe(self.world.kube, document, run_labels(self.run_id), self.world.kserve_gateway_url)
 
     @property
     def faults(self) -> Faults:
@@ -254,8 +258,6 @@ class KubernetesBackend:
             self._local.supervisor.close()
 
     def _start(self, part: Part, deadline: Deadline) -> None:
-        if reason := self.world.missing().get(CAPABILITY_OF[part]):
-            raise CapabilityMissing(part.value, hint=reason)
         if part is Part.DRIFT:
             self.warmth.start_drift()
             return
@@ -304,7 +306,7 @@ class KubernetesBackend:
         namespace, service, port = found
         url = f"http://{service}.{namespace}.svc:{port}"
         labels = run_labels(label_of(self.run_id))
-        image = f"rehearsal/load:{__version__}"
+        image = moved(f"rehearsal/load:{__version__}", self.world.image_prefix)
         return Place(self.world.kube, self.space.namespace(LOAD_NAMESPACE), labels, image, url, own={url})
 
     def _serving(self) -> Router:

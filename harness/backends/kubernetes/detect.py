@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.backend import Part
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OLDEST_KSERVE = "0.20"
 """The first version whose InferenceService has `spec.canary[]`."""
-HIDDEN = "hidden from these credentials"
+HIDDEN, UNKNOWN = "hidden from these credentials", "of unknown version"
 _CANARY = "/openapi/v3/apis/serving.kserve.io/v1beta1"
 
 
@@ -35,10 +35,13 @@ class Found:
     serving: bool = False
     """Whether the runtime rehearsal-mlflow is there."""
     prometheus: bool = False
+    alertmanager: bool = False
     resource_metrics: bool = False
     """Whether the API that autoscalers ask for CPU and memory is served, as by metrics-server."""
     trainer: bool = False
     """Whether Kubeflow Trainer is there, with our runtime."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """The versions of what runs without being asked for by name: of Prometheus, metrics-server and the like."""
 
     def versions(self) -> dict[str, str]:
         """What there is, by name."""
@@ -48,7 +51,7 @@ class Found:
             "envoy-gateway": self.envoy_gateway,
             "kserve": self.kserve,
         }
-        return {name: version for name, version in named.items() if version}
+        return {name: version for name, version in {**named, **self.others}.items() if version}
 
     def lacks(self) -> dict[Part, str]:
         """Why a part cannot be had here, in a line; nothing of what can."""
@@ -60,9 +63,9 @@ class Found:
         }
         return {part: reason for part, reason in reasons.items() if reason}
 
-    def components(self) -> list[str]:
-        """What --install would have to bring, of manifests/system."""
-        wanted = {
+    def there(self) -> dict[str, bool]:
+        """Whether what --install brings, of manifests/system, is there."""
+        return {
             "gateway-api": bool(self.gateway_api),
             "envoy-gateway": bool(self.envoy_gateway),
             "gateway": self.gateway,
@@ -70,9 +73,13 @@ class Found:
             "kserve": bool(self.kserve),
             "serving": self.serving,
             "prometheus": self.prometheus,
+            "alertmanager": self.alertmanager,
             "metrics-server": self.resource_metrics,
         }
-        return [name for name, there in wanted.items() if not there]
+
+    def components(self) -> list[str]:
+        """What --install would have to bring."""
+        return [name for name, there in self.there().items() if not there]
 
     def _serving(self) -> str:
         if not self.kserve:
@@ -97,6 +104,14 @@ HOW = {Part.TRAINER: "docs/kubeflow.md says how an administrator brings it"}
 
 _NO_TRAINER = "Kubeflow Trainer with the ClusterTrainingRuntime rehearsal is missing"
 _NO_RESOURCE_METRICS = "metrics-server is missing (API metrics.k8s.io)"
+_OTHERS = {
+    "prometheus": ("prometheus", SYSTEM, ""),
+    "alertmanager": ("alertmanager", SYSTEM, ""),
+    "metrics-server": ("metrics-server", "kube-system", "metrics.k8s.io"),
+    "trainer": ("kubeflow-trainer-controller-manager", "kubeflow-system", "trainer.kubeflow.org"),
+    "jobset": ("jobset-controller-manager", "jobset-system", "jobset.x-k8s.io"),
+}
+"""The Deployment, its namespace, and the API group that tells whether it can be there at all."""
 _RUNTIME = "trainer.kubeflow.org/v1alpha1/ClusterTrainingRuntime"
 
 
@@ -110,13 +125,29 @@ def detect(kube: Kube) -> Found:
         gateway_api=_crd_version(kube, "gateways.gateway.networking.k8s.io") if gateway_api else "",
         envoy_gateway=_image_version(kube, "envoy-gateway", "envoy-gateway-system", "gateway.envoyproxy.io" in groups),
         kserve=_image_version(kube, "kserve-controller-manager", "kserve", kserve),
-        canaries=kserve and has_canaries(kube.server.json("GET", _CANARY)),
+        canaries=kserve and has_canaries(_schema(kube)),
         gateway=gateway_api and _there(kube, "gateway.networking.k8s.io/v1/Gateway", GATEWAY, SYSTEM),
         serving=kserve and _there(kube, "serving.kserve.io/v1alpha1/ClusterServingRuntime", "rehearsal-mlflow", None),
         prometheus=_there(kube, "v1/Service", "prometheus", SYSTEM),
+        alertmanager=_there(kube, "v1/Service", "alertmanager", SYSTEM),
         resource_metrics="metrics.k8s.io" in groups,
         trainer="trainer.kubeflow.org" in groups and _there(kube, _RUNTIME, "rehearsal", None),
+        others={
+            name: _image_version(kube, deployment, namespace, not group or group in groups, nameless=bool(group))
+            for name, (deployment, namespace, group) in _OTHERS.items()
+        },
     )
+
+
+def _schema(kube: Kube) -> Mapping[str, Any]:
+    """What the server publishes of InferenceServices; nothing where it serves an older API of them."""
+    try:
+        found: Mapping[str, Any] = kube.server.json("GET", _CANARY)
+    except RequestFailed as error:
+        if error.status != 404:
+            raise
+        return {}
+    return found
 
 
 def has_canaries(openapi: Mapping[str, Any]) -> bool:
@@ -134,7 +165,8 @@ def tag(image: str) -> str:
     return found[1] if found else ""
 
 
-def _image_version(kube: Kube, deployment: str, namespace: str, served: bool) -> str:
+def _image_version(kube: Kube, deployment: str, namespace: str, served: bool, *, nameless: bool = True) -> str:
+    """The tag of a Deployment's image; `nameless`: whether it may be there under a name of its owner's choice."""
     if not served:
         return ""
     try:
@@ -142,8 +174,8 @@ def _image_version(kube: Kube, deployment: str, namespace: str, served: bool) ->
     except AccessDenied:
         return HIDDEN
     if found is None:
-        return "of unknown version"
-    return tag(found["spec"]["template"]["spec"]["containers"][0]["image"]) or "of unknown version"
+        return UNKNOWN if nameless else ""
+    return tag(found["spec"]["template"]["spec"]["containers"][0]["image"]) or UNKNOWN
 
 
 def _crd_version(kube: Kube, name: str) -> str:
@@ -152,7 +184,7 @@ def _crd_version(kube: Kube, name: str) -> str:
     except AccessDenied:
         return HIDDEN
     annotations: Mapping[str, str] = (found or {}).get("metadata", {}).get("annotations", {})
-    return annotations.get("gateway.networking.k8s.io/bundle-version", "of unknown version")
+    return annotations.get("gateway.networking.k8s.io/bundle-version", UNKNOWN)
 
 
 def _there(kube: Kube, kind: str, name: str, namespace: str | None) -> bool:

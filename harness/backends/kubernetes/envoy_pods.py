@@ -35,10 +35,3 @@ class EnvoyPods:
         for found in self._kube.list("v1/Service", self.namespace, labels=self.selector):
             return self.namespace, found["metadata"]["name"], int(found["spec"]["ports"][0]["port"])
         return None
-
-    def node_port(self) -> int | None:
-        """The port of every node that leads to the Pods, if there is one."""
-        for found in self._kube.list("v1/Service", self.namespace, labels=self.selector):
-            if port := found["spec"]["ports"][0].get("nodePort"):
-                return int(port)
-        return None

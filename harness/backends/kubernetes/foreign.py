@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from harness.backends.backend import CAPABILITY_OF, Capability, Part
-from harness.backends.kubernetes.detect import HOW, INSTALL, Found, detect
+from harness.backends.kubernetes.alone import GATEWAY as KSERVE_GATEWAY
+from harness.backends.kubernetes.alone import GATEWAY_NAMESPACE as KSERVE_NAMESPACE
+from harness.backends.kubernetes.detect import HOW, INSTALL, detect
 from harness.backends.kubernetes.envoy_pods import EnvoyPods
-from harness.backends.kubernetes.install import Installer, Told, prepare
-from harness.backends.kubernetes.manifests import components
-from harness.backends.kubernetes.metrics import prometheus_values
+from harness.backends.kubernetes.foreign_install import install
+from harness.backends.kubernetes.here import elsewhere
+from harness.backends.kubernetes.install import Told
 from harness.backends.kubernetes.own_mlflow import OwnMlflow
 from harness.backends.kubernetes.port_forward import Forwards, Target
 from harness.backends.kubernetes.runspace import Space, short
 from harness.backends.kubernetes.world import SYSTEM, GatewayRef, WorldOptions
 from harness.clients.kubernetes import Kube
-from harness.errors import AccessDenied, CapabilityMissing, ConfigError, RequestFailed
+from harness.errors import AccessDenied, CapabilityMissing, ClusterUnfit, ConfigError, RequestFailed
 from harness.report.record import ComponentRecord
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
-from harness.runtime.paths import data_folder, find_program
+from harness.runtime.paths import find_program
 from harness.runtime.supervisor import Supervisor
 
-INSTALL_S = 300.0
 NOT_OUR_NODES = "what a node says that it has is its administrators' to say; --backend kind, or embedded"
 PROMETHEUS = Target(SYSTEM, "service/prometheus", 9090)
 
@@ -43,6 +42,7 @@ class ForeignWorld:
         self._supervisor.__enter__()
         self._forwards = Forwards(self._supervisor, kubectl(options))
         self._envoy = EnvoyPods(kube, SYSTEM)
+        self._elsewhere = elsewhere(kube)
 
     @classmethod
     def open(cls, options: WorldOptions, folder: Path, events: EventLog, told: Told) -> ForeignWorld:
@@ -56,7 +56,7 @@ class ForeignWorld:
         except RequestFailed as error:
             raise ConfigError(f"--context {options.context}: the cluster does not answer: {error.message}") from error
         if options.install:
-            install(kube, detect(kube), told)
+            install(kube, detect(kube), told, image_prefix=options.image_prefix)
         world = cls(options, kube, folder, events)
         for name, version in world.found.versions().items():
             told(name, version)
@@ -65,8 +65,11 @@ class ForeignWorld:
     @property
     def leaves_machine(self) -> str:
         """Where load would go to beyond this machine, without leave; "" if it may."""
-        host = self.kube.server.api.configuration.host
-        return "" if self.options.allow_remote or is_loopback(host) else host
+        return "" if self.options.allow_remote else self._elsewhere
+
+    @property
+    def image_prefix(self) -> str:
+        return self.options.image_prefix
 
     def missing(self) -> dict[Capability, str]:
         lacks = self.found.lacks().items()
@@ -74,10 +77,10 @@ class ForeignWorld:
         return {Capability.DEVICES: NOT_OUR_NODES, **found}
 
     def ensure(self, part: Part, deadline: Deadline) -> None:
-        """Look whether a part can be had: ConfigError for serving, CapabilityMissing for what can be done without."""
+        """Look whether a part can be had: ClusterUnfit for serving, CapabilityMissing for what can be done without."""
         reason = self.found.lacks().get(part, "")
         if reason and part is Part.SERVING:
-            raise ConfigError(f"--context {self.options.context}: {reason}", hint=INSTALL)
+            raise ClusterUnfit(f"--context {self.options.context}: {reason}", hint=INSTALL)
         if reason:
             raise CapabilityMissing(CAPABILITY_OF[part].value, hint=f"{reason}: {HOW.get(part, INSTALL)}")
 
@@ -88,7 +91,8 @@ class ForeignWorld:
             raise AccessDenied(
                 "Not allowed: create namespaces", hint="name those to work in: --namespaces production=NAMESPACE,..."
             )
-        tracking = OwnMlflow(self.kube, short(run_id), run_id, self._forwards, deadline)
+        prefix = self.options.image_prefix
+        tracking = OwnMlflow(self.kube, short(run_id), run_id, self._forwards, deadline, image_prefix=prefix)
         space = Space(
             self.kube,
             run_id,
@@ -99,13 +103,23 @@ class ForeignWorld:
             prometheus_url=lambda: self._forwards.url(PROMETHEUS),
             tracking=tracking,
         )
-        space.namespace(next(iter(given), "production"))  # where the run's MLflow server starts
+        try:
+            space.namespace(next(iter(given), "production"))  # where the run's MLflow server starts
+        except BaseException:
+            space.close()
+            raise
         return space
 
+    @property
+    def kserve_gateway_url(self) -> str:
+        service = EnvoyPods(self.kube, KSERVE_NAMESPACE, KSERVE_GATEWAY).service()
+        if service is None:
+            raise CapabilityMissing("KServe's own gateway", hint=f"no Envoy serves {KSERVE_NAMESPACE}/{KSERVE_GATEWAY}")
+        return self._forwards.url(_target(*service))
+
     def components(self) -> list[ComponentRecord]:
-        return [
-            ComponentRecord(name=name, version=version, ready_s=0.0) for name, version in self.found.versions().items()
-        ]
+        versions = self.found.versions()
+        return [ComponentRecord(name=name, version=version, ready_s=None) for name, version in versions.items()]
 
     def close(self) -> None:
         self._supervisor.close()
@@ -121,26 +135,11 @@ class ForeignWorld:
         service = self._envoy.service()
         if service is None:
             raise ConfigError(f"--context {self.options.context}: no Envoy serves the Gateway", hint=INSTALL)
-        namespace, name, port = service
-        return self._forwards.url(Target(namespace, f"service/{name}", port))
+        return self._forwards.url(_target(*service))
 
 
-def install(kube: Kube, found: Found, told: Told) -> None:
-    """Bring the components that a cluster lacks; they stay."""
-    from harness import images
-
-    if not kube.allowed("create", "customresourcedefinitions", group="apiextensions.k8s.io"):
-        raise AccessDenied(
-            "Not allowed: create customresourcedefinitions.apiextensions.k8s.io", hint="--install needs cluster-admin"
-        )
-    deadline = Deadline.after(INSTALL_S)
-    prepare(kube, deadline)
-    folder = data_folder("manifests") / "system"
-    installer = Installer(kube, components(folder), images.bundle, values=prometheus_values(), told=told)
-    try:
-        installer.install(found.components(), deadline)
-    finally:
-        installer.stop()
+def _target(namespace: str, service: str, port: int) -> Target:
+    return Target(namespace, f"service/{service}", port)
 
 
 def kubectl(options: WorldOptions) -> list[str]:
@@ -152,12 +151,3 @@ def kubectl(options: WorldOptions) -> list[str]:
         program = images.program("kubectl")
     argv = [str(program), "--context", str(options.context)]
     return [*argv, "--kubeconfig", str(options.kubeconfig)] if options.kubeconfig else argv
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine by its loopback address."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.backends.kubernetes import pki
 from harness.backends.kubernetes.manifests import RANDOM, Component, Object, Ready, closure, digest, fill
+from harness.backends.kubernetes.registry import how_to_get
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, SYSTEM
 from harness.clients.kubernetes import rolled_out
 from harness.errors import ConfigError, PlatformError, RequestFailed
@@ -59,6 +60,7 @@ class Installer:
         *,
         values: Mapping[str, str] | None = None,
         told: Told = lambda name, message: None,
+        adapt: Callable[[Object], Object] = lambda document: document,
     ) -> None:
         self.kube = kube
         self.known = known
@@ -66,6 +68,7 @@ class Installer:
         self._bundle = bundle
         self._values = values or {}
         self._told = told
+        self._adapt = adapt
         self._clock = StoppableClock()
         self._futures: dict[str, Future[None]] = {}
         self._pool = ThreadPoolExecutor(max(1, len(known)), thread_name_prefix="install")
@@ -108,7 +111,8 @@ class Installer:
         self._told(component.name, f"ready in {ready_s:.1f} s")
 
     def _apply(self, component: Component, documents: list[Object], deadline: Deadline) -> None:
-        documents = [fill(document, self._values) for document in documents if not self._made_once(document)]
+        documents = [document for document in documents if not self._made_once(document)]
+        documents = [self._adapt(fill(document, self._values)) for document in documents]
         namespaces = [document for document in documents if document["kind"] == "Namespace"]
         self.kube.apply_all(namespaces, deadline=deadline)
         documents = [document for document in documents if document["kind"] != "Namespace"]
@@ -159,7 +163,8 @@ def wait_ready(kube: Kube, ready: Ready, what: str, deadline: Deadline) -> None:
     def failed(found: Object) -> str | None:
         pods = _pods_of(kube, found)
         if missing := missing_image(pods):
-            raise ConfigError(f"{what}: no image {missing}", hint=f"make it with: rehearse images build {missing}")
+            hint = how_to_get(missing) or "its registry must be in the cluster's reach"
+            raise ConfigError(f"{what}: no image {missing}", hint=hint)
         if crashing := crashed(pods):
             return f"{crashing.container} ended {crashing.times} times: {_last_line(kube, crashing)}"
         return "the Job failed" if has_condition(found, "Failed") else None

@@ -13,7 +13,7 @@ from harness.backends.kubernetes import cluster as kind_cluster
 from harness.backends.kubernetes import clusters
 from harness.backends.kubernetes.cluster import Cluster
 from harness.backends.kubernetes.install import Installer, Told, prepare
-from harness.backends.kubernetes.manifests import components
+from harness.backends.kubernetes.manifests import NEEDED, components
 from harness.backends.kubernetes.metrics import prometheus_values
 from harness.backends.kubernetes.mlflow_pool import MlflowPool
 from harness.backends.kubernetes.runspace import Space, short
@@ -29,15 +29,6 @@ from harness.runtime.ports import LOOPBACK
 from harness.runtime.wait import wait
 
 START_S = 300.0
-NEEDED: dict[Part, tuple[str, ...]] = {
-    Part.TRACKING: ("mlflow",),
-    Part.SERVING: ("envoy-gateway", "gateway", "kserve-gateway", "kserve", "serving"),
-    Part.METRICS: ("envoy-gateway", "gateway", "prometheus", "alertmanager"),
-    Part.DRIFT: (),
-    Part.TRAINER: ("trainer-runtime",),
-    Part.AUTOSCALING: ("metrics-server",),
-}
-"""The components of manifests/system that a part is made of, beside those that they need."""
 
 
 def make_cluster(name: str, *, image: str = "") -> Cluster:
@@ -51,6 +42,7 @@ class KindWorld:
     name = "kind"
     system = SYSTEM
     leaves_machine = ""
+    image_prefix = ""
 
     def __init__(self, cluster: Cluster, told: Told = lambda name, message: None) -> None:
         self.cluster = cluster
@@ -117,6 +109,10 @@ class KindWorld:
             prometheus_url=lambda: url(kind_cluster.PROMETHEUS_PORT),
             tracking=self._mlflow.claim(run_id, url, deadline),
         )
+
+    @property
+    def kserve_gateway_url(self) -> str:
+        return self._url(kind_cluster.KSERVE_GATEWAY_PORT)
 
     def components(self) -> list[ComponentRecord]:
         return [*self._records, *self._installer.records.values()]

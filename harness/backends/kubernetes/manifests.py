@@ -18,10 +18,20 @@ from typing import Any
 import yaml
 
 from harness import __version__
+from harness.backends.backend import Part
 from harness.errors import ConfigError
 
 Object = dict[str, Any]
 RANDOM = "{random}"
+NEEDED: dict[Part, tuple[str, ...]] = {
+    Part.TRACKING: ("mlflow",),
+    Part.SERVING: ("envoy-gateway", "gateway", "kserve-gateway", "kserve", "serving"),
+    Part.METRICS: ("envoy-gateway", "gateway", "prometheus", "alertmanager"),
+    Part.DRIFT: (),
+    Part.TRAINER: ("trainer-runtime",),
+    Part.AUTOSCALING: ("metrics-server",),
+}
+"""The components of manifests/system that a part is made of, beside those that they need."""
 _NOT_APPLIED = ("component.yaml", "kustomization.yaml")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

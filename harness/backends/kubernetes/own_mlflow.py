@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.backends.kubernetes.manifests import fill, load
+from harness.backends.kubernetes.install import wait_ready
+from harness.backends.kubernetes.manifests import Ready, fill, load
 from harness.backends.kubernetes.port_forward import Forwards, Target
-from harness.backends.kubernetes.runspace import Tracking, alias_document, label_of
-from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RUN_LABEL, run_labels
+from harness.backends.kubernetes.registry import in_registry
+from harness.backends.kubernetes.runspace import Tracking, alias_document, label_of, owned
+from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RUN_LABEL
 from harness.errors import ConfigError
 from harness.runtime.clock import Deadline
 from harness.runtime.paths import data_folder
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
 class OwnMlflow(Tracking):
     """Starts in the first namespace that the run uses; the others have another name of it."""
 
-    def __init__(self, kube: Kube, instance: str, run_id: str, forwards: Forwards, deadline: Deadline) -> None:
+    def __init__(
+        self, kube: Kube, instance: str, run_id: str, forwards: Forwards, deadline: Deadline, *, image_prefix: str = ""
+    ) -> None:
         self._kube = kube
         self._instance = instance
         self._label = label_of(run_id)
         self._forwards = forwards
         self._deadline = deadline
+        self._image_prefix = image_prefix
         self._home = ""
 
     def url(self) -> str:
@@ -47,10 +52,10 @@ class OwnMlflow(Tracking):
     def _start(self, namespace: str) -> None:
         path = data_folder("manifests") / "system" / "mlflow" / "alone" / "10-server.yaml"
         for document in load(path):
-            filled = fill(document, {"id": self._instance, "namespace": namespace})
-            filled["metadata"]["labels"].update(run_labels(self._label))
-            self._kube.apply(filled)
-        self._kube.wait_rolled_out("apps/v1/Deployment", f"mlflow-{self._instance}", namespace, self._deadline)
+            filled = in_registry(fill(document, {"id": self._instance, "namespace": namespace}), self._image_prefix)
+            self._kube.apply(owned(filled, self._label))
+        ready = Ready("apps/v1/Deployment", namespace, f"mlflow-{self._instance}")
+        wait_ready(self._kube, ready, "the run's MLflow server", self._deadline)
 
     def _refuse_taken(self, namespace: str) -> None:
         """One run at a time uses a namespace: its Pods know one registry, by the name mlflow."""
@@ -59,6 +64,7 @@ class OwnMlflow(Tracking):
         if taken is not None and owner != self._label:
             raise ConfigError(
                 f"namespace {namespace}: in use by {f'the run {owner}' if owner else 'a Service mlflow of yours'}",
-                hint=f"wait for its end, or delete what it left: kubectl -n {namespace} delete all,cm,secret,httproute,"
-                f"isvc -l {RUN_LABEL}={owner}",
+                hint=f"wait for its end, or remove what it left: rehearse gc --context NAME --run {owner}"
+                if owner
+                else "name another namespace",
             )

@@ -11,6 +11,7 @@ from typing import Any, Self
 from harness.backends.assignment import PREFIX
 from harness.backends.kubernetes.pipeline_graph import Ready
 from harness.backends.kubernetes.pipeline_launch import IN_POD
+from harness.backends.kubernetes.registry import in_registry
 from harness.backends.kubernetes.world import run_labels
 
 COMPONENT = "app.kubernetes.io/component"
@@ -49,6 +50,7 @@ class Cluster:
 
     store: the MLflow server from here; store_in_pods: the same one from the steps' Pods.
     kubeconfig, context: how the API server is reached from here.
+    image_prefix: the registry that the cluster has our images from; "" for their own names.
     """
 
     namespace: str
@@ -57,6 +59,7 @@ class Cluster:
     store_in_pods: str
     context: str | None = None
     kubeconfig: str | None = None
+    image_prefix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +91,7 @@ def job(ready: Ready, cluster: Cluster, pipeline: str, launch: str, *, deadline_
     limits = {**_LIMITS, **container.limits}
     step = {
         "name": CONTAINER,
-        "image": container.image,
+        "image": in_registry(container.image, cluster.image_prefix),
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-P", "-m", "harness.components.pipeline_step"],
         "args": [cluster.store_in_pods, launch],

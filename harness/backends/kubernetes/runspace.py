@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from harness.backends.kubernetes.leftovers import clean
+from harness.backends.kubernetes.owners import OWNER, Owner
 from harness.backends.kubernetes.world import (
     LOGICAL_LABEL,
     MLFLOW_PORT,
@@ -15,13 +17,13 @@ from harness.backends.kubernetes.world import (
     GatewayRef,
     run_labels,
 )
-from harness.errors import CapabilityMissing
+from harness.errors import CapabilityMissing, PlatformError
 from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
     from harness.clients.kubernetes import Kube
 
-CLOSE_S = 30.0
+CLOSE_S = 60.0
 _POD_SECURITY = "pod-security.kubernetes.io"
 
 
@@ -98,25 +100,32 @@ class Space:
             return dict(self._made)
 
     def labelled(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """A document with the run's labels."""
-        metadata = dict(document["metadata"])
-        metadata["labels"] = {**metadata.get("labels", {}), **run_labels(self._label)}
-        return {**document, "metadata": metadata}
+        """A document with the run's labels and its owner."""
+        return owned(document, self._label)
 
     def close(self) -> None:
-        """Delete what the run made: its namespaces, or what carries its label in those that were given."""
+        """Delete what the run made: its namespaces, or what carries its label in those that were given.
+
+        Errors: PlatformError names what could not be deleted, or was not gone in time.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+        left: list[str] = []
         try:
-            for name in self._made.values():
-                if self._makes:
+            if self._makes:
+                for name in self._made.values():
                     self.kube.delete("v1/Namespace", name)
-                else:
-                    clean(self.kube, name, self._label, Deadline.after(CLOSE_S))
+            else:
+                left = clean(self.kube, self._made.values(), self._label, Deadline.after(CLOSE_S))
         finally:
             self._tracking.close()
+        if left:
+            raise PlatformError(
+                f"run {self._label}: left in the cluster: {', '.join(left)}",
+                hint=f"rehearse gc --context NAME --run {self._label} removes it",
+            )
 
 
 class Tracking:
@@ -151,37 +160,14 @@ def alias_document(namespace: str, target: str) -> dict[str, Any]:
 def namespace_document(name: str, logical: str, label: str) -> dict[str, Any]:
     """A namespace of a run: Pod Security restricted."""
     levels = {f"{_POD_SECURITY}/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
-    labels = {**run_labels(label), LOGICAL_LABEL: logical, **levels}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    labels = {LOGICAL_LABEL: logical, **levels}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    return owned(namespace, label)
 
 
-_MADE_BY_RUNS = (
-    "serving.kserve.io/v1beta1/InferenceService",
-    "gateway.networking.k8s.io/v1/HTTPRoute",
-    "gateway.envoyproxy.io/v1alpha1/BackendTrafficPolicy",
-    "trainer.kubeflow.org/v1alpha1/TrainJob",
-    "batch/v1/Job",
-    "apps/v1/Deployment",
-    "v1/Pod",
-    "v1/Service",
-    "v1/ConfigMap",
-    "v1/Secret",
-    "v1/PersistentVolumeClaim",
-)
-
-
-def clean(kube: Kube, namespace: str, label: str, deadline: Deadline) -> None:
-    """Delete what carries a run's label in a namespace; kinds that the cluster lacks or hides are passed over."""
-    from harness.errors import AccessDenied, RequestFailed
-
-    selector = ",".join(f"{key}={value}" for key, value in run_labels(label).items())
-    for kind in _MADE_BY_RUNS:
-        if deadline.passed():
-            return
-        try:
-            kube.delete_all(kind, namespace, labels=selector)
-        except AccessDenied:
-            continue  # what may not be listed could not be made either
-        except RequestFailed as error:
-            if error.status != 404:
-                raise
+def owned(document: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """A document with the labels of a run, and with this process as its owner."""
+    metadata = dict(document["metadata"])
+    metadata["labels"] = {**metadata.get("labels", {}), **run_labels(label)}
+    metadata["annotations"] = {**metadata.get("annotations", {}), OWNER: str(Owner.me())}
+    return {**document, "metadata": metadata}

@@ -42,6 +42,8 @@ class WorldOptions:
     keep: bool = False
     allow_remote: bool = False
     node: NodeOptions = field(default_factory=NodeOptions)
+    image_prefix: str = ""
+    """Where a cluster's own registry has our images: registry.example/ml; "" for their own names."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,16 @@ class World(Protocol):
 
     def open_run(self, run_id: str, deadline: Deadline) -> RunSpace:
         """A fresh space for one run; the parts that it uses must have been ensured, tracking for `tracking_uri`."""
+        ...
+
+    @property
+    def kserve_gateway_url(self) -> str:
+        """Where KServe's own gateway is reached from this machine; CapabilityMissing where there is none."""
+        ...
+
+    @property
+    def image_prefix(self) -> str:
+        """The registry that this cluster has our images from; "" for their own names."""
         ...
 
     def components(self) -> list[ComponentRecord]:

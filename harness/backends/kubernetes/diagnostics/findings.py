@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from harness.backends.kubernetes.diagnostics.snapshot import Snapshot
+from harness.backends.kubernetes.registry import how_to_get
 from harness.report.record import ClusterFinding
 from harness.runtime.redact import redact_text
 
@@ -57,7 +58,8 @@ class Teller:
 
     def image(self, reason: str, image: str, told: str) -> ClusterFinding:
         """An image that cannot be had."""
-        hint = "`rehearse images list` says which images are built"
+        get = how_to_get(image)
+        hint = f"Get it: {get}" if get else "`rehearse images list` says which images are ours"
         words = f"the image {image} of {self.what} cannot be pulled: {told}"
         found = self.say(reason, words, "its container cannot start without it", IMAGE_W, about=f"image {image}")
         return found.model_copy(update={"next": f"{hint}; {found.next[0].lower()}{found.next[1:]}"})
