@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness._processors import ProcessorMeter, cores
-from harness.errors import RehearsalError
-from harness.load import Ledger, Load
+from harness.clients.inference import Protocol, body_of
+from harness.errors import ConfigError, RehearsalError
+from harness.load import Ledger, Load, LoadSpec
+from harness.load.shape_file import parse_shape
+from harness.load.shapes import Shape, Steady
+from harness.load.spec import check as check_load
+from harness.load.trace import Replay
 from harness.model_version import ModelVersion
 from harness.run import Run
 from harness.runtime.clock import Deadline
@@ -19,6 +26,8 @@ from harness.runtime.events import Event
 from harness.service import READY_S, Service
 
 GATEWAY = "envoy"  # the name of its component
+LONGEST_S = 600.0
+AFTER_S = 5.0  # a generator is told to end so long after its shape does, should it not end by itself
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,41 @@ class GatewayOutages:
         return [start + second for start, end in self._spells for second in range(math.ceil(min(end, now) - start) + 1)]
 
 
+def the_shape(rps: float | None, shape: Shape | str | None, trace: Path | str | None) -> Shape:
+    """The shape that is meant by whichever of the three is given; ConfigError unless it is one of them."""
+    given = [name for name, value in (("rps", rps), ("shape", shape), ("trace", trace)) if value is not None]
+    if len(given) != 1:
+        raise ConfigError(f"load: expected one of rps, shape and trace, got {' and '.join(given) or 'none'}")
+    if trace is not None:
+        return Replay(str(trace))
+    if shape is not None:
+        return parse_shape(shape) if isinstance(shape, str) else shape
+    check_load(rps=rps or 0.0)
+    return Steady(rps or 0.0)
+
+
+def longest(shape: Shape) -> float:
+    """How long a load of this shape may last if nobody says so: as long as the shape, or ten minutes."""
+    return LONGEST_S if shape.duration_s is None else max(1.0, shape.duration_s + AFTER_S)
+
+
+def write_bodies(path: Path, rows: Sequence[Sequence[Any]], features: Sequence[str], protocol: Protocol) -> None:
+    """Write rows as request bodies, one a line. V2 gets a tensor a column: text has no place in a matrix of numbers."""
+    named: Sequence[Any] = rows if protocol == "v1" else [dict(zip(features, row, strict=True)) for row in rows]
+    path.write_text("".join(json.dumps(body_of(protocol, [row])) + "\n" for row in named), encoding="utf-8")
+
+
+def reproduce(spec: LoadSpec) -> str:
+    """The command that offers the same load again, to a platform that is up and has the service."""
+    words = ["rehearse", "load", "--service-host", spec.host, "--shape", spec.offered.text()]
+    words += ["--arrivals", spec.arrivals, "--seed", str(spec.seed)] if spec.arrivals != "constant" else []
+    words += ["--protocol", "v2"] if spec.path.startswith("/v2") else []
+    words += ["--users", str(spec.users)] if spec.users else []
+    words += ["--processes", str(spec.processes)] if spec.processes > 1 else []
+    words += ["--for", f"{spec.max_s:g}"] if spec.offered.duration_s is None else []
+    return shlex.join(words)
+
+
 @contextmanager
 def accounted(load: Load, service: Service, run: Run) -> Iterator[None]:
     """Offer a load to a service while the block lasts, and say at its end where every request went.
@@ -80,7 +124,8 @@ def _ended(load: Load, service: Service, run: Run, meter: ProcessorMeter) -> Led
     timeline = ledger.timeline
     steps = len(timeline.offered)
     timeline.server_cpu = cores(meter.readings, ledger.started_at, timeline.step_s, steps)
-    run.record.loads.append(ledger.record(f"{service.namespace}/{service.name}", load.spec.rps, run.folder))
+    name = f"{service.namespace}/{service.name}"
+    run.record.loads.append(ledger.record(name, run.folder, reproduce(load.spec)))
     return ledger
 
 

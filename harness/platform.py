@@ -11,7 +11,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness._scaling import Scaling, scaled
-from harness._traffic import GATEWAY, GatewayOutages, Window, accounted, mismatches, windows_spec
+from harness._traffic import (
+    GATEWAY,
+    GatewayOutages,
+    Window,
+    accounted,
+    longest,
+    mismatches,
+    the_shape,
+    windows_spec,
+    write_bodies,
+)
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
@@ -21,7 +31,7 @@ from harness.backends.pipeline_runner import job as pipeline_job
 from harness.backends.pipeline_runner import runner as choose_runner
 from harness.backends.scaling import GPU
 from harness.backends.session import open_backend
-from harness.clients.inference import Protocol
+from harness.clients.inference import Protocol, path_of
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
 from harness.lifecycle.dataset import Dataset
@@ -30,7 +40,9 @@ from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, Trainin
 from harness.load import Load, LoadSpec
 from harness.load.arrivals import Arrivals
 from harness.load.remote import refuse_leaving
+from harness.load.shapes import Shape
 from harness.load.spec import check as check_load
+from harness.load.spec import check_shape
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
@@ -309,7 +321,9 @@ class Platform:
         self,
         service: Service,
         *,
-        rps: float,
+        rps: float | None = None,
+        shape: Shape | str | None = None,
+        trace: Path | str | None = None,
         arrivals: Arrivals = "constant",
         processes: int = 1,
         workers: int = 0,
@@ -318,17 +332,24 @@ class Platform:
         model: ModelVersion | None = None,
         payload: Path | None = None,
         rows: int = 500,
-        max_s: float = 600.0,
+        protocol: Protocol = "v1",
+        max_s: float | None = None,
     ) -> Iterator[Load]:
-        """Offer `rps` requests a second to a service while the block lasts; at its end every request is accounted for.
+        """Offer a load to a service while the block lasts; at its end every request is accounted for.
 
-        `arrivals`: "constant" or "poisson", never waiting for an answer; `users` are named in x-user-id; `slo` judges
-        the latencies that the clients see; `workers`, if not 0, are Pods that send it, in a cluster; LoadSpec has the
-        rest. Errors: LoadFailed if a request is unexplained, with examples; the record and the ledger are there all the
-        same; CapabilityMissing for workers where there are no Pods. The bodies are the lines of `payload`, or else
-        held-out rows of `model` (default: the version that the service was deployed with).
+        At one rate, `rps` requests a second, for up to `max_s` seconds (600); as a `shape` of harness.load.shapes, as
+        one in a line ("ramp:to_rps=200") or in a .toml file; or as a `trace` recorded it. A shape ends by itself: the
+        load's `wait` waits for that. `arrivals`: "constant" or "poisson", never waiting for an answer; `users` are
+        named in x-user-id; `slo` judges the latencies that the clients see; `workers`, if not 0, are Pods that send it,
+        in a cluster; LoadSpec has the rest. Errors: LoadFailed if a request is unexplained, with examples; the record
+        and the ledger are there all the same; CapabilityMissing for workers where there are no Pods. The bodies are the
+        lines of `payload`, or else held-out rows of `model` (default: the version that the service was deployed with)
+        in the inference `protocol`.
         """
-        check_load(rps=rps, arrivals=arrivals, processes=processes, workers=workers, users=users, max_s=max_s)
+        wanted = the_shape(rps, shape, trace)
+        max_s = longest(wanted) if max_s is None else max_s
+        check_load(arrivals=arrivals, processes=processes, workers=workers, users=users, max_s=max_s)
+        check_shape(wanted, arrivals, max_s)
         refuse_leaving(self.backend.leaves_machine)
         if workers:
             self.require(Capability.DISTRIBUTED_LOAD)
@@ -337,15 +358,14 @@ class Platform:
         folder.mkdir(parents=True)
         if payload is None:
             payload = folder / "requests.jsonl"
-            requests = {"sample": "load", "path": str(payload)}
-            self.sample(model or service.require_model(), [{"name": "load", "rows": rows}], requests=requests)
+            self.write_payload(payload, model or service.require_model(), rows=rows, protocol=protocol)
         spec = LoadSpec(
             name=folder.name,
             url=self.backend.gateway_url,
             host=service.host,
-            path=f"/v1/models/{service.name}:predict",
+            path=path_of(protocol, service.name),
             payload=payload,
-            rps=rps,
+            shape=wanted,
             max_s=max_s,
             arrivals=arrivals,
             seed=self.seed,
@@ -365,6 +385,11 @@ class Platform:
         )
         with accounted(load, service, self.run):
             yield load
+
+    def write_payload(self, path: Path, model: ModelVersion, *, rows: int = 500, protocol: Protocol = "v1") -> None:
+        """Write held-out rows of a model as request bodies, one a line."""
+        drawn = self.sample(model, [{"name": "load", "rows": rows}])["load"]["rows"]
+        write_bodies(path, drawn, model.features, protocol)
 
     @contextmanager
     def scaling(self, service: Service, *, revision: str = "") -> Iterator[Scaling]:

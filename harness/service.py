@@ -146,7 +146,11 @@ class Service:
             # Read once no other process can change it: what that one ended must not begin again.
             state = RolloutFiles(resume).load() if resume else None
             policy = state.policy if state else policy
-            if problem := untestable(policy, sum(load.spec.rps for load in self.loads)) if self.loads else "":
+            if (
+                problem := untestable(policy, sum(load.spec.offered.mean_rps for load in self.loads))
+                if self.loads
+                else ""
+            ):
                 raise ConfigError(f"{policy.kind}: {problem}")
             files = RolloutFiles(resume) if resume else RolloutFiles.new(self._run.folder, self.document.to_dict())
             before = parse(files.before())

@@ -52,10 +52,7 @@ class InferenceClient:
 
     def ask(self, rows: Sequence[Row], protocol: Protocol = "v1") -> Answer:
         """Predictions together with who answered."""
-        if protocol == "v1":
-            response = self._post(f"/v1/models/{self.model}:predict", {"instances": [_plain(row) for row in rows]})
-        else:
-            response = self._post(f"/v2/models/{self.model}/infer", {"inputs": tensors(rows)})
+        response = self._post(path_of(protocol, self.model), body_of(protocol, rows))
         predictions = _predictions(response, protocol)
         if len(predictions) != len(rows):
             raise RequestFailed(
@@ -66,6 +63,16 @@ class InferenceClient:
 
     def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return request(self._http, "POST", path, json=body)
+
+
+def path_of(protocol: Protocol, model: str) -> str:
+    """Where a model's predictions are asked for."""
+    return f"/v1/models/{model}:predict" if protocol == "v1" else f"/v2/models/{model}/infer"
+
+
+def body_of(protocol: Protocol, rows: Sequence[Row]) -> dict[str, Any]:
+    """What is asked for some rows."""
+    return {"instances": [_plain(row) for row in rows]} if protocol == "v1" else {"inputs": tensors(rows)}
 
 
 def tensors(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Samples of held-out rows: as requests for a load, and as windows of traffic for the drift check.
+"""Samples of held-out rows: as bodies of a load's requests, and as windows of traffic for the drift check.
 
 Runs as a job in a warm process, because it reads Parquet.
 """
@@ -6,7 +6,6 @@ Runs as a job in a warm process, because it reads Parquet.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
@@ -26,7 +25,7 @@ def main(spec_json: str, result_path: str) -> None:
     """Job: draw samples of held-out rows.
 
     Spec: {"heldout": parquet, "features": [...], "seed": int, "samples": [{"name", "rows": int | None, "where"?: pandas
-    query}], "requests"?: {"sample", "path"}, "reference"?: parquet to write: what no sample without `where` drew}.
+    query}], "reference"?: parquet to write: what no sample without `where` drew}.
     Answer: {"samples": {name: {"rows": [[...]], "offline": [...], "where": str | None}}}; a sample is at most as
     long as what it draws from. Without `rows` it is a window as large as a drift check needs, and CapabilityMissing
     where the held-out rows cannot give it. "automatic" stands for harness.lifecycle.windows.automatic_condition.
@@ -49,8 +48,6 @@ def _draw_all(spec: dict[str, Any]) -> dict[str, Any]:
     if target := spec.get("reference"):
         taken = [index for name, (where, _) in found.items() if where is None for index in drawn[name].index]
         _renamed(frame.drop(index=taken), features).to_parquet(target)
-    if requests := spec.get("requests"):
-        _write_requests(drawn[requests["sample"]], features, Path(requests["path"]))
     return {"samples": {name: {**_as_json(rows, features), "where": found[name][0]} for name, rows in drawn.items()}}
 
 
@@ -95,11 +92,6 @@ def _renamed(frame: pd.DataFrame, features: list[str]) -> pd.DataFrame:
 
 def _as_json(rows: pd.DataFrame, features: list[str]) -> dict[str, Any]:
     return {"rows": _table(rows, features), "offline": rows[OFFLINE].tolist()}
-
-
-def _write_requests(rows: pd.DataFrame, features: list[str], path: Path) -> None:
-    lines = (json.dumps({"instances": [row]}) + "\n" for row in _table(rows, features))
-    path.write_text("".join(lines), encoding="utf-8")
 
 
 def _table(rows: pd.DataFrame, features: list[str]) -> list[list[Any]]:

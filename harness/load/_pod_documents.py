@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConfigError
+from harness.load.shape_options import arguments
 from harness.load.spec import DRAIN_S, LoadSpec
+from harness.load.trace import Replay
 from harness.runtime.paths import data_folder
 
 if TYPE_CHECKING:
@@ -68,21 +70,36 @@ def _templates() -> tuple[Document, Document]:
 
 
 def _plan(spec: LoadSpec) -> dict[str, str]:
-    """The locustfile and the bodies, as every Pod finds them under /load."""
-    steady = (data_folder("loadtests") / "steady.py").read_text(encoding="utf-8")
+    """The locustfile, the bodies and the trace, as every Pod finds them under /load."""
+    if isinstance(spec.offered, Replay) and Path(spec.offered.trace).suffix != ".csv":
+        raise ConfigError(f"load.shape: {spec.offered.trace}: a distributed load takes a trace as .csv")
+    locustfile = (data_folder("loadtests") / _locustfile(spec)).read_text(encoding="utf-8")
     payload = Path(spec.payload).read_text(encoding="utf-8")
-    if (size := len(payload.encode())) > MOST_BYTES:
+    trace = Path(spec.offered.trace).read_text(encoding="utf-8") if isinstance(spec.offered, Replay) else ""
+    if (size := len(payload.encode()) + len(trace.encode())) > MOST_BYTES:
         raise ConfigError(
             f"load.payload: {spec.payload} has {size:,} bytes, a distributed load takes {MOST_BYTES:,}",
             hint="give fewer rows: they are sent in turn.",
         )
-    return {"steady.py": steady, "payload.jsonl": payload}
+    return {_locustfile(spec): locustfile, "payload.jsonl": payload, **({"trace.csv": trace} if trace else {})}
+
+
+def _locustfile(spec: LoadSpec) -> str:
+    """The name of the file in loadtests/ that sends this shape."""
+    return f"{spec.offered.kind}.py"
+
+
+def _shape_arguments(spec: LoadSpec) -> list[str]:
+    """The options of that file."""
+    found = arguments(spec.offered)
+    return ["--trace", "/load/trace.csv", *found[2:]] if isinstance(spec.offered, Replay) else found
 
 
 def _plan_arguments(spec: LoadSpec, place: Place, load_id: str) -> list[str]:
     """What the master is told; Locust passes it on to the workers."""
     return [
-        *("--rps", repr(spec.rps), "--arrivals", spec.arrivals, "--seed", str(spec.seed)),
+        *_shape_arguments(spec),
+        *("--arrivals", spec.arrivals, "--seed", str(spec.seed)),
         *("--user-ids", str(spec.users), "--path", spec.path, "--service-host", spec.host, "--load-id", load_id),
         *("--payload", "/load/payload.jsonl", "--connections", str(spec.connections), "--allow-remote"),
         *("--host", place.url, "--expect-workers", str(spec.workers)),
@@ -103,7 +120,7 @@ def _job(
     pod["metadata"]["labels"] |= {**place.labels, PART: part}
     container = pod["spec"]["containers"][0]
     container["image"] = place.image
-    container["args"] = ["-f", "/load/steady.py", "--records", "/records", *arguments]
+    container["args"] = ["-f", f"/load/{_locustfile(spec)}", "--records", "/records", *arguments]
     pod["spec"]["volumes"][0]["configMap"]["name"] = master
     return job
 

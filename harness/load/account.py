@@ -17,7 +17,7 @@ from harness.load.ledger import Ledger
 from harness.load.records import LoadFiles, read_json
 from harness.load.table import columns, table
 from harness.load.timeline import Timeline, step_of
-from harness.report.record import GuardVerdict
+from harness.report.record import GuardVerdict, ShapeRecord
 
 if TYPE_CHECKING:
     from harness.lifecycle.slo import SLO
@@ -72,6 +72,8 @@ def account(
     doubt = distrust(delay_p99, overall.p99_ms, cpu)
     return Ledger(
         name=spec.name,
+        target_rps=spec.offered.mean_rps,
+        shape=_shape(spec),
         sent=sum(tally.classes.values()),
         classes=dict(tally.classes.most_common()),
         unexplained=tally.odd,
@@ -97,6 +99,12 @@ def account(
         latency_verdict=None if doubt or slo is None else latency_verdict(tally.timed, tally.slow, slo),
         errors_verdict=None if slo is None else errors_verdict(overall.requests, overall.failed, slo),
     )
+
+
+def _shape(spec: LoadSpec) -> ShapeRecord:
+    shape = spec.offered
+    told = {"kind": shape.kind, "parameters": shape.parameters(), "duration_s": shape.duration_s}
+    return ShapeRecord.model_validate({**told, "words": shape.words()})
 
 
 def since(started_at: float, times: Sequence[float]) -> list[int]:

@@ -38,6 +38,10 @@ class Crew(Protocol):
         """Start them and wait until a request of each has ended; after an error nothing is left running."""
         ...
 
+    def ended(self) -> bool:
+        """Whether all have sent what they had to; LoadFailed if one failed."""
+        ...
+
     def stop(self, deadline: Deadline) -> None:
         """End them; LoadFailed if one had failed, with the cause."""
         ...
@@ -67,6 +71,12 @@ class Processes:
         except BaseException:
             self._stop_children()
             raise
+
+    def ended(self) -> bool:
+        for share, child in enumerate(self.children):
+            if (code := child.poll()) is not None and not self._files.finished(share).exists():
+                raise LoadFailed(f"load {self._spec.name}: {self._ending(share, code)}")
+        return all(self._files.finished(share).exists() for share in range(self._spec.processes))
 
     def stop(self, deadline: Deadline) -> None:
         for share, code in enumerate(self._stop_children()):

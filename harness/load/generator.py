@@ -21,6 +21,7 @@ from harness.runtime.wait import wait
 
 __all__ = ["LOCUSTFILE", "Load", "MakeCrew", "Spawner"]
 
+WAIT_S = 30.0
 LOG_LAG_S = 5.0  # the gateway buffers its access log; after this a missing line is missing
 
 MakeCrew = Callable[[LoadSpec, LoadFiles], Crew]
@@ -71,6 +72,17 @@ class Load:
             self._log.close()
             raise
         self._log.follow()
+
+    def wait(self, deadline: Deadline | None = None) -> None:
+        """Wait until the shape has ended, of all that send it; LoadFailed for one that has no end.
+
+        By default as long as the load may last, and the answers that are under way.
+        """
+        if self.spec.offered.duration_s is None:
+            raise LoadFailed(f"load {self.spec.name}: a {self.spec.offered.kind} load ends with its block, not before")
+        deadline = deadline or Deadline.after(self.spec.max_s + WAIT_S)
+        what = f"load {self.spec.name}: the end of its shape"
+        wait(self._crew.ended, what=what, deadline=deadline, every_s=0.1)
 
     def stop(self, deadline: Deadline) -> Ledger:
         """End the load, account for every request, and write ledger.parquet; raises LoadFailed if Locust had failed."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import LoadFailed
 from harness.load.arrivals import Arrivals
 from harness.load.join import ANSWERED
-from harness.report.record import GuardVerdict, LatencySummary, LoadRecord, LoadTimeline
+from harness.report.record import GuardVerdict, LatencySummary, LoadRecord, LoadTimeline, ShapeRecord
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Ledger:
     """
 
     name: str
+    target_rps: float
+    shape: ShapeRecord
     sent: int
     classes: dict[str, int]
     unexplained: int
@@ -64,15 +66,15 @@ class Ledger:
                 hint=f"the ledger lists them: {self.path}",
             )
 
-    def record(self, service: str, target_rps: float, folder: Path) -> LoadRecord:
-        """The load's entry in the run record; `folder` is the run's."""
+    def record(self, service: str, folder: Path, reproduce: str = "") -> LoadRecord:
+        """The load's entry in the run record; `folder` is the run's, `reproduce` the command that offers it again."""
         same = {each.name for each in fields(self)} & LoadRecord.model_fields.keys()
         inside = self.path.is_relative_to(folder)
         return LoadRecord.model_validate(
             {
                 **{name: getattr(self, name) for name in same},
                 "service": service,
-                "target_rps": target_rps,
+                "reproduce": reproduce,
                 "ledger": str(self.path.relative_to(folder) if inside else self.path),
             }
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.load.open_loop import OpenLoopUser, Traffic
 from harness.load.records import read_json
+from harness.load.shape_file import shape_of
 
 
 class Load(OpenLoopUser):
@@ -15,5 +16,5 @@ class Load(OpenLoopUser):
     def traffic(self) -> Traffic:
         spec, _, share = os.environ["REHEARSAL_LOAD"].rpartition(":")
         fields = read_json(Path(spec))
-        payload = Path(fields.pop("payload"))
-        return Traffic(**fields, payload=payload, folder=Path(spec).parent, share=int(share))
+        payload, shape = Path(fields.pop("payload")), shape_of(fields.pop("shape"))
+        return Traffic(**fields, shape=shape, payload=payload, folder=Path(spec).parent, share=int(share))

@@ -1,4 +1,4 @@
-"""A Locust user that offers a fixed rate: arrivals are scheduled independently of the responses.
+"""A Locust user that offers a shape of load: arrivals are scheduled independently of the responses.
 
 A slow answer delays no other request, and latency counts from the intended send time, so that a stall of the server
 is seen by all requests that it met ("coordinated omission"). One user is one schedule; its requests run in greenlets.
@@ -24,7 +24,8 @@ from harness.load._timer import Timer
 from harness.load.arrivals import due_times, user_of
 from harness.load.audit import SelfAudit
 from harness.load.records import NEVER_SENT, Failure, LoadFiles, Recorder, read_json, write_json
-from harness.load.together import announce, conduct
+from harness.load.shapes import Shape
+from harness.load.together import announce, conduct, quit_alone
 
 _log = logging.getLogger(__name__)
 events.init.add_listener(conduct)
@@ -36,7 +37,7 @@ USER_HEADER = "x-user-id"
 
 @dataclass(frozen=True)
 class Traffic:
-    """What to send: `rps` arrivals a second of POST `path`, with the payload's lines in turn as bodies.
+    """What to send: POST `path` at the rate of `shape`, with the payload's lines as bodies: in turn, or as it says.
 
     This process sends share `share` of `shares`: every shares-th request. `users`: how many users the requests name in
     x-user-id; 0 for no such header.
@@ -44,7 +45,7 @@ class Traffic:
 
     load_id: str
     path: str
-    rps: float
+    shape: Shape
     payload: Path
     folder: Path
     host: str = ""
@@ -59,7 +60,7 @@ class Traffic:
 
 
 class OpenLoopUser(FastHttpUser):
-    """Runs one schedule until Locust stops; subclasses say what traffic."""
+    """Runs one schedule until it ends or Locust stops; subclasses say what traffic."""
 
     abstract = True
 
@@ -75,6 +76,8 @@ class OpenLoopUser(FastHttpUser):
             self.environment.process_exit_code = 1
             _tell(LoadFiles(traffic.folder).failed(traffic.share), error)
             raise StopUser from error
+        if traffic.shape.duration_s is not None:
+            quit_alone(self.environment)
         raise StopUser
 
 
@@ -97,13 +100,13 @@ class Schedule:
         events.test_stopping.add_listener(self._stop)
 
     def run(self) -> None:
-        """Send on schedule until Locust stops, then wait for the answers that are under way."""
+        """Send on schedule until it ends or Locust stops, then wait for the answers that are under way."""
         traffic = self.traffic
         timer = Timer()
         self.origin = self._begin()
         self.audit = SelfAudit(self.files.audit(traffic.share))
         with contextlib.suppress(gevent.GreenletExit):  # without --stop-timeout Locust kills its users
-            for due_s in due_times(traffic.arrivals, traffic.rps, traffic.seed, traffic.share, traffic.shares):
+            for due_s in due_times(traffic.arrivals, traffic.shape, traffic.seed, traffic.share, traffic.shares):
                 if not self._wait_until(self.origin + due_s, timer):
                     break
                 self._arrive(self.origin + due_s)
@@ -169,7 +172,7 @@ class Schedule:
         )  # fmt: skip
 
     def _body(self, sequence: int) -> bytes:
-        return self.bodies[sequence % len(self.bodies)]
+        return self.bodies[self.traffic.shape.body(sequence, len(self.bodies))]
 
     def _headers(self, sequence: int) -> dict[str, str]:
         headers = {"x-request-id": f"{self.traffic.load_id}-{sequence}"}

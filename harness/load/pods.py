@@ -52,6 +52,11 @@ class Pods:
             self._delete()
             raise
 
+    def ended(self) -> bool:
+        if broken := self._broken():
+            raise LoadFailed(f"load {self._spec.name}: {broken}")
+        return all(_share(state, "finished") is not None for state in self._states(self._workers))
+
     def stop(self, deadline: Deadline) -> None:
         try:
             for master in self._pods("master"):
@@ -90,7 +95,7 @@ class Pods:
             if found.get("status", {}).get("phase") == "Failed":
                 return f"Pod {name} failed: {_why(found)}"
             state = self._state(name) if _running(found) else None
-            if state and not state["running"]:
+            if state and not state["running"] and _share(state, "finished") is None:
                 return f"Locust in Pod {name} ended with exit code {state['code']}.\n" + "\n".join(state["log"][-15:])
         return None
 

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.load.arrivals import ARRIVALS, Arrivals, most_requests
+from harness.load.shapes import LEAST_RPS, MOST_RPS, MOST_S, Shape, Steady
+from harness.load.trace import Replay
 
 DRAIN_S = 5.0
 PROCESSES_A_CORE = 4
 MOST_USERS = 1 << 30
 MOST_WORKERS = 1000
-LEAST_RPS, MOST_RPS = 0.1, 20_000.0
 _SLACK_S = 60.0
 _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits are
     "rps": (LEAST_RPS, MOST_RPS),
-    "max_s": (1.0, 86_400.0),
+    "max_s": (1.0, MOST_S + _SLACK_S),
     "timeout_s": (0.01, 600.0),
     "connections": (1, 10_000),
     "processes": (1, PROCESSES_A_CORE * (os.cpu_count() or 1)),
@@ -28,7 +29,9 @@ _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits ar
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """What to send where: `rps` requests a second of POST `path` to the gateway at `url`, for at most `max_s` seconds.
+    """What to send where: POST `path` to the gateway at `url`, for at most `max_s` seconds.
+
+    `shape`: at what rate; without one `rps` requests a second. A shape that ends does so within `max_s`.
 
     `host` is the service's host name; `payload` a file with one body a line, sent in turn; a request that is due while
     `connections` are in flight is not sent, and is counted as such. `arrivals`: evenly spaced, or a Poisson process of
@@ -50,6 +53,7 @@ class LoadSpec:
     processes: int = 1
     users: int = 0
     workers: int = 0
+    shape: Shape | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -68,6 +72,9 @@ class LoadSpec:
             raise ConfigError(f"load.path: expected a path that starts with '/', got {self.path!r}")
         if not self.payload.is_file() or not self.payload.stat().st_size:
             raise ConfigError(f"load.payload: {self.payload} is missing or empty; it holds one request body a line")
+        check_shape(self.shape, self.arrivals, self.max_s)
+        if isinstance(self.shape, Replay):
+            self.shape.check_bodies(sum(1 for line in self.payload.read_bytes().splitlines() if line.strip()))
 
     @property
     def shares(self) -> int:
@@ -77,7 +84,12 @@ class LoadSpec:
     @property
     def most(self) -> int:
         """More requests than this load will ever make."""
-        return most_requests(self.rps, self.max_s + _SLACK_S, self.shares)
+        return most_requests(self.offered.requests(self.max_s + _SLACK_S), self.shares)
+
+    @property
+    def offered(self) -> Shape:
+        """The shape, or else the steady rate."""
+        return self.shape or Steady(self.rps)
 
     def traffic(self, load_id: str) -> dict[str, object]:
         """What a process of the generator is told, but for its share."""
@@ -86,7 +98,7 @@ class LoadSpec:
             "host": self.host,
             "path": self.path,
             "payload": str(self.payload.absolute()),
-            "rps": self.rps,
+            "shape": {"kind": self.offered.kind, **self.offered.parameters()},
             "max_in_flight": max(1, self.connections // self.shares),
             "timeout_s": self.timeout_s,
             "drain_s": DRAIN_S,
@@ -107,6 +119,19 @@ def check(*, arrivals: str = "constant", **numbers: float) -> None:
         if not (_is_number(value, int if whole else int | float) and least <= value <= most):
             allowed = f"a whole number from {least} to {most}" if whole else f"a number from {least:g} to {most:g}"
             raise ConfigError(f"load.{name}: expected {allowed}, got {value!r}")
+
+
+def check_shape(shape: Shape | None, arrivals: str, max_s: float) -> None:
+    """Raises ConfigError for a shape that the rest of the load does not fit."""
+    if shape is None:
+        return
+    if shape.duration_s is not None and shape.duration_s > max_s:
+        raise ConfigError(
+            f"load.shape: {shape.kind} lasts {shape.duration_s:g} s, but the load may last {max_s:g} s",
+            hint="shorten the shape, or raise max_s (rehearse load --deadline).",
+        )
+    if isinstance(shape, Replay) and arrivals != "constant":
+        raise ConfigError(f"load.arrivals: a replay has the arrivals of its trace, not {arrivals} ones")
 
 
 def _is_number(value: object, kind: object) -> bool:

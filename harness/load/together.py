@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import gevent
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from harness.load.records import LoadFiles, write_json
 
@@ -58,3 +59,10 @@ def announce(environment: Environment, files: LoadFiles) -> None:
     if isinstance(runner, WorkerRunner):
         runner.register_message(GO, on_go)
         runner.send_message(READY)
+
+
+def quit_alone(environment: Environment) -> None:
+    """End Locust with its schedule, unless it is one of several or has a page on which the next may be started."""
+    runner = environment.runner
+    if isinstance(runner, LocalRunner) and environment.web_ui is None:
+        gevent.spawn_later(0, runner.quit)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.load.arrivals import due_times, most_requests, user_of
+from harness.load.shapes import Steady
 
 
 def first(count: int, *args: Any) -> list[float]:
@@ -17,7 +18,7 @@ def first(count: int, *args: Any) -> list[float]:
 
 def test_constant_arrivals_are_evenly_spaced_over_all_processes() -> None:
     """Three processes take turns; together they are one schedule."""
-    shares = [first(100, "constant", 200.0, 0, share, 3) for share in range(3)]
+    shares = [first(100, "constant", Steady(200.0), 0, share, 3) for share in range(3)]
     assert sorted(itertools.chain(*shares)) == pytest.approx([number / 200 for number in range(300)])
     assert shares[1][0] == pytest.approx(1 / 200)
 
@@ -25,7 +26,7 @@ def test_constant_arrivals_are_evenly_spaced_over_all_processes() -> None:
 def test_poisson_arrivals_have_exponential_gaps_at_the_rate() -> None:
     """Mean and standard deviation are both one over the rate; a share of two has half of it."""
     for share, shares in ((0, 1), (1, 2)):
-        due = first(20_000, "poisson", 100.0, 7, share, shares)
+        due = first(20_000, "poisson", Steady(100.0), 7, share, shares)
         gaps = [after - before for before, after in itertools.pairwise(due)]
         assert statistics.mean(gaps) == pytest.approx(shares / 100, rel=0.03)
         assert statistics.stdev(gaps) == pytest.approx(shares / 100, rel=0.03)
@@ -33,17 +34,17 @@ def test_poisson_arrivals_have_exponential_gaps_at_the_rate() -> None:
 
 def test_the_seed_decides_and_each_share_has_arrivals_of_its_own() -> None:
     """Two shares with the same gaps would send in pairs."""
-    assert first(50, "poisson", 10.0, 7, 0, 2) == first(50, "poisson", 10.0, 7, 0, 2)
-    assert first(50, "poisson", 10.0, 7, 0, 2) != first(50, "poisson", 10.0, 7, 1, 2)
-    assert first(50, "poisson", 10.0, 7) != first(50, "poisson", 10.0, 8)
+    assert first(50, "poisson", Steady(10.0), 7, 0, 2) == first(50, "poisson", Steady(10.0), 7, 0, 2)
+    assert first(50, "poisson", Steady(10.0), 7, 0, 2) != first(50, "poisson", Steady(10.0), 7, 1, 2)
+    assert first(50, "poisson", Steady(10.0), 7) != first(50, "poisson", Steady(10.0), 8)
 
 
 def test_no_load_makes_more_requests_than_its_bound() -> None:
     """Sequences beyond it are nobody's, so a request of the load must never be there."""
     for seed in range(20):
-        last = [sum(1 for _ in itertools.takewhile(lambda due: due < 10, due_times("poisson", 500, seed, share, 2)))
-                for share in range(2)]  # fmt: skip
-        assert 2 * max(last) < most_requests(500, 10, 2)
+        due = (due_times("poisson", Steady(500), seed, share, 2) for share in range(2))
+        last = [sum(1 for _ in itertools.takewhile(lambda at: at < 10, each)) for each in due]
+        assert 2 * max(last) < most_requests(5000, 2)
 
 
 def test_a_request_has_one_user_and_users_have_equal_shares() -> None:

@@ -14,6 +14,7 @@ from harness.load import Ledger
 from harness.load.latency import Latencies
 from harness.load.records import Failure
 from harness.load.timeline import Timeline
+from harness.report.record import ShapeRecord
 from tests.unit.load_story import STARTED_AT, Story
 
 
@@ -194,7 +195,7 @@ def test_a_ledger_with_unexplained_requests_does_not_pass(tmp_path: Path) -> Non
 
 def test_the_run_record_names_the_ledger_inside_the_run_folder(tmp_path: Path) -> None:
     """So that a moved run folder still renders."""
-    record = ledger(tmp_path).record("m", 100.0, tmp_path)
+    record = ledger(tmp_path).record("m", tmp_path)
     assert record.ledger == "load/ledger.parquet"
     assert sum(record.classes.values()) == record.sent
     assert ledger(tmp_path).answered("v1") == 10
@@ -202,8 +203,8 @@ def test_the_run_record_names_the_ledger_inside_the_run_folder(tmp_path: Path) -
 
 def ledger(folder: Path, unexplained: int = 0, examples: tuple[str, ...] = ()) -> Ledger:
     return Ledger(
-        name="steady", sent=10, classes={"answered:v1": 10}, unexplained=unexplained, examples=examples, latency=(),
-        overall=Latencies().overall(), timeline=Timeline().finished([""]), started_at=0.0, duration_s=1.0,
-        achieved_rps=10.0, schedule_delay_p50_ms=0.1, schedule_delay_p99_ms=0.2,
-        path=folder / "load" / "ledger.parquet",
+        name="steady", target_rps=10.0, shape=ShapeRecord(kind="steady"), sent=10, classes={"answered:v1": 10},
+        unexplained=unexplained, examples=examples, latency=(), overall=Latencies().overall(),
+        timeline=Timeline().finished([""]), started_at=0.0, duration_s=1.0, achieved_rps=10.0,
+        schedule_delay_p50_ms=0.1, schedule_delay_p99_ms=0.2, path=folder / "load" / "ledger.parquet",
     )  # fmt: skip
