@@ -39,28 +39,34 @@ def world(flags: Mapping[str, Any]) -> WorldOptions:
     return options
 
 
-def keep_up(reports: Path | None, options: WorldOptions, *, as_json: bool, ready_fd: int = -1) -> None:
-    """Starts a platform, says its addresses, and keeps it until SIGINT or SIGTERM."""
+def keep_up(
+    reports: Path | None, options: WorldOptions, *, serve: bool = False, as_json: bool, ready_fd: int = -1
+) -> None:
+    """Starts a platform, says its addresses, and keeps it until SIGINT or SIGTERM; with a model if it is to `serve`."""
+    from harness import offering
     from harness._cli_progress import Progress
+    from harness.plan import Plan
     from harness.platform import Platform
 
     folder = new_run_folder(runs_home(reports), NAME)
     with sigterm_interrupts(), Progress(sys.stderr) as progress:
         deadline = Deadline.after(start_timeout_s(options))
-        with Platform.up(folder, world=options, listener=progress, deadline=deadline):
+        with Platform.up(folder, world=options, listener=progress, deadline=deadline) as platform:
+            if serve:
+                offering.announce(platform, *offering.serve(platform, Plan.of(load_settings(None, {}))))
             _announce(_state_of(folder), as_json=as_json, ready_fd=ready_fd)
             with contextlib.suppress(KeyboardInterrupt):  # before this line, an interruption ends with 130
                 signal.pause()
         print(f"rehearse: stopped {folder.name}", file=sys.stderr)
 
 
-def detach(reports: Path | None, options: WorldOptions, *, as_json: bool) -> None:
+def detach(reports: Path | None, options: WorldOptions, *, serve: bool = False, as_json: bool) -> None:
     """Starts `rehearse up` in a session of its own and returns once it is ready."""
     home = runs_home(reports)
     log = state_home() / f"up-{os.getpid()}.log"
     reader, writer = os.pipe()
     argv = [sys.executable, "-P", "-m", "harness.cli", "up", "--reports", str(home), "--ready-fd", str(writer)]
-    argv += as_flags(options)
+    argv += [*as_flags(options), *(["--serve"] if serve else [])]
     with log.open("wb") as output, os.fdopen(reader) as ready:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writer,), start_new_session=True

@@ -87,8 +87,8 @@ def write_bodies(path: Path, rows: Sequence[Sequence[Any]], features: Sequence[s
 
 
 def reproduce(spec: LoadSpec) -> str:
-    """The command that offers the same load again, to a platform that is up and has the service."""
-    words = ["rehearse", "load", "--service-host", spec.host, "--shape", spec.offered.text()]
+    """The command that offers the same load again, to the model of the main job or, with --run or --host, another."""
+    words = ["rehearse", "load", "--shape", spec.offered.text()]
     words += ["--arrivals", spec.arrivals, "--seed", str(spec.seed)] if spec.arrivals != "constant" else []
     words += ["--protocol", "v2"] if spec.path.startswith("/v2") else []
     words += ["--users", str(spec.users)] if spec.users else []

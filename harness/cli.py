@@ -20,6 +20,7 @@ from harness._cli_compare import compare
 from harness._cli_diagnose import diagnose
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
+from harness._cli_load import load
 from harness._cli_nightly import nightly
 from harness._cli_simulate import simulate
 from harness._cli_trend import trend
@@ -128,6 +129,10 @@ def run(
 @app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready; `down` stops it.")] = False,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Train the candidate of the main job and serve it, for `rehearse load --run`."),
+    ] = False,
     backend: _cli_world.Backend = None,
     context: _cli_world.Context = None,
     kubeconfig: _cli_world.Kubeconfig = None,
@@ -160,9 +165,9 @@ def up(
     )
     options = _cli_up.world(world)
     if detach:
-        _cli_up.detach(reports, options, as_json=as_json)
+        _cli_up.detach(reports, options, serve=serve, as_json=as_json)
     else:
-        _cli_up.keep_up(reports, options, as_json=as_json, ready_fd=ready_fd)
+        _cli_up.keep_up(reports, options, serve=serve, as_json=as_json, ready_fd=ready_fd)
 
 
 @app.command()
@@ -306,6 +311,7 @@ def chaos(
         raise typer.Exit(rehearse_chaos(choice, reports, as_json=as_json))
 
 
+app.command()(load)
 app.command()(simulate)
 app.add_typer(images_app, name="images")
 app.command()(diagnose)

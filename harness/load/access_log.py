@@ -29,10 +29,12 @@ EXAMPLES = 20
 class AccessLogTail:
     """Takes the entries of one load, from the log's end when this is made; half a line is left for later.
 
+    Without a `path` there is no log to be had, and no entry.
+
     Sequences from `most` on are nobody's: `strangers` counts them. `follow` reads in a thread until `close`.
     """
 
-    def __init__(self, path: Path, load_id: str, files: LoadFiles, most: int) -> None:
+    def __init__(self, path: Path | None, load_id: str, files: LoadFiles, most: int) -> None:
         self.flags, self.revisions = Names(), Names()
         self.taken = 0  # lines of requests, copies left out
         self.strangers = 0
@@ -40,7 +42,7 @@ class AccessLogTail:
         self._path = path
         self._prefix = f"{load_id}-"
         self._most = most
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._offset = path.stat().st_size if path and path.exists() else 0
         self._entries, self._copies = Slots(files.entries, ENTRY.size), Slots(files.copies, ENTRY.size)
         self._reading = threading.Lock()
         self._closed = threading.Event()
@@ -51,10 +53,15 @@ class AccessLogTail:
         self._thread = threading.Thread(target=self._follow, name="access-log", daemon=True)
         self._thread.start()
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether there is a log."""
+        return self._path is not None
+
     def read(self) -> None:
         """Read the lines that were written since the last time."""
         with self._reading:
-            while self._path.exists() and self._read_some():
+            while self._path and self._path.exists() and self._read_some(self._path):
                 pass
 
     def rest(self) -> None:
@@ -76,9 +83,9 @@ class AccessLogTail:
             except OSError:  # a full disk; the end of the load reads again, and tells
                 return
 
-    def _read_some(self) -> bool:
+    def _read_some(self, path: Path) -> bool:
         """Whether there may be more."""
-        with self._path.open("rb") as log:
+        with path.open("rb") as log:
             log.seek(self._offset)
             read = log.read(READ_BYTES)
         whole = read[: read.rfind(b"\n") + 1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.load.access_log import EXAMPLES, AccessLogTail
 from harness.load.audit import distrust
 from harness.load.blocks import Block, blocks
-from harness.load.join import Joined, around_death, join
+from harness.load.join import Joined, around_death, classify, classify_alone, join
 from harness.load.latency import Latencies, left
 from harness.load.ledger import Ledger
 from harness.load.records import LoadFiles, read_json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.lifecycle.slo import SLO
     from harness.load.spec import LoadSpec
 
-PROMISE = 1e-3  # alpha and beta of the verdict on latency
+PROMISE = 1e-3  # alpha and beta of the verdicts on errors and latency
 NO_LOG = "the client lost its record of it"
 STRANGER = "the gateway saw it, the client does not know it"
 
@@ -59,7 +59,7 @@ def account(
     with table(path) as write:
         for block in blocks(files, scheduled, log.revisions):
             known, names, flags = block.known(), log.revisions.listed(), log.flags.listed()
-            joined = join(known, names, flags, deaths_us)
+            joined = join(known, names, flags, deaths_us, classify if log.at_hand else classify_alone)
             _count(tally, known, joined, slo)
             _note_unknown(tally, block)
             latencies.add(known.records)
@@ -93,9 +93,10 @@ def account(
         users=spec.users,
         retried=tally.retried,
         mirrored=tally.mirrored,
-        unlogged=tally.unlogged,
+        unlogged=tally.unlogged if log.at_hand else 0,
         generator_cpu=cpu,
         distrust=doubt,
+        joined=log.at_hand,
         latency_verdict=None if doubt or slo is None else latency_verdict(tally.timed, tally.slow, slo),
         errors_verdict=None if slo is None else errors_verdict(overall.requests, overall.failed, slo),
     )

@@ -12,11 +12,12 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from locust import events
 from locust.env import Environment
 
+from harness.clients.inference import Protocol, path_of
 from harness.errors import UsageError
 from harness.load.arrivals import ARRIVALS
 from harness.load.open_loop import OpenLoopUser, Traffic
@@ -28,8 +29,8 @@ from harness.load.shapes import LEAST_RPS, MOST_RPS, Shape
 from harness.load.spec import MOST_USERS
 from harness.load.together import share_of
 from harness.load.trace import Replay
+from harness.runtime.paths import data_folder
 
-EXAMPLE = '{"instances": [[0, 1, 0, 0, 11.0, 1.0, 0, 0, 0]]}\n'  # nine numbers, as the model of the main job takes
 HELP = {
     "rps": "arrivals a second",
     "rates_rps": "arrivals a second of each step: 50/100/200",
@@ -77,15 +78,14 @@ class ShapedUser(OpenLoopUser):
         share, shares = share_of(self.environment)
         folder = Path(chosen.records or tempfile.mkdtemp(prefix=f"{self.shape.kind}-"))
         folder.mkdir(parents=True, exist_ok=True)
-        payload = Path(chosen.payload) if chosen.payload else folder / "payload.jsonl"
-        if not chosen.payload:
-            payload.write_text(EXAMPLE, encoding="utf-8")
+        held_out = data_folder("loadtests") / f"payload-{chosen.protocol}.jsonl"
+        payload = Path(chosen.payload) if chosen.payload else held_out
         shape = _shape(self.shape, self.environment)
         if isinstance(shape, Replay):
             shape.check_bodies(sum(1 for line in payload.read_bytes().splitlines() if line.strip()))
         return Traffic(
             load_id=chosen.load_id or os.urandom(4).hex(),
-            path=chosen.path,
+            path=chosen.path or path_of(chosen.protocol, "model"),
             shape=shape,
             payload=payload,
             folder=folder,
@@ -103,9 +103,10 @@ def _add_common(parser: ArgumentParser) -> None:
     parser.add_argument("--arrivals", choices=ARRIVALS, default="constant", help="evenly spaced, or a Poisson process")
     parser.add_argument("--seed", type=int, default=0, help="of a Poisson process")
     parser.add_argument("--user-ids", type=_count, default=0, help="how many users to name in x-user-id (0: no header)")
-    parser.add_argument("--path", default="/v1/models/model:predict", help="where to POST")
+    parser.add_argument("--protocol", choices=get_args(Protocol), default="v1", help="of the path and the bodies")
+    parser.add_argument("--path", default="", help="where to POST (/v1/models/model:predict, /v2/models/model/infer)")
     parser.add_argument("--service-host", default="", help="the Host header: <service>-<namespace>.example.com")
-    parser.add_argument("--payload", default="", help="a file with one request body a line")
+    parser.add_argument("--payload", default="", help="a file with one request body a line (held-out rows)")
     parser.add_argument("--load-id", default="", help="what x-request-id begins with (default: a random one)")
     parser.add_argument("--connections", type=_count, default=256, help="the most requests in flight at a time")
     parser.add_argument("--allow-remote", action="store_true", help="send to a --host that is not this machine")

@@ -34,7 +34,8 @@ def _never() -> Sequence[float]:
 class Load:
     """A running load; `start` returns when traffic flows, `stop` returns the ledger.
 
-    `slo`: what to judge the clients' latencies by. `deaths` tells when the gateway died, in Unix seconds. `crew`: who
+    `access_log`: the gateway's; without one the ledger is the client's word. `slo`: what the clients' failures and
+    latencies are judged by. `deaths` tells when the gateway died, in Unix seconds. `crew`: who
     sends, by default processes of this machine that `spawner` starts.
     """
 
@@ -43,7 +44,7 @@ class Load:
         spec: LoadSpec,
         folder: Path,
         spawner: Spawner,
-        access_log: Path,
+        access_log: Path | None,
         *,
         ledger: Path | None = None,
         slo: SLO | None = None,
@@ -113,6 +114,8 @@ class Load:
         return audit.withheld(self._crew.readings(), bound_ms, time.monotonic())
 
     def _await_log(self, log: AccessLogTail, deadline: Deadline) -> None:
+        if not log.at_hand:
+            return
         finished = [read_json(self.files.finished(share)) for share in range(self.spec.shares)]
         started_at = float(read_json(self.files.go)["started_at"])
         left = sum(each["left"] for each in finished)

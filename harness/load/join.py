@@ -7,11 +7,13 @@ gave up:<revision>:<what>      the client stopped waiting; <what> the gateway sa
 lost:gateway died              the request was under way when the gateway died, and nobody knows how far it had come
 never sent:<why>               nothing left the client
 unexplained                    the two sides do not fit; the column `why` and the examples say how
+
+Of a target whose log is not at hand there are `answered:<revision or target>`, `failed:<how>` and `never sent:<why>`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +65,15 @@ class Joined:
     why_names: list[str]
 
 
+def classify_alone(case: Case) -> tuple[str, str]:
+    """The class of a request to a target whose log is not at hand: the client's word, and never unexplained."""
+    if case.error in NEVER_SENT:
+        return f"never sent:{NEVER_SENT[case.error]}", ""
+    if case.status == 0:
+        return f"failed:{case.error.name.lower()}", ""
+    return f"{ANSWERED}{case.revision or 'target'}", ""
+
+
 def classify(case: Case) -> tuple[str, str]:
     """The class of one request, and why it is unexplained."""
     if case.error in NEVER_SENT:
@@ -98,7 +109,13 @@ def _not_logged(case: Case) -> tuple[str, str]:
     return f"{ANSWERED}{case.revision}" if case.revision else f"refused:{case.status}", ""
 
 
-def join(block: Block, revisions: Sequence[str], flags: Sequence[str], deaths_us: Sequence[int] = ()) -> Joined:
+def join(
+    block: Block,
+    revisions: Sequence[str],
+    flags: Sequence[str],
+    deaths_us: Sequence[int] = (),
+    by: Callable[[Case], tuple[str, str]] = classify,
+) -> Joined:
     """Classify every row of a block of known requests; `deaths_us`: when the gateway died, from the load's origin.
 
     Requests that differ only in when they were sent have one class, so each distinct case is classified once.
@@ -115,7 +132,7 @@ def join(block: Block, revisions: Sequence[str], flags: Sequence[str], deaths_us
     for values, bits in fields:
         keys = (keys << np.uint64(bits)) | values.astype(np.uint64)
     _, examples, which = np.unique(keys, return_index=True, return_inverse=True)
-    found = [classify(_case([values[row] for values, _ in fields], revisions, flags)) for row in examples]
+    found = [by(_case([values[row] for values, _ in fields], revisions, flags)) for row in examples]
     class_names = sorted({name for name, _ in found})
     why_names = ["", *sorted({why for _, why in found} - {""})]
     classes = np.array([class_names.index(name) for name, _ in found], np.int32)

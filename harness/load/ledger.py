@@ -18,6 +18,7 @@ class Ledger:
     `unexplained` also counts entries of the gateway for requests that the client does not know. `unlogged` are answers
     that only the client knows of, because the gateway died before it had written its line. Latencies count from the
     intended send; `distrust` says why they cannot be trusted, `latency_verdict` is None then, or without an SLO.
+    `joined`: whether the gateway's log was at hand; without it the classes are the client's word.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Ledger:
     distrust: str = ""
     latency_verdict: GuardVerdict | None = None
     errors_verdict: GuardVerdict | None = None
+    joined: bool = True
 
     def answered(self, revision: str) -> int:
         """Requests that this revision answered."""

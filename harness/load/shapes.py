@@ -131,16 +131,17 @@ SOME_TIME = (0.001, MOST_S)
 
 @dataclass(frozen=True)
 class Steady(Shape):
-    """One rate, for as long as the load lasts."""
+    """One rate, for `hold_s` seconds; 0: for as long as the load lasts."""
 
     kind: ClassVar[str] = "steady"
     rps: float = 50.0
+    hold_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check(rps=(LEAST_RPS, MOST_RPS))
+        self._check(rps=(LEAST_RPS, MOST_RPS), hold_s=TIME)
 
     def pieces(self) -> tuple[Piece, ...]:
-        return (Piece(math.inf, self.rps, self.rps),)
+        return (Piece(self.hold_s or math.inf, self.rps, self.rps),)
 
 
 @dataclass(frozen=True)

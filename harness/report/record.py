@@ -353,6 +353,7 @@ class LoadRecord(_Record):
     errors_verdict: GuardVerdict | None = Field(
         default=None, description="failed requests against the load's SLO; None: none was asked for"
     )
+    joined: bool = Field(default=True, description="whether the gateway's log was at hand; else the client's word")
     ledger: str = Field(description="path of the Parquet ledger, relative to the run folder")
 
     @model_validator(mode="before")
