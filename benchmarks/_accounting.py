@@ -1,6 +1,7 @@
 """Accounts for a made-up load of so many requests in a process of its own, so that its peak memory can be read.
 
-`python -m benchmarks._accounting FOLDER REQUESTS` prints {"join_s", "peak_mb", "idle_mb"}.
+`python -m benchmarks._accounting FOLDER REQUESTS` prints {"join_s", "report_s", "peak_mb", "idle_mb", "run_mb",
+"page_mb"}: to join, count and summarise all of them; to write the record and its pages.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from harness.load.access_log import ENTRY_FIELDS, AccessLogTail
 from harness.load.account import account
 from harness.load.records import RECORD_FIELDS, LoadFiles, write_json
 from harness.load.spec import LoadSpec
+from harness.report.record import RunRecord
+from harness.report.render import render
+from harness.report.store import write_record
 
 RPS = 1000
 PIECE = 100_000
@@ -60,9 +64,17 @@ def main() -> None:
     ledger = account(spec, files, log, folder / "ledger.parquet")
     join_s = time.monotonic() - began
     log.close()
+    run = RunRecord(run_id="bench", title="A load", backend="embedded", command="bench", started_at=1.7e9)
+    run.loads.append(ledger.record("production/model", folder))
+    written = write_record(run, folder)
+    render(run, folder)
+    report_s = time.monotonic() - began - join_s
+    pages = [page.stat().st_size for page in folder.glob("*.html")]
+    sizes = {"run_mb": written.stat().st_size / 2**20, "page_mb": max(pages) / 2**20}
     assert (ledger.sent, ledger.unexplained) == (requests, 0)
     assert pyarrow.parquet.read_metadata(ledger.path).num_rows == requests
-    print(json.dumps({"join_s": join_s, "peak_mb": _peak_mb(), "idle_mb": idle_mb}))
+    told = {"join_s": join_s, "report_s": report_s, "peak_mb": _peak_mb(), "idle_mb": idle_mb}
+    print(json.dumps({**told, **sizes}))
 
 
 def _peak_mb() -> float:

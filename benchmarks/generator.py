@@ -41,6 +41,10 @@ def measure(folder: Path) -> Iterator[Sample]:
         yield f"generator: growth up to {30 * STEADY_RPS:,} requests", "MB", "<= 2", [late - early]
     few, many = (_accounted(folder / f"join-{requests}", requests) for requests in JOINED)
     yield f"ledger: join of {JOINED[1]:,} requests", "s", "<= 10", [many["join_s"]]
+    total = [many["join_s"] + many["report_s"]]
+    yield f"record, summary and pages of {JOINED[1]:,} requests", "s", "<= 10", total
+    yield f"all of it, peak memory, {JOINED[1]:,} requests", "MB", "<= 500", [many["peak_mb"]]
+    yield f"run.json, largest page of {JOINED[1]:,} requests", "MB", "<= 1, 2", [many["run_mb"], many["page_mb"]]
     yield f"ledger: peak memory, {JOINED[0]:,} requests", "MB", "", [few["peak_mb"] - few["idle_mb"]]
     yield f"ledger: peak memory, {JOINED[1]:,} requests", "MB", "the same", [many["peak_mb"] - many["idle_mb"]]
 

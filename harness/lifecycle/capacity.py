@@ -197,7 +197,7 @@ def following(search: Search, steps: Sequence[CapacityStep], elapsed_s: float) -
     if confirms and confirms[-1].decision == "kept":
         return End(confirms[-1].rate, broken, _words(search, steps, confirms[-1].rate))
     if kept is None and steps:
-        return End(None, broken, f"{search.low_rps:g} requests a second already break the SLO, or nearly")
+        return End(None, broken, _nothing(search, steps[0]))
     left_s = search.budget_s - elapsed_s
     if kept is None:
         return Probe(search.low_rps, "seek", LEAST_SEEK_S, search.seek_s)
@@ -263,6 +263,12 @@ def _confirmation(
         return End(None, broken, "the time was up before a rate was confirmed; give more with --budget")
     most_s = max(search.confirm_s, left_s / 2)  # one that is kept ends earlier; one that is not leaves time for another
     return Probe(round(rate, 2), "confirm", LEAST_CONFIRM_S, max(LEAST_CONFIRM_S, min(most_s, left_s - START_S)))
+
+
+def _nothing(search: Search, first: CapacityStep) -> str:
+    if first.decision == "withheld":
+        return f"the generator could not offer {search.low_rps:g} requests a second faithfully: {first.reason}"
+    return f"{search.low_rps:g} requests a second already break the SLO, or nearly"
 
 
 def _words(search: Search, steps: Sequence[CapacityStep], rate: float) -> str:

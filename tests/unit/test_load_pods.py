@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness.clients.kubernetes import Kube
@@ -12,7 +15,9 @@ from harness.errors import ConfigError, UsageError
 from harness.load._pod_documents import PART, Place, documents
 from harness.load.pods import Pods
 from harness.load.records import LoadFiles
+from harness.load.shapes import Ramp
 from harness.load.spec import LoadSpec
+from harness.load.trace import Replay
 from harness.runtime.clock import Deadline
 
 LABELS = {"app.kubernetes.io/managed-by": "rehearsal", "rehearsal.dev/run": "r1"}
@@ -54,13 +59,30 @@ def test_the_master_alone_is_told_what_to_send_and_to_whom(spec: LoadSpec) -> No
     arguments = [" ".join(found[f"Job/load-abcd1234-{part}"]["spec"]["template"]["spec"]["containers"][0]["args"])
                  for part in ("master", "worker")]  # fmt: skip
     assert (
-        "--rps 4000 --arrivals constant --seed 0 --user-ids 9 --path /v1 --service-host m.example.com" in arguments[0]
+        "--rps 4000 --hold-s 0.0 --arrivals constant --seed 0 --user-ids 9 --path /v1 --service-host m.example.com"
+        in arguments[0]
     )
     assert "--host http://gateway.proxies.svc --expect-workers 4 --users 4 --spawn-rate 4" in arguments[0]
     assert arguments[1] == "-f /load/steady.py --records /records --worker --master-host load-abcd1234-master"
     plan = found["ConfigMap/load-abcd1234-master"]["data"]
     steady = Path(__file__).parents[2] / "loadtests/steady.py"
     assert plan == {"steady.py": steady.read_text(encoding="utf-8"), "payload.jsonl": spec.payload.read_text()}
+
+
+def test_a_shape_is_sent_by_its_own_file_and_a_trace_goes_with_it(spec: LoadSpec, tmp_path: Path) -> None:
+    """Parquet does not fit into a ConfigMap's text, and is refused before anything is made."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("timestamp\n0\n1\n")
+    plan = made(replace(spec, shape=Replay(str(trace), 2)))
+    assert set(plan["ConfigMap/load-abcd1234-master"]["data"]) == {"replay.py", "payload.jsonl", "trace.csv"}
+    master = plan["Job/load-abcd1234-master"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert " ".join(master).startswith("-f /load/replay.py --records /records --trace /load/trace.csv --speed 2 ")
+    ramp = made(replace(spec, shape=Ramp(1, 9, 5)))["Job/load-abcd1234-master"]["spec"]["template"]["spec"]
+    told = " ".join(ramp["containers"][0]["args"])
+    assert told.startswith("-f /load/ramp.py --records /records --from-rps 1 --to-rps 9 --ramp-s 5 ")
+    pq.write_table(pa.table({"timestamp": [0.0, 1.0]}), tmp_path / "trace.parquet")
+    with pytest.raises(ConfigError, match=r"trace.parquet: a distributed load takes a trace as .csv"):
+        made(replace(spec, shape=Replay(str(tmp_path / "trace.parquet"))))
 
 
 def test_its_pods_pass_the_restricted_standard(spec: LoadSpec) -> None:
