@@ -191,6 +191,8 @@ def leans(step: CapacityStep) -> bool:
 
 def following(search: Search, steps: Sequence[CapacityStep], elapsed_s: float) -> Probe | End:
     """The next probe, or the end; a function of what was tried and of the time that it took."""
+    if again := _once_more(search, steps, elapsed_s):
+        return again
     kept = max((step.rate for step in steps if step.purpose == "seek" and leans(step)), default=None)
     broken = _lowest_not_kept(steps)
     confirms = [step for step in steps if step.purpose == "confirm"]
@@ -245,8 +247,20 @@ def _guard(name: str, bound: float, seen: Seen, bad: int, level: float) -> Guard
     )
 
 
+def _once_more(search: Search, steps: Sequence[CapacityStep], elapsed_s: float) -> Probe | None:
+    """A seeking probe that the generator spoilt is made once more: the machine may have been busy for a moment."""
+    if not steps or steps[-1].purpose != "seek" or steps[-1].decision != "withheld":
+        return None
+    rate = steps[-1].rate
+    spoilt = sum(step.rate == rate for step in steps) > 1
+    no_time = search.budget_s - elapsed_s < 2 * search.seek_s + search.confirm_s + 2 * START_S
+    return None if spoilt or no_time else Probe(rate, "seek", LEAST_SEEK_S, search.seek_s)
+
+
 def _lowest_not_kept(steps: Sequence[CapacityStep]) -> float | None:
-    return min((step.rate for step in steps if not leans(step)), default=None)
+    """The last word on each rate counts."""
+    last = {step.rate: step for step in steps}
+    return min((rate for rate, step in last.items() if not leans(step)), default=None)
 
 
 def _found(search: Search, kept: float, broken: float | None) -> bool:

@@ -8,8 +8,20 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.lifecycle.capacity import CONFIRMS, Answers, Search, Seen, judge, likeness, settled
+from harness.lifecycle.capacity import (
+    CONFIRMS,
+    Answers,
+    End,
+    Probe,
+    Search,
+    Seen,
+    following,
+    judge,
+    likeness,
+    settled,
+)
 from harness.lifecycle.slo import SLO
+from harness.report.record import CapacityStep
 from harness.simulate.queue import QueueServer, search_on
 
 PROMISE = SLO(errors=0.02, slower_than_ms=50, slow=0.05)
@@ -85,6 +97,26 @@ def test_a_confirmation_needs_the_evidence_of_its_share_of_the_error() -> None:
     assert judge(search, "confirm", Seen(1000, 0, 0, 100.0, 1.0, 2.0))[0] == "open"
     assert judge(search, "confirm", Seen(1000, 0, 200, 1000.0, 1.0, 2.0))[0] == "broken"
     assert judge(search, "confirm", Seen(1000, 0, 0, 1000.0, 1.0, 2.0, "sent late"))[0] == "withheld"
+
+
+def test_a_probe_that_the_generator_spoilt_is_made_once_more() -> None:
+    """If it is spoilt again, that rate is the generator's limit, and the answer says so."""
+    search = Search(PROMISE)
+    start = {"purpose": "seek", "started_at": 0.0, "duration_s": 6.0, "p50_ms": 1.0, "p99_ms": 2.0}
+    counts = {"requests": 100, "failed": 0, "slow": 0, "effective": 100.0, "guards": []}
+    kept = CapacityStep.model_validate({"rate": 10.0, "decision": "kept", **start, **counts})
+    spoilt = CapacityStep.model_validate(
+        {"rate": 20.0, "decision": "withheld", "reason": "it sent late", **start, **counts}
+    )
+    again = following(search, [kept, spoilt], 12.0)
+    assert isinstance(again, Probe)
+    assert (again.rate, again.purpose) == (20.0, "seek")
+    after = following(search, [kept, spoilt, spoilt], 18.0)
+    assert isinstance(after, Probe)
+    assert 10.0 < after.rate < 20.0
+    never = following(search, [spoilt.model_copy(update={"rate": 10.0})] * 2, 12.0)
+    assert isinstance(never, End)
+    assert never.reason == "the generator could not offer 10 requests a second faithfully: it sent late"
 
 
 def test_requests_that_are_alike_count_less() -> None:
