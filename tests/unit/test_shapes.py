@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -57,6 +57,7 @@ def test_hand_computed_times() -> None:
     assert (Steady(30).duration_s, Steady(30).mean_rps, Steady(30).requests(2)) == (None, 30, 60)
 
 
+@settings(deadline=None)
 @given(
     rates=st.lists(st.floats(0, 500), min_size=1, max_size=6).filter(lambda rates: max(rates) > 1),
     each_s=st.floats(0.01, 20),
