@@ -119,6 +119,8 @@ class Activator:
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass  # who asked is gone, or sent no HTTP: there is nobody to answer
+        except asyncio.CancelledError:
+            pass  # the activator is being closed
         finally:
             writer.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -122,7 +122,7 @@ class Autoscaler:
                 self._read_replicas(kept.readings, each, now)
             if now >= kept.next_look:
                 kept.next_look = now + each.spec.sync_s
-                self._look(kept, each, now)
+                self._look(kept, _at_least_one(each) if held.get(each.host) else each, now)
             elif kept.seen is not None and kept.seen.ready != each.ready:
                 self._tell(kept, each, kept.seen.metric, each.size)
 
@@ -166,6 +166,11 @@ class Autoscaler:
             watching = list(self._watching)
         for seen in watching:
             seen(each, look)
+
+
+def _at_least_one(each: Scaled) -> Scaled:
+    """While somebody waits for it a revision keeps its replica: who waits makes no further requests to be counted."""
+    return replace(each, spec=replace(each.spec, least=max(1, each.spec.least))) if each.size else each
 
 
 def _observed(each: Scaled, readings: Readings, now: float) -> Observed:
