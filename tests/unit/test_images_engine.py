@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from harness.cli import run_command
 from harness.errors import CapabilityMissing, PlatformError
 from harness.images.engine import GIB, Engine, docker, engine_of, probe, refusal, require_engine, require_room
+from harness.runtime.supervisor import base_env
 from tests.unit.fake_programs import FakePrograms, fake_programs
 
 FACTS = {
@@ -199,3 +202,16 @@ def test_a_run_in_kind_without_privileges_is_refused_in_one_line(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"rehearse: --backend kind: {NO_PRIVILEGES[1]} Hint: let the engine run as root")
     assert not (Path.cwd() / "reports").exists()
+
+
+def test_a_pytest_session_in_kind_ends_with_the_line_and_not_with_every_test(
+    programs: FakePrograms, tmp_path: Path
+) -> None:
+    """As for a wrong option: nobody reads it fifty times."""
+    (tmp_path / "test_users.py").write_text("def test_one(platform): ...\ndef test_two(platform): ...\n")
+    argv = [sys.executable, "-m", "pytest", "--backend", "kind", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(argv, cwd=tmp_path, env=base_env(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 4
+    assert done.stdout.count("--backend kind: Docker is not here: no `docker` on PATH. Hint: ") == 1
+    assert "no tests ran" in done.stdout
+    assert not (tmp_path / "reports").exists()
