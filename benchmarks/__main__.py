@@ -10,7 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import generator, images, kind, main_job, promotions, readiness, rollback, simulation, suite, weights
+from benchmarks import (
+    generator,
+    images,
+    kind,
+    main_job,
+    promotions,
+    readiness,
+    rollback,
+    services,
+    simulation,
+    suite,
+    weights,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "simulation": simulation.measure,
     "main-job": main_job.measure,
     "suite": suite.measure,
+    "services": services.measure,
     "images": images.measure,
     "images-cold": images.measure_cold,
     "kind": kind.measure,
