@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -87,13 +87,15 @@ def _latencies(story: Story, name: str) -> str:
         Line(label, _level(story, getattr(story.timeline, field)), key)
         for key, (label, field) in enumerate(LATENCIES)
     ]  # fmt: skip
+    limits = list(_limit(story.load))
     values = [value for line in lines for _, value in line.points if value > 0]
     if not values:
         return ""
+    values += [limit.at for limit in limits]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 1e-9)
     axis = Axis("latency", "ms", span=(low, max(high, low + 1)))
     title = "Latency from the intended send" + (", not to be trusted" if story.load.distrust else "")
-    return _drawn(story, name, title, lines, axis, marks=[*_limit(story.load), *story.weights])
+    return _drawn(story, name, title, lines, axis, marks=[*limits, *story.weights])
 
 
 def _limit(load: LoadRecord) -> Iterator[Mark]:
@@ -115,8 +117,8 @@ def _replicas(story: Story, name: str) -> str:
     for key, each in enumerate(story.scaling):
         of = f" for {each.service}" if len(story.scaling) > 1 else ""
         lines += [
-            Line(f"asked for{of}", [(look.at_s, float(look.desired)) for look in each.looks], 2 * key, "steps"),
-            Line(f"ready{of}", [(look.at_s, float(look.ready)) for look in each.looks], 2 * key + 1, "steps"),
+            Line(f"asked for{of}", _from_zero((look.at_s, look.desired) for look in each.looks), 2 * key, "steps"),
+            Line(f"ready{of}", _from_zero((look.at_s, look.ready) for look in each.looks), 2 * key + 1, "steps"),
         ]
     decisions = [mark for each in story.scaling for mark in _decisions(each)]
     return _drawn(story, name, "Replicas, and what the autoscaler decided", lines, Axis("replicas"), marks=decisions)
@@ -126,18 +128,25 @@ def _decisions(scaling: ScalingRecord) -> Iterator[Mark]:
     """The moments at which the autoscaler asked for another number."""
     before = scaling.looks[0].desired if scaling.looks else 0
     for look in scaling.looks:
-        if look.desired != before:
+        if look.desired != before and look.at_s >= 0:
             yield Mark(look.at_s, f"{before} → {look.desired}")
         before = look.desired
+
+
+def _from_zero(points: Iterable[tuple[float, float]]) -> Points:
+    """From the load's begin on, with what was so by then: replicas are looked at before there is a load."""
+    listed = [(float(at), float(value)) for at, value in points]
+    before = [value for at, value in listed if at < 0]
+    return [*((0.0, value) for value in before[-1:]), *((at, value) for at, value in listed if at >= 0)]
 
 
 def _metric(story: Story, name: str) -> str:
     """What the autoscaler looked at; of the first service that scaled."""
     for each in story.scaling[:1]:
-        points = [(look.at_s, look.metric) for look in each.looks if look.metric is not None]
+        points = _from_zero((look.at_s, look.metric) for look in each.looks if look.metric is not None)
         limit = Mark(each.target, f"target {each.target:g}", "y")
         title = f"{each.metric}, as the autoscaler saw it"
-        return _drawn(story, name, title, [Line("measured", points, 0)], Axis(each.metric), marks=[limit])
+        return _drawn(story, name, title, [Line("measured", points, 0)], Axis(each.metric, top=each.target), [limit])
     return ""
 
 
@@ -177,7 +186,9 @@ def _processors(story: Story, name: str) -> str:
     of = story.timeline
     lines = [Line("generator’s busiest process", _level(story, of.generator_cpu), 0)]
     lines += [Line(who, _level(story, column), 1 + key) for key, (who, column) in enumerate(of.server_cpu.items())]
-    return _drawn(story, name, "Processor: cores in use", lines, Axis("cores"), marks=[Mark(1.0, "one core", "y")])
+    busy = max((value for line in lines for _, value in line.points), default=0.0) >= 0.5
+    marks = [Mark(1.0, "one core", "y")] if busy else []
+    return _drawn(story, name, "Processor: cores in use", lines, Axis("cores", top=1.0 if busy else 0.0), marks)
 
 
 def _drawn(story: Story, name: str, title: str, lines: Sequence[Line], y: Axis, marks: Sequence[Mark] = ()) -> str:

@@ -64,7 +64,14 @@ def scaling_charts(scaling: ScalingRecord, name: str) -> list[str]:
     title = f"{scaling.metric}, {'percent of what the replicas request' if percent else 'for each replica'}"
     drawn = [
         chart(lines, name=f"{name}-replicas", title="Replicas", x=TIME, y=Axis("replicas"), marks=moments),
-        chart(metric, name=f"{name}-metric", title=title, x=TIME, y=Axis(scaling.metric, scaling.unit), marks=[limit]),
+        chart(
+            metric,
+            name=f"{name}-metric",
+            title=title,
+            x=TIME,
+            y=Axis(scaling.metric, scaling.unit, top=scaling.target),
+            marks=[limit],
+        ),
     ]
     return [svg for svg in drawn if svg]
 

@@ -52,11 +52,14 @@ def drawn(figure: Figure, name: str) -> str:
     """The values by run, the newest at 0, with the interval that they predict for it."""
     values = [value for _, value in figure.points]
     places = range(1 - len(values), 1)
-    marks = [Mark(bound, words, "y") for bound, words in _bounds(figure, values)]
+    bounds = _bounds(figure, values)
+    marks = [Mark(bound, words, "y") for bound, words in bounds]
+    top = max([0.0, *(bound for bound, _ in bounds)])
     first, last = (_day(figure.points[at][0]) for at in (0, -1))
     return chart(
         [Line(figure.name, list(zip(map(float, places), values, strict=True)), 0)],
-        name=name, title=figure.name, x=Axis("run", from_zero=False), y=Axis(figure.name, figure.unit), marks=marks,
+        name=name, title=figure.name, x=Axis("run", from_zero=False), y=Axis(figure.name, figure.unit, top=top),
+        marks=marks,
         says=f"{len(values)} runs from {first} to {last}: from {fmt.number(float(min(values)))} to "
         f"{fmt.number(float(max(values)))} {figure.unit}, the newest {newest(figure)}.",
     )  # fmt: skip

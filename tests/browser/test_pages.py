@@ -30,6 +30,9 @@ DRAWN = """() => [...document.querySelectorAll('figure.chart .plot > svg')].map(
     paths: paths.length,
     seen: style.every(s => s.stroke !== 'none' && s.visibility === 'visible' && parseFloat(s.strokeWidth) > 0),
     long: paths.every(path => path.getTotalLength() > 0),
+    inside: [...svg.querySelectorAll('path')].every(path => {
+      const b = path.getBBox(), most = 1000.5;
+      return b.x >= -0.5 && b.y >= -0.5 && b.x + b.width <= most && b.y + b.height <= most; }),
   };
 })"""
 BEHIND = "() => getComputedStyle(document.body).backgroundColor"
@@ -63,7 +66,7 @@ def test_a_page_complains_of_nothing_and_asks_for_nothing(written: Path, open_pa
 
 
 def test_every_chart_is_drawn(open_page: Open) -> None:
-    """Each has a size, a name, and lines that are long and coloured; on a screen, a phone and paper."""
+    """Each has a size, a name, and lines that are long, coloured and inside; on a screen, a phone and paper."""
     for look in (("light", "screen", WIDE), ("dark", "screen", NARROW), ("dark", "print", WIDE)):
         for chart in open_page(*look).page.evaluate(DRAWN):
             assert chart["title"]
@@ -72,6 +75,7 @@ def test_every_chart_is_drawn(open_page: Open) -> None:
             assert chart["paths"] > 0, chart
             assert chart["seen"], chart
             assert chart["long"], chart
+            assert chart["inside"], chart
 
 
 @pytest.mark.parametrize(("colours", "width"), LOOKS)

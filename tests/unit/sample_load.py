@@ -85,7 +85,7 @@ def timeline(seconds: int) -> LoadTimeline:
         generator_cpu=[0.03 + rate / 4000 for rate in offered],
         server_cpu={
             "envoy": [rate / 3000 for rate in offered],
-            "v1": [min(1.0, rate / 200) for rate in offered],
+            "v1": [min(0.4, rate / 500) for rate in offered],
         },
         revisions={"v1": revision(baseline, 1.0), "v2": revision(canary, 1.2)},
     )
@@ -125,7 +125,7 @@ def load(seconds: int = 120, name: str = "step") -> LoadRecord:
 
 
 def scaling(seconds: int = 120) -> ScalingRecord:
-    counts = [(0.0, 1, 1), (0.3, 4, 1), (0.35, 4, 2), (0.4, 4, 4), (1.3, 1, 4), (1.35, 1, 1)]
+    counts = [(-0.03, 1, 1), (0.02, 1, 1), (0.3, 4, 1), (0.35, 4, 2), (0.4, 4, 4), (1.3, 1, 4), (1.35, 1, 1)]
     looks = [
         ScalingLook(at_s=at * seconds, metric=30.0 + 55.0 * (0.25 <= at < 0.4), desired=desired, ready=ready)
         for at, desired, ready in counts
