@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pytest_kind
 import yaml
 
 from harness.backends.kubernetes import clusters
-from harness.backends.kubernetes.clusters import ClusterState
-from harness.backends.kubernetes.docker import create_network, host_ports, is_pulled, runs
+from harness.backends.kubernetes.clusters import ClusterState, Way
+from harness.backends.kubernetes.docker import create_network, host_ports, image_id, is_pulled, runs
 from harness.backends.kubernetes.sweep import OWNER_LABEL, STATE_LABEL, delete, end_makers, remove
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.errors import PlatformError
@@ -156,17 +158,34 @@ class Cluster(pytest_kind.KindCluster):
         create_network(self.name, labels)
 
 
-def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) -> None:
-    """Have the cluster for this process: take it if another made it, else make it; undone if it is interrupted."""
-    me = Identity.of(os.getpid())
+def acquire(
+    cluster: Cluster,
+    *,
+    keep: bool,
+    reuse: bool,
+    deadline: Deadline,
+    revive: Callable[[], None] = lambda: None,
+    told: Callable[[str], None] = lambda message: None,
+) -> None:
+    """Have the cluster for this process: take it if another made it, else make it; undone if it is interrupted.
+
+    `revive` ends what dead sessions left in one that nobody uses; `told` hears why one is removed.
+    """
+    me, image = Identity.of(os.getpid()), image_id(cluster.image)
     with clusters.locked(cluster.name, deadline):
         state = clusters.read(cluster.name)
-        shared = state is not None and state.ready and (reuse or bool(state.living()))
-        if state is not None and shared and cluster.healthy():
-            clusters.write(state.used_by(me, kept=keep or reuse))
-            return
+        chosen, why = clusters.way(state, image, reuse=reuse)
+        if state is not None and chosen is not Way.MAKE:
+            if cluster.healthy():
+                clusters.write(state.used_by(me, kept=keep or reuse))
+                if chosen is Way.REVIVE:
+                    revive()
+                return
+            why = "its API server does not answer"
+        if why:
+            told(f"removing the one that is there: {why}")
         cluster.delete()
-        state = ClusterState(cluster.name, kept=keep or reuse, users=(me,))
+        state = ClusterState(cluster.name, kept=keep or reuse, users=(me,), image=image)
         clusters.write(state)
         atexit.register(release, cluster)  # for an interruption before the session knows that it has a cluster
         try:
@@ -175,7 +194,7 @@ def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) ->
             with held():
                 remove(cluster.name)
             raise
-        clusters.write(ClusterState(cluster.name, ready=True, kept=state.kept, users=state.users))
+        clusters.write(replace(state, ready=True))
 
 
 def release(cluster: Cluster) -> None:
