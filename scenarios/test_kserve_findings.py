@@ -22,7 +22,7 @@ from harness.runtime.wait import wait
 from harness.service import inference_service
 from scenarios.kserve_alone import Clients
 
-UP_S = 120.0
+START_S, UP_S = 300.0, 120.0
 RPS = 100
 NOBODY = "http://127.0.0.1:9"
 """Where a logger's events are refused, which its agent bears."""
@@ -32,7 +32,7 @@ NOBODY = "http://127.0.0.1:9"
 def versions(platform: Platform, high_utiliser: Dataset) -> tuple[ModelVersion, ModelVersion]:
     """Two versions that answer the same row differently."""
     platform.require(Capability.KSERVE)
-    platform.start(Part.SERVING)
+    platform.start(Part.SERVING, deadline=Deadline.after(START_S))
     return platform.train(high_utiliser, max_depth=1), platform.train(high_utiliser, max_depth=6)
 
 
