@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,11 @@ def start_timeout_s(options: WorldOptions) -> float:
     return START_TIMEOUT_S if options.backend == "embedded" else CLUSTER_TIMEOUT_S
 
 
-def collect_garbage(*, as_json: bool, kept: bool = False) -> str:
-    """End what dead runs left behind, with `kept` also the cluster that --keep left, and say what it was."""
+def collect_garbage(*, as_json: bool) -> str:
+    """End what dead runs left behind, and say what it was."""
     from harness.backends.kubernetes import sweep
 
-    clusters = (f"cluster {name}" for name in sweep.gc(kept=kept))
-    ended = [*state.gc(), *clusters, *(f"container {name}" for name in collect())]
+    ended = [*state.gc(), *(f"cluster {name}" for name in sweep.gc()), *(f"container {name}" for name in collect())]
     if as_json:
         return json.dumps({"ended": ended})
     return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT
@@ -123,10 +123,12 @@ def collect_in_cluster(options: WorldOptions, runs: Sequence[str], *, as_json: b
     from harness.clients.kubernetes import Kube
 
     with Kube.connect(options.kubeconfig, options.context) as kube:
-        ended, alone = gc(kube, sorted(set(options.namespaces.values())), runs)
+        found = gc(kube, sorted(set(options.namespaces.values())), runs)
     if as_json:
-        return json.dumps({"ended": ended, "left": alone})
-    lines = [f"ended {one}" for one in ended] + [f"left alone: {one}; --run ends it" for one in alone]
+        return json.dumps(asdict(found))
+    lines = [f"ended {one}" for one in found.ended]
+    lines += [f"left alone: {one}; --run ends it" for one in found.alone]
+    lines += [f"does not go: {one}" for one in found.stuck]
     return "\n".join(lines) or NOTHING_LEFT
 
 

@@ -162,7 +162,7 @@ def test_an_installation_that_was_interrupted_is_completed(kube: Kube) -> None:
     if not detect(kube).kserve:
         pytest.skip("goes on from the installation")
     kube.delete(DEPLOYMENT, "kserve-controller-manager", "kserve")
-    kube.patch("v1/ConfigMap", INSTALLED, {"data": {BEGUN: json.dumps(["kserve"]), "kserve": None}}, SYSTEM)
+    kube.patch("v1/ConfigMap", INSTALLED, {"data": {BEGUN: json.dumps(["kserve"])}}, SYSTEM)
     assert install(kube, detect(kube), lambda name, message: None, image_prefix=PREFIX) == ["kserve"]
     found = kube.get(DEPLOYMENT, "kserve-controller-manager", "kserve")
     assert found["status"]["readyReplicas"] == 1

@@ -13,6 +13,7 @@ from harness.backends.kubernetes.cluster import Cluster
 from harness.backends.kubernetes.kind import KindWorld
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, RUN_LABEL, World, WorldOptions
 from harness.backends.session import ClusterSession, Session, open_world
+from harness.clients.http import client
 from harness.errors import AccessDenied, ConfigError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -59,6 +60,13 @@ def test_versions_are_detected(foreign: World) -> None:
 def test_a_cluster_of_this_machine_s_docker_is_this_machine(foreign: World) -> None:
     """Its nodes are containers of this kernel, so that load stays here; a tunnel's end would have others."""
     assert foreign.leaves_machine == ""
+
+
+def test_kserve_s_own_gateway_is_reached_through_a_forward(foreign: World) -> None:
+    """Not at a port of the nodes, which a cluster that is not ours may not have open; it has no route for this host."""
+    with client(foreign.kserve_gateway_url, timeout_s=5.0) as http:
+        assert foreign.kserve_gateway_url.startswith("http://127.0.0.1:")
+        assert http.get("/").status_code == 404
 
 
 def test_a_run_leaves_nothing(foreign: World) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from harness.backends.document import parse
 from harness.backends.kubernetes import access, arrows, pipeline_job, rehearsal_role
-from harness.backends.kubernetes.arrows import Place
+from harness.backends.kubernetes.arrows import Party, Place
 from harness.backends.kubernetes.manifests import load
 from harness.backends.kubernetes.rehearsal_role import CALL, Where
+from harness.backends.kubernetes.world import SYSTEM
 from harness.errors import CapabilityMissing
 from tests.unit import manifest_files
 from tests.unit.manifest_files import MANIFESTS, OVERLAYS, Document, everything, problem, rendered
@@ -174,14 +175,21 @@ def test_each_direction_of_an_arrow_is_in_the_policies_of_its_end() -> None:
 def test_the_pods_that_we_make_carry_the_labels_of_their_parties() -> None:
     """A policy that selects labels which no Pod has would hold nobody, and be green."""
     documents = [document for name in ("system", "load") for document in load(MANIFESTS / name)]
-    pods = [template["metadata"]["labels"].items() for document in documents if (template := _pods_of(document))]
-    pods.append(
-        pipeline_job.labels(pipeline_job.Cluster("staging", "r", "http://s", "http://mlflow:5000"), "p").items()
-    )
+    made = [(document, template) for document in documents if (template := _pods_of(document))]
+    pods = [(place_of(document), template["metadata"]["labels"]) for document, template in made]
+    steps = pipeline_job.Cluster("staging", "r", "http://s", "http://mlflow:5000")
+    pods.append((Place.MODELS, pipeline_job.labels(steps, "p")))
     parties = {party.name: party for arrow in arrows.ARROWS for party in (arrow.source, arrow.target) if party.labels}
     ours = [arrows.STEP, arrows.LOAD, arrows.OWN_MLFLOW, arrows.CONTROL_PLANE]
     ours += [party for party in parties.values() if party.place is Place.SYSTEM]
-    assert [party.name for party in ours if not any(party.labels.items() <= labels for labels in pods)] == []
+    labelled = [Party("a Pod", place, labels) for place, labels in pods]
+    assert [party.name for party in ours if not any(arrows.covers(party, pod) for pod in labelled)] == []
+
+
+def place_of(document: Any) -> Place:
+    """Where a workload's Pods are; one without a namespace of the platform's is made beside the models."""
+    places = {SYSTEM: Place.SYSTEM, arrows.PROXIES: Place.PROXIES}
+    return places.get(document["metadata"].get("namespace", ""), Place.MODELS)
 
 
 def _pods_of(document: Any) -> Any:

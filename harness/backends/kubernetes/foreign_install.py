@@ -43,7 +43,8 @@ def install(kube: Kube, found: Found, told: Told, *, image_prefix: str = "") -> 
         return []
     deadline = Deadline.after(INSTALL_S)
     prepare(kube, deadline)
-    kube.patch("v1/ConfigMap", INSTALLED, {"data": {BEGUN: json.dumps(names)}}, SYSTEM)
+    # A component that was brought once and is gone must not count as installed.
+    kube.patch("v1/ConfigMap", INSTALLED, {"data": {**dict.fromkeys(names), BEGUN: json.dumps(names)}}, SYSTEM)
     installer = Installer(
         kube,
         without_needs(names, known),

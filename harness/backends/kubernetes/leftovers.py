@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -64,22 +64,33 @@ def clean(kube: Kube, namespaces: Collection[str], run: str, deadline: Deadline)
     return []
 
 
-def gc(kube: Kube, namespaces: Collection[str] = (), runs: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Delete what runs left that are known to be dead, and those named; (what was ended, what was left alone).
+@dataclass
+class Collected:
+    """What became of the leftovers, in words."""
+
+    ended: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
+    """Of runs that live, or may live."""
+    stuck: list[str] = field(default_factory=list)
+    """Deleted, and not gone."""
+
+
+def gc(kube: Kube, namespaces: Collection[str] = (), runs: Collection[str] = ()) -> Collected:
+    """Delete what runs left that are known to be dead, and those named.
 
     Looked for in the whole cluster, or in `namespaces`. Errors: AccessDenied for who may not list it.
     """
-    ended, alone = [], []
+    collected = Collected()
     deadline = Deadline.after(GC_S)
     for found in leftovers(kube, namespaces):
         where = f"run {found.run} in namespace {found.namespace}"
         if found.run not in runs and not (found.owner and found.owner.dead()):
-            alone.append(f"{where}: {found.owner.words if found.owner else 'nobody knows whose'}")
+            collected.alone.append(f"{where}: {found.owner.words if found.owner else 'nobody knows whose'}")
         elif left := _end(kube, found, deadline):
-            alone.append(f"{where}: does not go: {', '.join(left)}")
+            collected.stuck.append(f"{where}: {', '.join(left)}")
         else:
-            ended.append(where)
-    return ended, alone
+            collected.ended.append(where)
+    return collected
 
 
 def leftovers(kube: Kube, namespaces: Collection[str] = ()) -> list[Leftover]:
@@ -87,7 +98,12 @@ def leftovers(kube: Kube, namespaces: Collection[str] = ()) -> list[Leftover]:
     if namespaces:
         services = [found for name in namespaces for found in kube.list("v1/Service", name, labels=_ANY_RUN)]
         return _of(services, whole=False)
-    made = _of(kube.list("v1/Namespace", labels=_ANY_RUN), whole=True)
+    try:
+        made = _of(kube.list("v1/Namespace", labels=_ANY_RUN), whole=True)
+    except AccessDenied as error:
+        raise AccessDenied(
+            error.message, hint="name those to look in: --namespaces production=NAMESPACE,..."
+        ) from error
     whole = {found.namespace for found in made}
     services = kube.list("v1/Service", labels=_ANY_RUN)
     return made + [found for found in _of(services, whole=False) if found.namespace not in whole]
