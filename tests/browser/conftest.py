@@ -1,4 +1,4 @@
-"""A browser for the whole session, and each page opened in it with all that it does written down."""
+"""A browser for a module of tests, and each page opened in it with all that it does written down."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class Opened:
 Open = Callable[..., Opened]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For the module alone: as long as it is there, an event loop runs in this thread, and no other may."""
     with chromium.browser() as running:
         yield running
 
 
-@pytest.fixture(scope="session", params=PAGES)
+@pytest.fixture(scope="module", params=PAGES)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One of the pages, as a file."""
     return PAGES[request.param](tmp_path_factory.mktemp(request.param))
