@@ -15,11 +15,12 @@ from harness.lifecycle.dataset import high_utiliser
 from harness.platform import Platform
 from harness.run import Run
 from harness.runtime.clock import Deadline
-from harness.runtime.wait import wait
 
 NEXT = 3
 REQUESTS = 5000
 _RPS = 200
+MARGIN_S = 2.0
+"""A load takes a moment to begin."""
 _PARTS = (Part.TRACKING, Part.SERVING, Part.METRICS, Part.AUTOSCALING)
 
 
@@ -41,7 +42,13 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
             "kind: platform in a fresh namespace pair",
             "s",
             "<= 5",
-            [_next(session, folder / f"next-{number}") for number in range(NEXT)],
+            [_next(session, folder / f"next-{number}", served=True) for number in range(NEXT)],
+        )
+        yield (
+            "kind: the same, one right after the other, with nothing between",
+            "s",
+            "<= 5",
+            [_next(session, folder / f"at-once-{number}", served=False) for number in range(NEXT)],
         )
         yield (
             f"kind: canary with {REQUESTS:,} requests and its ledger",
@@ -62,15 +69,16 @@ def _ready_at(folder: Path, component: str) -> float:
     return float(next(event["at"] for event in told if event["subject"] == component))
 
 
-def _next(session: ClusterSession, folder: Path) -> float:
-    """Seconds of the start only; then the shortest scenario that serves a model, while the next server gets warm."""
+def _next(session: ClusterSession, folder: Path, *, served: bool) -> float:
+    """Seconds of the start only; then, if `served`, the shortest scenario that serves a model."""
     began = time.monotonic()
     with _platform(session, folder) as platform:
         platform.start(Part.TRACKING, Part.SERVING)
         platform.backend.namespace("production")
         platform.backend.namespace("staging")
         started = time.monotonic() - began
-        platform.deploy(platform.train(high_utiliser(), max_depth=2))
+        if served:
+            platform.deploy(platform.train(high_utiliser(), max_depth=2))
         return started
 
 
@@ -80,13 +88,13 @@ def _canary(session: ClusterSession, folder: Path) -> float:
     with _platform(session, folder) as platform:
         v1, v2 = (platform.train(high_utiliser(), max_depth=depth) for depth in (2, 6))
         service = platform.deploy(v1)
-        loaded = time.monotonic()
         with platform.load(service, rps=_RPS) as traffic:
+            flows = Deadline.after(REQUESTS / _RPS + MARGIN_S)
             rollout = service.canary(v2, slo=SLO(errors=0.02, slower_than_ms=250, slow=0.2))
-            left = REQUESTS / _RPS - (time.monotonic() - loaded)
-            ends = Deadline.after(left + 1)
-            wait(lambda: ends.remaining_s() <= 1, what="the rest of the requests", deadline=ends)
-        assert rollout.outcome is Outcome.PROMOTED, rollout.reason
+            flows.clock.sleep(flows.remaining_s())
         ledger = traffic.ledger
         print(f"  sent {ledger.sent}, lost {ledger.lost}, unexplained {ledger.unexplained}, {rollout.record.split}")
+        assert rollout.outcome is Outcome.PROMOTED, rollout.reason
+        assert ledger.sent >= REQUESTS
+        assert (ledger.lost, ledger.unexplained) == (0, 0)
         return time.monotonic() - began

@@ -107,11 +107,12 @@ def start_timeout_s(options: WorldOptions) -> float:
     return START_TIMEOUT_S if options.backend == "embedded" else CLUSTER_TIMEOUT_S
 
 
-def collect_garbage(*, as_json: bool) -> str:
-    """End what dead runs left behind, and say what it was."""
+def collect_garbage(*, as_json: bool, kept: bool = False) -> str:
+    """End what dead runs left behind, with `kept` also the cluster that --keep left, and say what it was."""
     from harness.backends.kubernetes import sweep
 
-    ended = [*state.gc(), *(f"cluster {name}" for name in sweep.gc()), *(f"container {name}" for name in collect())]
+    clusters = (f"cluster {name}" for name in sweep.gc(kept=kept))
+    ended = [*state.gc(), *clusters, *(f"container {name}" for name in collect())]
     if as_json:
         return json.dumps({"ended": ended})
     return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT

@@ -214,6 +214,7 @@ def approve(
 
 @app.command()
 def gc(
+    kept: Annotated[bool, typer.Option("--kept", help="Also the kind cluster that --keep or --reuse left.")] = False,
     context: _cli_world.Context = None,
     kubeconfig: _cli_world.Kubeconfig = None,
     namespaces: _cli_world.Namespaces = None,
@@ -225,7 +226,7 @@ def gc(
     """End what a run that died left behind: processes, kind clusters and networks, containers of builds.
 
     Nothing else is ever touched: a process counts only with the pid and the start time that the run noted, a cluster
-    only if it is labelled as ours, nobody uses it and nobody keeps it.
+    only if it is labelled as ours, nobody uses it and, without --kept, nobody keeps it.
 
     With --context, in that cluster: what carries the label of a run whose process is gone from this machine. Runs of
     other machines are told, and ended only by --run.
@@ -236,8 +237,10 @@ def gc(
         for flag, value in {"--kubeconfig": kubeconfig, "--namespaces": namespaces, "--run": runs}.items():
             if value:
                 raise UsageError(f"gc: {flag}: needs --context NAME, the cluster to look at")
-        _print(_cli_up.collect_garbage(as_json=as_json))
+        _print(_cli_up.collect_garbage(as_json=as_json, kept=kept))
         return
+    if kept:
+        raise UsageError("gc: --kept: is about the kind cluster of this machine, not about --context")
     where = {"--context": context, "--kubeconfig": kubeconfig, "--namespaces": _cli_world.pairs_of(namespaces)}
     options = _cli_up.world({"--backend": "kubernetes", **where})
     _print(_cli_up.collect_in_cluster(options, runs or (), as_json=as_json))

@@ -22,6 +22,7 @@ def test_a_better_model_is_promoted(platform: Platform, high_utiliser: Dataset) 
     with platform.load(service, rps=200) as traffic:
         rollout = service.canary(v2, steps=(10, 50, 100), slo=SLO(errors=0.02, slower_than_ms=100, slow=0.1))
     assert rollout.outcome is Outcome.PROMOTED
+    assert traffic.ledger.lost == 0
     assert traffic.ledger.unexplained == 0
 
 

@@ -22,7 +22,7 @@ from harness.runtime.wait import wait
 from harness.service import inference_service
 from scenarios.kserve_alone import Clients
 
-UP_S = 120.0
+START_S, UP_S = 300.0, 120.0
 RPS = 100
 NOBODY = "http://127.0.0.1:9"
 """Where a logger's events are refused, which its agent bears."""
@@ -32,7 +32,7 @@ NOBODY = "http://127.0.0.1:9"
 def versions(platform: Platform, high_utiliser: Dataset) -> tuple[ModelVersion, ModelVersion]:
     """Two versions that answer the same row differently."""
     platform.require(Capability.KSERVE)
-    platform.start(Part.SERVING)
+    platform.start(Part.SERVING, deadline=Deadline.after(START_S))
     return platform.train(high_utiliser, max_depth=1), platform.train(high_utiliser, max_depth=6)
 
 
@@ -156,6 +156,74 @@ def test_a_canarys_logger_is_passed_by(
     shown = f"both revisions log; the predictor's Service leads to port {ports['v1']}, the canary's to {ports['v2']}"
     instead = "the canary's requests go through its agent by a Service of ours"
     found(platform, alone, "a canary's logger sees no request", shown, instead)
+
+
+def test_the_predictor_is_scaled_down_before_the_canary_is_ready(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """KServe takes the canary's replicas off the predictor's at once; of a canary that never comes, nothing is got."""
+    nowhere = document.with_canary("v2", f"models:/{versions[1].name}/99", 50)
+    alone = platform.backend.left_to_kserve(nowhere)
+    alone.tell("v1", minReplicas=2)
+    alone.wait_up("v1", deadline=Deadline.after(UP_S))
+    before = alone.ready_pods("v1")
+    with clients(platform, alone, versions[0]) as load:
+        wait(lambda: len(load.sent) >= 2 * RPS, what="requests before", deadline=Deadline.after(UP_S))
+        alone.tell("v1", {"v2": 50}, minReplicas=2)
+        wait(lambda: alone.pods("v2"), what="a Pod of the canary", deadline=Deadline.after(UP_S))
+        told = len(load.sent)
+        wait(lambda: len(load.sent) >= told + 6 * RPS, what="requests after", deadline=Deadline.after(UP_S))
+    after, canary = alone.ready_pods("v1"), alone.ready_pods("v2")
+    alone.delete()
+    assert (before, canary) == (2, 0)
+    assert after == 1, "KServe keeps the predictor's replicas until the canary is ready now"
+    shown = (
+        f"{before} ready Pods became {after} while a canary of 50 % had {canary} of 1; "
+        f"{load.lost()} of {len(load.sent)} requests failed at {RPS} a second"
+    )
+    instead = "the predictor is told the canaries' replicas on top of its own"
+    found(platform, alone, "the predictor loses replicas to a canary that is not ready", shown, instead)
+
+
+def test_a_promotion_leaves_a_route_to_nowhere(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """The old predictor's own HTTPRoute outlives its Service: its host name answers errors from then on."""
+    alone = platform.backend.left_to_kserve(document)
+    alone.tell("v1", {"v2": 50})
+    alone.wait_up("v1", "v2", deadline=Deadline.after(UP_S))
+    host = alone.routed_to("v1")
+    wait(lambda: alone.status_of(host) == 200, what="the predictor's own host", deadline=Deadline.after(UP_S))
+    alone.tell("v2")
+    alone.wait_gone("v1", Deadline.after(UP_S))
+    alone.wait_up("v2", deadline=Deadline.after(UP_S))
+    wait(lambda: alone.routed_to("v2"), what="a route of the new predictor", deadline=Deadline.after(UP_S))
+    wait(lambda: alone.status_of(host) != 200, what="the gateway has seen it", deadline=Deadline.after(UP_S))
+    left, status = alone.routed_to("v1"), alone.status_of(host)
+    alone.delete()
+    assert left == host, "KServe removes the old predictor's route now"
+    shown = f"the HTTPRoute of v1 is there after its Service is gone, and {host} answers {status}"
+    instead = "requests go by routes of ours, which are removed with what they lead to"
+    found(platform, alone, "a promotion leaves the old predictor's HTTPRoute behind", shown, instead)
+
+
+def test_an_inference_graph_gets_no_route(
+    platform: Platform, versions: tuple[ModelVersion, ModelVersion], document: InferenceService
+) -> None:
+    """It is ready, and has an address by its status; with the Gateway API nothing leads there."""
+    alone = platform.backend.left_to_kserve(document)
+    alone.tell("v1")
+    alone.wait_up("v1", deadline=Deadline.after(UP_S))
+    alone.tell_graph("graph")
+    host = alone.wait_graph_ready("graph", Deadline.after(UP_S))
+    routes, status = alone.routes_to("graph"), alone.status_of(host)
+    of_service = alone.routes_to("alone-v1-predictor")
+    alone.delete()
+    assert of_service > 0
+    assert (routes, status) == (0, 404), "KServe makes a route for an InferenceGraph now"
+    shown = f"the graph is ready, {routes} HTTPRoutes lead to it, and {host} answers {status}"
+    instead = "graphs are not rehearsed: an InferenceService is what is released"
+    found(platform, alone, "an InferenceGraph in Standard mode gets no HTTPRoute", shown, instead)
 
 
 def _model(document: InferenceService) -> dict[str, object]:

@@ -87,10 +87,10 @@ def ask(kube: Kube, cell: Cell, namespace: str) -> Outcome:
 
 
 def path(resource: Resource, verb: str, namespace: str) -> str:
-    """Where a call of a verb goes."""
+    """Where a call of a verb goes; without a namespace, to the whole cluster."""
     base = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
     plural, _, subresource = resource.name.partition("/")
-    base = f"{base}/namespaces/{namespace}/{plural}"
+    base = f"{base}/namespaces/{namespace}/{plural}" if namespace else f"{base}/{plural}"
     if subresource:
         return f"{base}/{NAME}/{subresource}"
     return base if verb in _OF_MANY else f"{base}/{NAME}"
@@ -99,7 +99,8 @@ def path(resource: Resource, verb: str, namespace: str) -> str:
 def _body(resource: Resource, namespace: str) -> dict[str, Any]:
     version = f"{resource.group}/{resource.version}" if resource.group else resource.version
     body = BODIES.get(resource.name, {})
-    return {"apiVersion": version, **body, "metadata": {"name": NAME, "namespace": namespace}}
+    metadata = {"name": NAME, "namespace": namespace} if namespace else {"name": NAME}
+    return {"apiVersion": version, **body, "metadata": metadata}
 
 
 def _by_rbac(error: AccessDenied, cell: Cell) -> bool:

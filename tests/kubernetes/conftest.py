@@ -18,6 +18,9 @@ from harness.clients.kubernetes import Kube
 from harness.runtime.clock import Deadline
 from tests.kubernetes.foreign_lab import Given, kubeconfig_of, namespace
 
+DEFINING = ("gateway-api", "kserve-crds", "trainer")
+"""The components that define the kinds which our manifests and roles name."""
+
 
 @pytest.fixture
 def world(rehearsal_session: Session) -> World:
@@ -58,3 +61,12 @@ def given(whole_cluster: Cluster, cluster_admin: Kube, tmp_path_factory: pytest.
     yield Given(whole_cluster, names, kubeconfig)
     for name in names.values():
         cluster_admin.delete("v1/Namespace", name)
+
+
+@pytest.fixture(scope="session")
+def every_kind(rehearsal_session: Session) -> bool:
+    """Whether the cluster serves every kind that our manifests and roles name; the kind world does from now on."""
+    if not isinstance(rehearsal_session, ClusterSession) or not isinstance(rehearsal_session.world, KindWorld):
+        return False
+    rehearsal_session.world.install(DEFINING, Deadline.after(300))
+    return True

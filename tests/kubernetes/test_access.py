@@ -38,10 +38,11 @@ def namespaces(admin: Kube) -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def served(admin: Kube) -> frozenset[str]:
-    """The groups of the matrix that this cluster has resources of."""
+def served(admin: Kube, every_kind: bool) -> frozenset[str]:
+    """The groups of the matrix that this cluster has resources of; all of them where they can be installed."""
     groups = {row.resource.group for row in access.MATRIX}
     there = {item["name"] for item in admin.server.json("GET", "/apis")["groups"]}
+    assert not every_kind or groups - {""} <= there
     return frozenset(groups & there | {""})
 
 
@@ -71,6 +72,18 @@ def test_what_a_role_may_do_ends_with_its_stage(
     with with_token(admin, homes[0], account) as kube:
         let_past = [cell for cell in cells if not ask(kube, cell, namespaces[stage]).refused]
     assert let_past == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_nothing_to_the_whole_cluster(
+    admin: Kube, namespaces: Mapping[str, str], served: frozenset[str], role: str
+) -> None:
+    """Neither to nodes, roles of the cluster, definitions and webhooks, nor to what is in every namespace."""
+    cells = [cell for cell in access.cluster_cells() if cell.role == role]
+    with with_token(admin, namespaces["production"], role) as kube:
+        let_past = [cell for cell in cells if not ask(kube, cell, "").refused]
+    assert let_past == []
+    assert {cell.verb for cell in cells} == set(access.VERBS)
 
 
 @pytest.mark.parametrize("role", ROLES)

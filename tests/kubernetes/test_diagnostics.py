@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 
+from harness.backends.kubernetes.applied import workload_name
 from harness.backends.kubernetes.backend import KubernetesBackend
 from harness.backends.kubernetes.diagnostics.collect import collect
 from harness.clients.kubernetes import Kube
 from harness.errors import CapabilityMissing, StepFailed
+from harness.lifecycle.dataset import Dataset
 from harness.platform import Platform
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
+from harness.service import Service
 from tests.kubernetes.access_lab import with_token
 
 PAUSE = "registry.k8s.io/pause:3.10.1"
+MODEL_SERVER = "rehearsal/model-server:0.1.0"
+_HPA = "autoscaling/v2/HorizontalPodAutoscaler"
 SECRET = "correct-horse-battery"
 START_S = 60.0
 _SAFE = {
@@ -88,6 +93,63 @@ def test_what_breaks_in_a_namespace_is_named_with_its_cause_and_without_its_secr
     assert (cluster.folder / found["pod/absent"].file).is_file()
     assert SECRET not in "".join(path.read_text(errors="replace") for path in root.rglob("*") if path.is_file())
     assert (root / "index.md").read_text().count("](") > 10
+
+
+def crashing(namespace: str) -> dict[str, Any]:
+    """A Pod whose container ends again and again."""
+    command = ["python", "-c", "print('the last life said this'); raise SystemExit(3)"]
+    return pod("crashing", namespace, image=MODEL_SERVER, command=command)
+
+
+def autoscaler(service: Service) -> dict[str, Any]:
+    """An HPA for the service's Pods."""
+    name = workload_name(service.name, service.revision)
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "scales", "namespace": service.namespace},
+        "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2},
+    }
+
+
+def test_what_an_on_call_engineer_asks_for_is_there(
+    cluster: KubernetesBackend, platform: Platform, high_utiliser: Dataset
+) -> None:
+    """Conditions of the service, its routes, the gateway, an autoscaler and the node; what a container last said."""
+    service = platform.deploy(platform.train(high_utiliser, max_depth=2))
+    kube, namespace = cluster.world.kube, service.namespace
+    kube.apply_all([crashing(namespace), autoscaler(service)], deadline=Deadline.after(START_S))
+    kube.wait_for("v1/Pod", "crashing", namespace, _restarted, what="a restart", deadline=Deadline.after(START_S))
+    kube.wait_for(_HPA, "scales", namespace, _has_conditions, what="its conditions", deadline=Deadline.after(START_S))
+
+    found = {each.object: each for each in cluster.diagnose()}
+
+    root = cluster.folder / "diagnostics"
+    assert "the last life said this" in (root / namespace / "logs/crashing.main.previous.log").read_text()
+    assert "exit code 3" in found["pod/crashing"].words
+    for path, words in {
+        f"{namespace}/inferenceservice/{service.name}.txt": "PredictorReady",
+        f"{namespace}/horizontalpodautoscaler/scales.txt": "AbleToScale",
+        "rehearsal-system/gateway/rehearsal.txt": "Programmed",
+        f"cluster/node/{_node(cluster)}.txt": "MemoryPressure",
+    }.items():
+        assert words in (root / path).read_text(), path
+    routes = [path.read_text() for path in (root / namespace / "httproute").iterdir()]
+    assert routes
+    assert all("ResolvedRefs" in text for text in routes)
+
+
+def _node(cluster: KubernetesBackend) -> str:
+    return str(cluster.world.kube.list("v1/Node")[0]["metadata"]["name"])
+
+
+def _restarted(found: dict[str, Any]) -> bool:
+    return any(each["restartCount"] for each in found.get("status", {}).get("containerStatuses") or ())
+
+
+def _has_conditions(found: dict[str, Any]) -> bool:
+    return bool(found.get("status", {}).get("conditions"))
 
 
 def test_the_gateways_own_configuration_is_among_it(cluster: KubernetesBackend) -> None:

@@ -17,7 +17,7 @@ _CREATED_S = 20.0
 
 
 @pytest.fixture(scope="module")
-def kube(kind_cluster: Any) -> Iterator[Kube]:
+def kube(kind_cluster: Any, every_kind: bool) -> Iterator[Kube]:
     with Kube.connect(kind_cluster.kubeconfig_path, kind_cluster.context) as kube:
         yield kube
 

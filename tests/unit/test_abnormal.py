@@ -7,11 +7,23 @@ from typing import Any
 import pytest
 
 from harness.backends.kubernetes.diagnostics.abnormal import abnormal, ranked
-from harness.backends.kubernetes.diagnostics.snapshot import GATEWAY, HPA, ISVC, JOB, NODE, QUOTA, ROUTE, Snapshot
+from harness.backends.kubernetes.diagnostics.snapshot import (
+    ENDPOINTS,
+    GATEWAY,
+    HPA,
+    ISVC,
+    JOB,
+    NODE,
+    QUOTA,
+    ROUTE,
+    WEBHOOKS,
+    Snapshot,
+)
 from tests.unit.cluster_story import (
     BEGAN,
     NAMESPACE,
     POD_NAME,
+    at,
     condition,
     container,
     ended,
@@ -404,3 +416,25 @@ def test_the_command_names_the_context() -> None:
     here = Snapshot(BEGAN, seen(events=[event("FailedMount", "x")]).objects, kubectl="kubectl --context kind-mine")
 
     assert f"`kubectl --context kind-mine -n {NAMESPACE} describe" in abnormal(here)[0].next
+
+
+@pytest.mark.parametrize(("ready", "policy", "told"), [(False, "Fail", 1), (True, "Fail", 0), (False, "Ignore", 0)])
+def test_a_webhook_that_must_be_asked_and_has_no_pod_is_told_once(ready: bool, policy: str, told: int) -> None:
+    """Whatever it guards is refused, and no event may say so; since when, its endpoints say."""
+    service = {"namespace": "kserve", "name": "hook"}
+    hooks = [
+        {"name": f"{name}.kserve", "failurePolicy": policy, "clientConfig": {"service": service}} for name in ("a", "b")
+    ]
+    endpoints = named("EndpointSlice", "hook-1", "kserve", endpoints=[{"conditions": {"ready": ready}}])
+    endpoints["metadata"] |= {
+        "labels": {"kubernetes.io/service-name": "hook"},
+        "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": at(7)},
+    }
+    kinds = {
+        WEBHOOKS[0]: [named("ValidatingWebhookConfiguration", "guard", "", webhooks=hooks)],
+        ENDPOINTS: [endpoints],
+    }
+    found = abnormal(Snapshot(BEGAN + 60, kinds))
+    assert [(each.reason, each.at - BEGAN, each.lasting) for each in found] == [("WebhookDown", 7.0, True)] * told
+    assert all("the webhooks of kserve/hook do not answer" in each.words for each in found)
+    assert all("kubectl -n kserve get pods" in each.next for each in found)

@@ -8,6 +8,7 @@ import pytest
 
 from harness.backends.collector import logger_url
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec
+from harness.backends.kubernetes._service import Service
 from harness.backends.kubernetes.applied import contents_of, digest, service, wanted_of, workload_name
 from harness.backends.kubernetes.plan import Routing, Shape
 from harness.backends.kubernetes.pods import alive_revisions, failure_of, ready_revisions, replicas_of
@@ -101,6 +102,25 @@ def test_a_switch_that_has_not_reached_the_gateway_is_not_ready() -> None:
     """The predictor's Pods are up, but the old revision still has the traffic."""
     found = observe([pod("v1")], Routing(("v0", "v1"), {"v0": 100}), frozenset({"v1"}))
     assert (found.condition("PredictorReady").status, found.condition("Ready").reason) == ("True", "Switching")
+
+
+def test_requests_without_a_replica_are_told_once_and_so_is_their_end() -> None:
+    """As the embedded world tells it; a revision without traffic is nobody's loss."""
+    seen = Service(CANARY)
+    seen.routing = Routing(("v1", "v2"), {"v1": 100, "v2": 0})
+    seen.see(replicas_of([pod("v1")]), {})
+    assert seen.serving_changed(1.0) is None
+    seen.see(replicas_of([pod("v1", ready=False)]), {})
+    lost = seen.serving_changed(2.0)
+    assert lost is not None
+    assert (lost.kind, lost.level, lost.data["revisions"]) == ("service.unserved", "warning", ("v1",))
+    assert seen.serving_changed(3.0) is None
+    seen.routing = Routing(("v1", "v2"), {"v1": 0, "v2": 100})
+    seen.see(replicas_of([pod("v2")]), {})
+    back = seen.serving_changed(4.5)
+    assert back is not None
+    assert (back.kind, back.data["since"], back.data["until"]) == ("service.served", 2.0, 4.5)
+    assert seen.serving_changed(5.0) is None
 
 
 def test_the_applied_service_keeps_kserve_from_shrinking_the_predictor() -> None:

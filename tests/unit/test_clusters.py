@@ -10,8 +10,8 @@ import yaml
 
 from harness.backends.kubernetes import clusters
 from harness.backends.kubernetes.cluster import NODE_PORTS, creation_failure, kind_config
-from harness.backends.kubernetes.clusters import KEPT, ClusterState, session_name
-from harness.errors import WaitTimeout
+from harness.backends.kubernetes.clusters import KEPT, ClusterState, Way, session_name, way
+from harness.errors import ConfigError, WaitTimeout
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 
@@ -37,6 +37,37 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cluster_is_abandoned_when_nobody_uses_or_keeps_it(state: ClusterState, abandoned: bool) -> None:
     """One that was never made to the end is kept for nobody."""
     assert state.abandoned() is abandoned
+
+
+@pytest.mark.parametrize(
+    ("state", "reuse", "expected", "why"),
+    [
+        (None, True, Way.MAKE, ""),
+        (ClusterState("c", ready=True, users=(ME,), image="new"), False, Way.JOIN, ""),
+        (ClusterState("c", ready=True, kept=True, users=(DEAD,), image="new"), True, Way.REVIVE, ""),
+        (ClusterState("c", ready=True, kept=True, image="new"), False, Way.MAKE, "it was kept; --reuse would take it"),
+        (ClusterState("c", ready=True, kept=True, image="old"), True, Way.MAKE, "its node image is not the one"),
+        (ClusterState("c", ready=True, kept=True), True, Way.MAKE, "its node image is not the one"),
+        (ClusterState("c", ready=False, kept=True, users=(DEAD,), image="new"), True, Way.MAKE, "not made to its end"),
+    ],
+)
+def test_a_cluster_is_taken_only_if_it_runs_the_code_of_now(
+    state: ClusterState | None, reuse: bool, expected: Way, why: str
+) -> None:
+    """And none is removed without a word."""
+    chosen, told = way(state, "new", reuse=reuse)
+    assert chosen is expected
+    assert why in told
+
+
+def test_a_cluster_of_another_image_is_not_taken_from_who_uses_it() -> None:
+    """One line with the process, and what to do."""
+    state = ClusterState("c", ready=True, kept=True, users=(ME,), image="old")
+    with pytest.raises(
+        ConfigError, match=f"another node image than there is now, and process {ME.pid} uses it"
+    ) as told:
+        way(state, "new", reuse=True)
+    assert "--reuse" in told.value.hint
 
 
 def test_the_last_user_is_the_one_that_leaves_nobody() -> None:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.backends import assignment
+from harness.backends.embedded.outage import Outage
 from harness.backends.inference_service import CanaryPredictor, InferenceService, Predictor
 from harness.backends.kubernetes.applied import contents_of, digest, wanted_of
 from harness.backends.kubernetes.plan import Routing, Shape, View, Wanted
 from harness.backends.kubernetes.pods import Failure, Replica, alive_revisions, ready_revisions
 from harness.backends.kubernetes.status import Observed, status_of
 from harness.backends.status import Condition, Status
+from harness.runtime.events import Level
+
+
+@dataclass(frozen=True)
+class Change:
+    """An event to tell of a service."""
+
+    kind: str
+    message: str
+    level: Level
+    data: Mapping[str, Any]
 
 
 @dataclass
@@ -38,6 +50,7 @@ class Service:
     kserve: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     problem: Failure | None = None
+    outage: Outage | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -92,6 +105,23 @@ class Service:
     def unreached(self) -> list[str]:
         """Ready revisions that have a route, and that the gateway has not had an answer from."""
         return [name for name in self.routing.listed if name in self.ready() and name not in self.reached]
+
+    def unserved(self) -> tuple[str, ...]:
+        """The revisions that requests go to while none of their replicas answers."""
+        alive = alive_revisions(self.replicas)
+        return tuple(name for name in self.routing.weights if self.routing.exposes(name) and name not in alive)
+
+    def serving_changed(self, now: float) -> Change | None:
+        """That requests have no replica to go to since `now` (Unix seconds), or have one again, or another route."""
+        missing = self.unserved()
+        if missing and self.outage is None:
+            self.outage = outage = Outage(now, missing, "none is ready")
+            return Change("service.unserved", outage.words, "warning", asdict(outage))
+        if self.outage is None or missing:
+            return None
+        outage, self.outage = self.outage, None
+        message = f"served again after {now - outage.since:.2f} s with {outage.words}"
+        return Change("service.served", message, "info", {**asdict(outage), "until": now})
 
     def status(self) -> Status:
         seen = Observed(

@@ -105,9 +105,24 @@ MATRIX = (
 )
 
 
+CLUSTER_WIDE = (
+    Resource("nodes"),
+    Resource("namespaces"),
+    Resource("persistentvolumes"),
+    Resource("clusterroles", _RBAC),
+    Resource("clusterrolebindings", _RBAC),
+    Resource("customresourcedefinitions", "apiextensions.k8s.io"),
+    Resource("validatingwebhookconfigurations", "admissionregistration.k8s.io"),
+    Resource("clusterservingruntimes", _SERVING, "v1alpha1"),
+)
+"""Resources of no namespace: no role may do anything with them."""
+EVERYWHERE = (Resource("secrets"), Resource("pods"), Resource("inferenceservices", _SERVING, "v1beta1"))
+"""Resources of namespaces that a call may ask for in all of them at once: no role may."""
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One cell: may this role do this to this resource in this stage?"""
+    """One cell: may this role do this to this resource in this stage; in "", the whole cluster?"""
 
     stage: str
     role: str
@@ -122,6 +137,15 @@ def cells(stage: str) -> Iterator[Cell]:
         for role in ROLES:
             for verb in row.resource.verbs:
                 yield Cell(stage, role, verb, row.resource, verb in row.level(role, stage).value)
+
+
+def cluster_cells() -> Iterator[Cell]:
+    """What could be asked of the whole cluster: all of it denied to every role."""
+    for role in ROLES:
+        for resource in CLUSTER_WIDE:
+            yield from (Cell("", role, verb, resource, allowed=False) for verb in resource.verbs)
+        for resource in EVERYWHERE:
+            yield from (Cell("", role, verb, resource, allowed=False) for verb in ("list", "watch"))
 
 
 def documents(stage: str, namespace: str | None = None) -> list[dict[str, Any]]:

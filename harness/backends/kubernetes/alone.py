@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes.applied import KIND, REVISION_LABEL, SERVICE_LABEL, contents_of, service, workload_name
+from harness.backends.kubernetes.install import has_condition
+from harness.backends.kubernetes.lives import Life
 from harness.backends.kubernetes.plan import Shape
+from harness.backends.kubernetes.routes import ROUTE_KIND
 from harness.clients.http import client
 from harness.clients.kubernetes import Kube, Object, rolled_out
 from harness.runtime.clock import Deadline
@@ -16,6 +19,7 @@ from harness.runtime.wait import wait
 
 GATEWAY_NAMESPACE, GATEWAY = "kserve", "kserve-ingress-gateway"
 DEPLOYMENT = "apps/v1/Deployment"
+GRAPH_KIND = "serving.kserve.io/v1alpha1/InferenceGraph"
 
 
 class LeftToKServe:
@@ -67,8 +71,66 @@ class LeftToKServe:
         found = self._kube.get("v1/Service", workload_name(self._document.name, revision), self._document.namespace)
         return int(found["spec"]["ports"][0]["targetPort"])
 
+    def ready_pods(self, revision: str) -> int:
+        """How many of a revision's Pods are ready, and not ending."""
+        labels = f"{SERVICE_LABEL}={self._document.name},{REVISION_LABEL}={revision}"
+        found = self._kube.list("v1/Pod", self._document.namespace, labels=labels)
+        return sum(each.ready and not each.ending for each in map(Life.of, found))
+
+    def routed_to(self, revision: str) -> str:
+        """The host name that an HTTPRoute of KServe's leads to a revision alone; "" if there is no such route."""
+        found = self._kube.find(ROUTE_KIND, workload_name(self._document.name, revision), self._document.namespace)
+        return str(found["spec"]["hostnames"][0]) if found else ""
+
+    def wait_gone(self, revision: str, deadline: Deadline) -> None:
+        """Wait until KServe has removed a revision's Deployment and its Service."""
+        name, namespace = workload_name(self._document.name, revision), self._document.namespace
+        for kind in (DEPLOYMENT, "v1/Service"):
+            self._kube.wait_deleted(kind, name, namespace, deadline)
+
+    def status_of(self, host: str) -> int:
+        """What KServe's gateway answers for a host name."""
+        with client(self.url, timeout_s=5.0) as http:
+            return http.get(f"/v1/models/{self._document.name}", headers={"host": host}).status_code
+
+    def tell_graph(self, name: str) -> None:
+        """Have KServe run an InferenceGraph whose one step is the service.
+
+        Its router's Pod names no seccomp profile, which a namespace with Pod Security `restricted` refuses.
+        """
+        lax = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
+        self._kube.patch("v1/Namespace", self._document.namespace, lax)
+        version, _, kind = GRAPH_KIND.rpartition("/")
+        graph = {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": self._document.namespace, "labels": dict(self._labels)},
+            "spec": {"nodes": {"root": {"routerType": "Sequence", "steps": [{"serviceName": self._document.name}]}}},
+        }
+        self._kube.apply(graph, deadline=Deadline.after(30))
+
+    def wait_graph_ready(self, name: str, deadline: Deadline) -> str:
+        """Wait until KServe says that a graph is ready; the host name that its status tells."""
+        found = self._kube.wait_for(
+            GRAPH_KIND,
+            name,
+            self._document.namespace,
+            lambda graph: "url" in graph.get("status", {}) and has_condition(graph, "Ready"),
+            what=f"InferenceGraph {name}",
+            deadline=deadline,
+        )
+        return str(urlsplit(found["status"]["url"]).hostname)
+
+    def routes_to(self, service: str) -> int:
+        """How many HTTPRoutes of the namespace lead to a Service."""
+        routes = self._kube.list(ROUTE_KIND, self._document.namespace)
+        rules = [rule for route in routes for rule in route["spec"].get("rules", ())]
+        return sum(service == end["name"] for rule in rules for end in rule.get("backendRefs", ()))
+
     def delete(self) -> None:
-        """Remove the service; its Pods end by themselves."""
+        """Remove the service and its graphs; their Pods end by themselves."""
+        for graph in self._kube.list(GRAPH_KIND, self._document.namespace):
+            self._kube.delete(GRAPH_KIND, graph["metadata"]["name"], self._document.namespace)
         self._kube.delete(KIND, self._document.name, self._document.namespace)
 
     def _found(self) -> Object:
@@ -77,5 +139,4 @@ class LeftToKServe:
     def _answers(self) -> bool:
         if "url" not in self._found().get("status", {}):
             return False
-        with client(self.url, timeout_s=5.0) as http:
-            return http.get(f"/v1/models/{self._document.name}", headers={"host": self.host}).status_code == 200
+        return self.status_of(self.host) == 200

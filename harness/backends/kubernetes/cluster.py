@@ -5,6 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +16,16 @@ import pytest_kind
 import yaml
 
 from harness.backends.kubernetes import clusters
-from harness.backends.kubernetes.clusters import ClusterState
-from harness.backends.kubernetes.docker import create_network, host_ports, is_pulled, runs
+from harness.backends.kubernetes.clusters import ClusterState, Way
+from harness.backends.kubernetes.docker import create_network, host_ports, image_id, is_pulled, runs
+from harness.backends.kubernetes.port_forward import announced
 from harness.backends.kubernetes.sweep import OWNER_LABEL, STATE_LABEL, delete, end_makers, remove
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.interrupts import held
+from harness.runtime.ports import LOOPBACK
 from harness.runtime.process import launch
 from harness.runtime.wait import wait
 
@@ -32,6 +38,7 @@ NODE_PORTS = (GATEWAY_PORT, KSERVE_GATEWAY_PORT, PROMETHEUS_PORT, *MLFLOW_PORTS,
 """Each is reached from this machine, and from it alone, at a port that Docker chooses."""
 STOP_S = 20.0
 CREATE_S = 300.0
+FORWARD_S = 20.0
 _ENGINE_KNOWN = "https://kind.sigs.k8s.io/docs/user/known-issues/"
 
 
@@ -61,7 +68,7 @@ _MANAGER_ARGUMENTS = {
 
 
 class Cluster(pytest_kind.KindCluster):
-    """One kind cluster; `kubectl`, `load_docker_image` and `port_forward` are pytest-kind's.
+    """One kind cluster; `kubectl` and `load_docker_image` are pytest-kind's.
 
     What differs: the programs and images are ours and are never downloaded on the way, everything listens on the
     loopback address at ports that are free, it has a network of its own, and an interrupted creation leaves nothing.
@@ -104,6 +111,26 @@ class Cluster(pytest_kind.KindCluster):
     def port(self, node_port: int) -> int:
         """The port of this machine's loopback address that a NodePort is reached at."""
         return host_ports(self.node)[node_port]
+
+    @contextmanager
+    def port_forward(
+        self, service_or_pod_name: str, remote_port: int, *args: str, local_port: int | None = None, retries: int = 0
+    ) -> Iterator[int]:
+        """A port of the loopback address that leads to one of a Service or a Pod while the block lasts.
+
+        `args` go to kubectl, as "-n", "kube-system". pytest-kind's own takes ten seconds, and a port that others may
+        have; here kubectl takes one that is free, so that `retries` says nothing.
+        """
+        argv = [str(self.kubectl_path), "port-forward", "--address", LOOPBACK, service_or_pod_name]
+        argv += [f"{local_port or ''}:{remote_port}", *args]
+        with tempfile.TemporaryDirectory(prefix="forward-") as folder:
+            env = {**os.environ, "KUBECONFIG": str(self.kubeconfig_path)}
+            child = launch("port-forward", argv, log=Path(folder) / "log", env=env)
+            what = f"port {remote_port} of {service_or_pod_name}"
+            try:
+                yield wait(lambda: announced(child.tail()), what=what, deadline=Deadline.after(FORWARD_S), child=child)
+            finally:
+                child.stop()
 
     def create(self, config_file: str | Path | None = None, *, deadline: Deadline | None = None) -> None:
         """Make the cluster; PlatformError with what kind said, in a line."""
@@ -156,17 +183,34 @@ class Cluster(pytest_kind.KindCluster):
         create_network(self.name, labels)
 
 
-def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) -> None:
-    """Have the cluster for this process: take it if another made it, else make it; undone if it is interrupted."""
-    me = Identity.of(os.getpid())
+def acquire(
+    cluster: Cluster,
+    *,
+    keep: bool,
+    reuse: bool,
+    deadline: Deadline,
+    revive: Callable[[], None] = lambda: None,
+    told: Callable[[str], None] = lambda message: None,
+) -> None:
+    """Have the cluster for this process: take it if another made it, else make it; undone if it is interrupted.
+
+    `revive` ends what dead sessions left in one that nobody uses; `told` hears why one is removed.
+    """
+    me, image = Identity.of(os.getpid()), image_id(cluster.image)
     with clusters.locked(cluster.name, deadline):
         state = clusters.read(cluster.name)
-        shared = state is not None and state.ready and (reuse or bool(state.living()))
-        if state is not None and shared and cluster.healthy():
-            clusters.write(state.used_by(me, kept=keep or reuse))
-            return
+        chosen, why = clusters.way(state, image, reuse=reuse)
+        if state is not None and chosen is not Way.MAKE:
+            if cluster.healthy():
+                clusters.write(state.used_by(me, kept=keep or reuse))
+                if chosen is Way.REVIVE:
+                    revive()
+                return
+            why = "its API server does not answer"
+        if why:
+            told(f"removing the one that is there: {why}")
         cluster.delete()
-        state = ClusterState(cluster.name, kept=keep or reuse, users=(me,))
+        state = ClusterState(cluster.name, kept=keep or reuse, users=(me,), image=image)
         clusters.write(state)
         atexit.register(release, cluster)  # for an interruption before the session knows that it has a cluster
         try:
@@ -175,7 +219,7 @@ def acquire(cluster: Cluster, *, keep: bool, reuse: bool, deadline: Deadline) ->
             with held():
                 remove(cluster.name)
             raise
-        clusters.write(ClusterState(cluster.name, ready=True, kept=state.kept, users=state.users))
+        clusters.write(replace(state, ready=True))
 
 
 def release(cluster: Cluster) -> None:

@@ -1,7 +1,8 @@
 """Which kind clusters are ours, who uses them, and which nobody does any more.
 
 A cluster's state file is there before the first container is, so that whoever comes after a crash finds what to delete.
-A cluster is deleted when its last user has gone, unless it is kept; a user that died counts as gone.
+A cluster is deleted when its last user has gone, unless it is kept; a user that died counts as gone. One that was made
+of another node image than there is now is never taken: it would run the code of before.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import IO
 
+from harness.errors import ConfigError
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.paths import state_home
@@ -26,12 +29,16 @@ KEPT = "rehearsal"
 
 @dataclass(frozen=True)
 class ClusterState:
-    """One cluster: whether it was made to the end, whether it is kept, and the processes that use it."""
+    """One cluster: whether it was made to the end, whether it is kept, and the processes that use it.
+
+    `image` is the id of the image that its node was made of.
+    """
 
     name: str
     ready: bool = False
     kept: bool = False
     users: tuple[Identity, ...] = ()
+    image: str = ""
 
     def living(self) -> tuple[Identity, ...]:
         return tuple(user for user in self.users if user.alive())
@@ -45,6 +52,35 @@ class ClusterState:
 
     def left_by(self, user: Identity) -> ClusterState:
         return replace(self, users=tuple(each for each in self.living() if each != user))
+
+
+class Way(Enum):
+    """How a session comes by its cluster."""
+
+    JOIN = "others use it now"
+    REVIVE = "it was kept, and nobody uses it"
+    MAKE = "there is none that will do"
+
+
+def way(state: ClusterState | None, image: str, *, reuse: bool) -> tuple[Way, str]:
+    """How to come by a cluster, and in words why one that is there is removed, if it is.
+
+    ConfigError where other processes use one of another image: neither may it be removed nor taken.
+    """
+    if state is None:
+        return Way.MAKE, ""
+    if not state.ready:
+        return Way.MAKE, "it was not made to its end"
+    if living := state.living():
+        if state.image == image:
+            return Way.JOIN, ""
+        raise ConfigError(
+            f"The cluster {state.name} runs another node image than there is now, and process {living[0].pid} uses it.",
+            hint="wait for its end; or without --keep and --reuse, for a cluster of your own",
+        )
+    if not reuse:
+        return Way.MAKE, "it was kept; --reuse would take it"
+    return (Way.REVIVE, "") if state.image == image else (Way.MAKE, "its node image is not the one that there is now")
 
 
 def session_name(options_reuse: bool, options_keep: bool) -> str:

@@ -21,7 +21,6 @@ Undo = Callable[[], None]
 Object = dict[str, Any]
 
 QUOTA = "rehearsal-used-up"
-HIDDEN = "rehearsal.invalid/hidden:1"
 API_SERVER = "component=kube-apiserver"
 EVERY_S = 0.25
 BACK_S = 90.0
@@ -103,11 +102,11 @@ class Disruptions:
         nodes = self._nodes.names()
         self._tell("hidden", f"image {image}", "no node has it any more")
         for node in nodes:
-            self._nodes.rename_image(node, image, HIDDEN)
+            self._nodes.hide_image(node, image)
 
         def back() -> None:
             for node in nodes:
-                self._nodes.rename_image(node, HIDDEN, image)
+                self._nodes.show_image(node, image)
             self._tell("ended", f"image {image}", "the nodes have it again")
 
         return back

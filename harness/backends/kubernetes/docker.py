@@ -17,6 +17,11 @@ def is_pulled(image: str) -> bool:
     return not docker("image", "inspect", "--format", label, image).strip()
 
 
+def image_id(image: str) -> str:
+    """Docker's id of an image, which changes with its content."""
+    return docker("image", "inspect", "--format", "{{.Id}}", image).strip()
+
+
 def containers_of(cluster: str) -> list[str]:
     """The ids of the containers, also of stopped ones, of a kind cluster."""
     return docker("ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}={cluster}").split()

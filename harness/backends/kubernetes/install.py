@@ -101,7 +101,9 @@ class Installer:
             self._futures[need].result(timeout=deadline.remaining_s())
         began = time.monotonic()
         mark = digest(component, documents)
-        if self._installed(component.name) != mark:
+        if self._installed(component.name) != mark or not all(
+            has_replicas(self.kube, each) for each in component.ready
+        ):
             self._apply(component, documents, deadline)
         for ready in component.ready:
             wait_ready(self.kube, ready, component.name, deadline)
@@ -112,7 +114,7 @@ class Installer:
 
     def _apply(self, component: Component, documents: list[Object], deadline: Deadline) -> None:
         documents = [document for document in documents if not self._made_once(document)]
-        documents = [self._adapt(fill(document, self._values)) for document in documents]
+        documents = [with_replicas(self._adapt(fill(document, self._values))) for document in documents]
         namespaces = [document for document in documents if document["kind"] == "Namespace"]
         self.kube.apply_all(namespaces, deadline=deadline)
         documents = [document for document in documents if document["kind"] != "Namespace"]
@@ -151,14 +153,16 @@ def prepare(kube: Kube, deadline: Deadline) -> None:
 
 
 def wait_ready(kube: Kube, ready: Ready, what: str, deadline: Deadline) -> None:
-    """Wait until an object says that it serves.
+    """Wait until an object says that it serves; a workload without Pods does not.
 
     Errors: ConfigError for an image that is nowhere, PlatformError for a Job that failed and for a container that ends
     again and again, with its last line; WaitTimeout shows the status.
     """
 
     def met(found: Object) -> bool:
-        return rolled_out(found) if ready.kind in _WORKLOADS else has_condition(found, ready.condition)
+        if ready.kind not in _WORKLOADS:
+            return has_condition(found, ready.condition)
+        return rolled_out(found) and found["spec"].get("replicas", 1) > 0
 
     def failed(found: Object) -> str | None:
         pods = _pods_of(kube, found)
@@ -171,6 +175,21 @@ def wait_ready(kube: Kube, ready: Ready, what: str, deadline: Deadline) -> None:
 
     named = f"{what}: {ready.kind} {ready.name}"
     kube.wait_for(ready.kind, ready.name, ready.namespace or None, met, what=named, deadline=deadline, fail=failed)
+
+
+def has_replicas(kube: Kube, ready: Ready) -> bool:
+    """Whether a workload is there and is to have Pods: a fault whose session was killed may have taken them all."""
+    if ready.kind not in _WORKLOADS:
+        return True
+    found = kube.find(ready.kind, ready.name, ready.namespace or None)
+    return found is not None and found["spec"].get("replicas", 1) > 0
+
+
+def with_replicas(document: Object) -> Object:
+    """A workload that names its number of Pods: to apply it then brings back one that was scaled away."""
+    if document["kind"] not in ("Deployment", "StatefulSet"):
+        return document
+    return {**document, "spec": {"replicas": 1, **document["spec"]}}
 
 
 def _pods_of(kube: Kube, found: Object) -> list[Object]:

@@ -14,6 +14,7 @@ from harness.backends.kubernetes import clusters
 from harness.backends.kubernetes.cluster import Cluster
 from harness.backends.kubernetes.install import Installer, Told, prepare
 from harness.backends.kubernetes.manifests import NEEDED, components
+from harness.backends.kubernetes.mend import mend
 from harness.backends.kubernetes.metrics import prometheus_values
 from harness.backends.kubernetes.mlflow_pool import MlflowPool
 from harness.backends.kubernetes.runspace import Space, short
@@ -67,7 +68,20 @@ class KindWorld:
         image = cls.require()
         cluster = make_cluster(clusters.session_name(options.reuse, options.keep), image=image)
         began = time.monotonic()
-        kind_cluster.acquire(cluster, keep=options.keep, reuse=options.reuse, deadline=deadline)
+
+        def revive() -> None:
+            with Kube.connect(cluster.kubeconfig_path, cluster.context) as kube:
+                for done in mend(kube):
+                    told("cluster", done)
+
+        kind_cluster.acquire(
+            cluster,
+            keep=options.keep,
+            reuse=options.reuse,
+            deadline=deadline,
+            revive=revive,
+            told=lambda message: told("cluster", message),
+        )
         try:
             world = cls(cluster, told)
             world._settle(time.monotonic() - began, deadline)

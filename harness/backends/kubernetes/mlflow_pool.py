@@ -1,4 +1,8 @@
-"""MLflow servers in the kind world: each run claims a warm one, with an empty database, and another is made ready."""
+"""MLflow servers in the kind world: each run claims a warm one, with an empty database, and others are made ready.
+
+A server takes seconds to get warm. The first run of a session has one made ready behind it; a session that has a second
+run has more to come, and they may be short: from then on there are two.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.backends.kubernetes.manifests import fill, load
 from harness.backends.kubernetes.runspace import Tracking, alias_document, label_of
 from harness.backends.kubernetes.world import RUN_LABEL, SYSTEM
+from harness.clients.kubernetes import rolled_out
 from harness.errors import PlatformError, RequestFailed
 from harness.runtime.clock import Deadline
 
@@ -22,6 +27,7 @@ _DEPLOYMENT, _SERVICE = "apps/v1/Deployment", "v1/Service"
 _APP = "app.kubernetes.io/name=mlflow"
 _INSTANCE = "app.kubernetes.io/instance"
 SPARE = "spare"
+SPARES = 2
 START_S = 120.0
 
 
@@ -33,27 +39,25 @@ class MlflowPool:
         self._templates = templates
         self._ports = ports
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
-        self._next: Future[None] | None = None
+        self._filling: Future[None] | None = None
+        self._claims = 0
         self._lock = threading.Lock()
 
     def prepare(self, deadline: Deadline) -> None:
         """Have a spare server, ready; safe to call again."""
-        if not self._spares():
-            self._start()
-        for spare in self._spares():
-            self.kube.wait_rolled_out(_DEPLOYMENT, spare["metadata"]["name"], SYSTEM, deadline)
+        with self._lock:
+            self._wait_for_spare(deadline)
 
     def claim(self, run_id: str, url: Callable[[int], str], deadline: Deadline) -> PooledMlflow:
         """A server that no other run has or had."""
         with self._lock:
-            if self._next is not None:
-                self._next.result(timeout=deadline.remaining_s())
-            self.prepare(deadline)
-            for spare in self._spares():
+            while True:
+                spare = self._wait_for_spare(deadline)
                 if self._take(spare, run_id):
-                    self._next = self._pool.submit(self._start_if_there_is_room)
-                    return PooledMlflow(self, spare["metadata"]["labels"][_INSTANCE], url)
-        return self.claim(run_id, url, deadline)
+                    break
+            self._claims += 1
+            self._filling = self._pool.submit(self._fill, min(self._claims, SPARES))
+            return PooledMlflow(self, spare["metadata"]["labels"][_INSTANCE], url)
 
     def port(self, instance: str) -> int:
         """The NodePort of a server."""
@@ -69,12 +73,29 @@ class MlflowPool:
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _wait_for_spare(self, deadline: Deadline) -> dict[str, Any]:
+        """A spare that is ready: one that is, else the first that gets so, made if there is none at all."""
+        spares = self._spares()
+        if not spares and self._filling is not None:
+            self._filling.result(timeout=deadline.remaining_s())
+            spares = self._spares()
+        if not spares:
+            self._start()
+            spares = self._spares()
+        ready = next((spare for spare in spares if rolled_out(spare)), None)
+        if ready is not None:
+            return ready
+        oldest = min(spares, key=lambda spare: str(spare["metadata"]["creationTimestamp"]))
+        return self.kube.wait_rolled_out(_DEPLOYMENT, oldest["metadata"]["name"], SYSTEM, deadline)
+
     def _spares(self) -> list[dict[str, Any]]:
         return self.kube.list(_DEPLOYMENT, SYSTEM, labels=f"{_APP},{RUN_LABEL}={SPARE}")
 
     def _take(self, spare: dict[str, Any], run_id: str) -> bool:
         """Put the run's label on a spare; False if another run was faster."""
         metadata = spare["metadata"]
+        if metadata["labels"].get(RUN_LABEL) != SPARE:
+            return False
         labels = {"resourceVersion": metadata["resourceVersion"], "labels": {RUN_LABEL: label_of(run_id)}}
         try:
             self.kube.patch(_DEPLOYMENT, metadata["name"], {"metadata": labels}, SYSTEM)
@@ -84,8 +105,9 @@ class MlflowPool:
             raise
         return True
 
-    def _start_if_there_is_room(self) -> None:
-        if len(self.kube.list(_SERVICE, SYSTEM, labels=_APP)) < len(self._ports):
+    def _fill(self, wanted: int) -> None:
+        """Start spares, one after the other's start, until there are so many, or no port is free."""
+        while len(self._spares()) < wanted and len(self.kube.list(_SERVICE, SYSTEM, labels=_APP)) < len(self._ports):
             self._start()
 
     def _start(self) -> None:
@@ -135,3 +157,12 @@ class PooledMlflow(Tracking):
 
     def close(self) -> None:
         self._pool.remove(self.instance)
+
+
+def leftovers(kube: Kube) -> list[tuple[str, str]]:
+    """(kind, name) of what is left of servers that are no spares, once no run is there; their databases are small."""
+    servers = kube.list(_DEPLOYMENT, SYSTEM, labels=_APP)
+    spares = {each["metadata"]["name"] for each in servers if each["metadata"]["labels"].get(RUN_LABEL) == SPARE}
+    found = [(_DEPLOYMENT, each["metadata"]["name"]) for each in servers]
+    found += [(_SERVICE, each["metadata"]["name"]) for each in kube.list(_SERVICE, SYSTEM, labels=_APP)]
+    return [(kind, name) for kind, name in found if name not in spares]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 KIND_LABEL = "io.x-k8s.kind.cluster"
 _CTR = ("ctr", "--namespace", "k8s.io")
+HIDDEN = "rehearsal.invalid/hidden/"
+"""What the name of an image begins with that no Pod is to find; its own name follows."""
 _HINT = "use the kind world: its nodes are containers that this machine may reach into."
 
 
@@ -41,6 +43,27 @@ class Nodes:
         """Give a node's image another name, so that no Pod finds it under its own."""
         self.run(node, [*_CTR, "images", "tag", "--force", image, name])
         self.run(node, [*_CTR, "images", "rm", image])
+
+    def hide_image(self, node: str, image: str) -> None:
+        """Let a node have an image under a name that no Pod asks for, and that tells its own."""
+        self.rename_image(node, image, HIDDEN + image)
+
+    def hidden_images(self, node: str) -> list[str]:
+        """The images that are hidden on a node, by their own names."""
+        found = self.run(node, [*_CTR, "images", "ls", "--quiet"]).split()
+        return [name.removeprefix(HIDDEN) for name in found if name.startswith(HIDDEN)]
+
+    def show_image(self, node: str, image: str) -> None:
+        """Give a hidden image its name back."""
+        self.rename_image(node, HIDDEN + image, image)
+
+    def resume_all(self, node: str) -> list[str]:
+        """Let every container of a node that stands still go on; their ids."""
+        listed = self.run(node, [*_CTR, "tasks", "ls"]).splitlines()
+        paused = [line.split()[0] for line in listed if line.split()[-1:] == ["PAUSED"]]
+        for container in paused:
+            self.run(node, [*_CTR, "tasks", "resume", container])
+        return paused
 
     def names(self) -> list[str]:
         """The names of all nodes."""

@@ -7,6 +7,7 @@ ask the pure planner for the next step, do it and confirm it, until there is non
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -175,6 +176,8 @@ class Router:
             kserve = (self._kube.find(applied.KIND, name, namespace) or {}).get("status", {})
         service.see(found, kserve)
         entrances.follow(self._kube, service, self._labels)
+        if change := service.serving_changed(time.time()):
+            self._events.emit(change.kind, "/".join(service.key), change.message, level=change.level, **change.data)
         for revision in service.unreached():
             if self._probe.reaches(service.document.host, name, revision):
                 service.reached.add(revision)

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from harness.backends.kubernetes import clusters
+from harness.backends.kubernetes.clusters import ClusterState
 from harness.backends.kubernetes.docker import CLUSTER_LABEL, containers_of, network_labels, networks, remove_network
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.errors import CapabilityMissing
@@ -67,16 +68,23 @@ def _processes(*words: str) -> Iterator[psutil.Process]:
             yield process
 
 
-def gc() -> list[str]:
-    """Remove the clusters that nobody uses and nobody keeps, and networks of ours without a cluster; their names."""
+def gc(*, kept: bool = False) -> list[str]:
+    """Remove the clusters that nobody uses and nobody keeps, and networks of ours without a cluster; their names.
+
+    With `kept` also those that are kept; never one that a living process uses.
+    """
     removed = []
     for name in sorted({*clusters.names(), *_ours()}):
         with clusters.locked(name, Deadline.after(LOCK_S)):
             state = clusters.read(name)
-            if state.abandoned() if state else _orphan(name):
+            if _useless(state, kept=kept) if state else _orphan(name):
                 remove(name)
                 removed.append(name)
     return removed
+
+
+def _useless(state: ClusterState, *, kept: bool) -> bool:
+    return not state.living() if kept else state.abandoned()
 
 
 def _ours() -> list[str]:

@@ -24,6 +24,7 @@ from harness.backends.kubernetes.diagnostics.snapshot import (
     NODE,
     POD,
     SHARED,
+    WEBHOOKS,
     Object,
     Snapshot,
     container_statuses,
@@ -90,7 +91,7 @@ class _Collection:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="diagnostics") as pool:
             wanted: list[tuple[str, ...]] = [(kind, space) for space in namespaces for kind in NAMESPACED]
             wanted += [(kind, space) for space in shared if space not in namespaces for kind in SHARED]
-            wanted += [(NODE, ""), (EVENT, "default", "involvedObject.kind=Node")]
+            wanted += [(NODE, ""), (EVENT, "default", "involvedObject.kind=Node"), *((kind, "") for kind in WEBHOOKS)]
             objects: dict[str, list[Object]] = {}
             for each, found in zip(wanted, pool.map(lambda each: self._list(*each), wanted), strict=True):
                 objects.setdefault(each[0], []).extend(found)

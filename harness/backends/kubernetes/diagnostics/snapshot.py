@@ -19,15 +19,18 @@ HPA = "autoscaling/v2/HorizontalPodAutoscaler"
 GATEWAY = "gateway.networking.k8s.io/v1/Gateway"
 ROUTE = "gateway.networking.k8s.io/v1/HTTPRoute"
 CLAIM = "v1/PersistentVolumeClaim"
+ENDPOINTS = "discovery.k8s.io/v1/EndpointSlice"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+WEBHOOKS = (f"{_ADMISSION}/ValidatingWebhookConfiguration", f"{_ADMISSION}/MutatingWebhookConfiguration")
 
 NAMESPACED = (
     POD, EVENT, JOB, ISVC, "apps/v1/Deployment", "apps/v1/ReplicaSet", "apps/v1/StatefulSet", "apps/v1/DaemonSet", HPA,
-    QUOTA, "v1/LimitRange", GATEWAY, ROUTE, CLAIM, "v1/Service", "discovery.k8s.io/v1/EndpointSlice",
+    QUOTA, "v1/LimitRange", GATEWAY, ROUTE, CLAIM, "v1/Service", ENDPOINTS,
     "policy/v1/PodDisruptionBudget", "networking.k8s.io/v1/NetworkPolicy", "trainer.kubeflow.org/v1alpha1/TrainJob",
 )  # fmt: skip
 """What is read of a namespace: no Secrets, and no ConfigMaps, which may hold as much."""
 
-SHARED = (POD, EVENT, "apps/v1/Deployment", "apps/v1/DaemonSet", QUOTA, GATEWAY, "discovery.k8s.io/v1/EndpointSlice")
+SHARED = (POD, EVENT, "apps/v1/Deployment", "apps/v1/DaemonSet", QUOTA, GATEWAY, ENDPOINTS)
 """What is read of a namespace whose parts serve several runs."""
 
 

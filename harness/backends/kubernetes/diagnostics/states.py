@@ -14,10 +14,12 @@ from harness.backends.kubernetes.diagnostics.findings import (
     QUOTA_W,
     ROUTE_W,
     SCALE_W,
+    WEBHOOK_W,
     Teller,
 )
 from harness.backends.kubernetes.diagnostics.snapshot import (
     CLAIM,
+    ENDPOINTS,
     GATEWAY,
     HPA,
     ISVC,
@@ -25,6 +27,7 @@ from harness.backends.kubernetes.diagnostics.snapshot import (
     NODE,
     QUOTA,
     ROUTE,
+    WEBHOOKS,
     Object,
     Snapshot,
     condition,
@@ -36,6 +39,8 @@ from harness.backends.kubernetes.diagnostics.snapshot import (
     seconds,
 )
 from harness.report.record import ClusterFinding
+
+_CHANGED = "endpoints.kubernetes.io/last-change-trigger-time"
 
 Look = Callable[[Object, Snapshot], Iterator[ClusterFinding]]
 
@@ -156,6 +161,32 @@ def _claim(found: Object, seen: Snapshot) -> Iterator[ClusterFinding]:
         )
 
 
+def _webhooks(found: Object, seen: Snapshot) -> Iterator[ClusterFinding]:
+    """Webhooks that must be asked, of a namespace that was read, with no Pod to ask."""
+    for webhook in found.get("webhooks") or ():
+        service = webhook.get("clientConfig", {}).get("service") or {}
+        slices = [each for each in seen.of(ENDPOINTS) if _is_of(each, service)]
+        if not slices or webhook.get("failurePolicy") == "Ignore" or any(map(_has_ready, slices)):
+            continue
+        where = f"{service['namespace']}/{service['name']}"
+        words = f"the webhooks of {where} do not answer: no Pod of that service is ready"
+        since = {"lastTransitionTime": (slices[0]["metadata"].get("annotations") or {}).get(_CHANGED)}
+        told = _teller(found, seen, since).say(
+            "WebhookDown", words, "what it guards cannot change meanwhile", WEBHOOK_W, about=f"webhook of {where}"
+        )
+        command = f"{seen.kubectl} -n {service['namespace']} get pods,endpointslices"
+        yield told.model_copy(update={"next": f"Run `{command}`."})
+
+
+def _is_of(endpoints: Object, service: Object) -> bool:
+    named = (endpoints["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
+    return namespace_of(endpoints) == service.get("namespace") and named == service.get("name")
+
+
+def _has_ready(endpoints: Object) -> bool:
+    return any((each.get("conditions") or {}).get("ready") for each in endpoints.get("endpoints") or ())
+
+
 LOOKS: dict[str, Look] = {
     "apps/v1/Deployment": _workload,
     "apps/v1/ReplicaSet": _workload,
@@ -168,6 +199,7 @@ LOOKS: dict[str, Look] = {
     ROUTE: _route,
     NODE: _node,
     CLAIM: _claim,
+    **dict.fromkeys(WEBHOOKS, _webhooks),
 }
 
 
