@@ -176,3 +176,23 @@ def test_who_waits_keeps_the_replica_that_is_being_started_for_him(world: World)
         assert pids() == [pid]
         child.kill(signal.SIGCONT)
         assert asked.result(30).status_code == 200
+
+
+def test_a_first_start_that_takes_long_is_not_given_up_for_want_of_requests(world: World) -> None:
+    """Who applied the service waits to be told whether its model serves."""
+    document = world.service("first-start", "shallow", minReplicas=0, maxReplicas=2, scaleMetric="rps")
+    seen: list[int] = []
+
+    def see(each: Scaled, look: Look) -> None:
+        if each.service == "first-start":
+            seen.append(look.desired)
+
+    leave = world.autoscaler.watch(see)
+    world.autoscaler.begin()
+    with world.node.advertised("cpu", 0):
+        world.controller.apply(document.with_resources(requests={"cpu": 1}))
+        wait(lambda: len(seen) >= 8, what="looks over twice the window", deadline=Deadline.after(30))
+        assert set(seen) == {1}
+    world.controller.wait_ready("production", "first-start", Deadline.after(30))
+    wait_replicas(world, document, 0)
+    leave()

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from harness._scaling import Scaling
+from harness.backends import scaling
+from harness.backends.backend import Capability
+from harness.backends.document import parse
+from harness.backends.inference_service import InferenceService
+from harness.backends.kubernetes.backend import IN_THE_EMBEDDED_WORLD
 from harness.backends.kubernetes.scale_watch import DEPLOYMENT, HPA, METRICS, POD, Sight, spec_of
+from harness.backends.local_backend import IN_A_CLUSTER
 from harness.backends.quantities import quantity
-from harness.errors import WaitTimeout
+from harness.errors import CapabilityMissing, DocumentError, WaitTimeout
 from harness.lifecycle.autoscaler import DOWN, UP, AutoscalerSpec, Look, MetricsModel, Policy, PolicyKind, Rules, Target
 from harness.report.record import LoadRecord
 from harness.report.render import page
@@ -160,3 +166,52 @@ def test_the_page_has_measured_and_predicted_times_side_by_side_and_what_was_in_
     assert "1 Insufficient &lt;gpu&gt;" in text
     assert 'id="scaling-1-replicas-t"' in text
     assert 'href="#scaling"' in text
+
+
+def sized_document(**predictor: Any) -> InferenceService:
+    model = {"modelFormat": {"name": "mlflow"}, "storageUri": "models:/risk/1", **predictor.pop("model", {})}
+    return parse(
+        {
+            "apiVersion": "serving.kserve.io/v1beta1",
+            "kind": "InferenceService",
+            "metadata": {"name": "risk", "namespace": "production"},
+            "spec": {"predictor": {"name": "v1", "model": model, **predictor}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "embedded", "cluster"),
+    [
+        (sized_document(minReplicas=3), "", ""),
+        (sized_document(maxReplicas=3), "", ""),
+        (sized_document(maxReplicas=3, scaleMetric="concurrency"), "", "autoscaling by requests"),
+        (sized_document(maxReplicas=3, scaleMetric="rps"), "", "autoscaling by requests"),
+        (sized_document(model={"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}), "", ""),
+        (sized_document(model={"resources": {"limits": {"memory": "1Gi"}}}), "CPU and memory limits", ""),
+    ],
+)
+def test_what_a_world_cannot_do_with_a_documents_size_is_named(
+    document: InferenceService, embedded: str, cluster: str
+) -> None:
+    """One document for every world: where it is not honoured it is refused by the capability's name."""
+    for missing, told in ((IN_A_CLUSTER, embedded), (IN_THE_EMBEDDED_WORLD, cluster)):
+        lacking = [capability for capability in scaling.needs(document) if capability in missing]
+        assert [capability.value for capability in lacking] == ([told] if told else [])
+        if told:
+            with pytest.raises(CapabilityMissing, match=told):
+                scaling.require(document, missing)
+
+
+def test_a_least_of_zero_takes_a_world_that_holds_requests() -> None:
+    document = sized_document(minReplicas=0, maxReplicas=3, scaleMetric="rps")
+    assert Capability.SCALE_TO_ZERO in scaling.needs(document)
+    assert Capability.SCALE_TO_ZERO in IN_THE_EMBEDDED_WORLD
+
+
+def test_the_class_hpa_takes_no_metric_that_an_hpa_does_not_know() -> None:
+    """KServe's webhook refuses it, so that it would not be valid in a cluster."""
+    document = sized_document(maxReplicas=3, scaleMetric="rps").to_dict()
+    document["metadata"]["annotations"] = {"serving.kserve.io/autoscalerClass": "hpa"}
+    with pytest.raises(DocumentError, match="scaleMetric: the class hpa knows cpu and memory, got 'rps'"):
+        parse(document)

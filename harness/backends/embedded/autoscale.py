@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
+from harness.backends.embedded import sizing
 from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.readings import Readings
@@ -170,7 +171,7 @@ class Autoscaler:
 
 def _at_least_one(each: Scaled) -> Scaled:
     """While somebody waits for it a revision keeps its replica: who waits makes no further requests to be counted."""
-    return replace(each, spec=replace(each.spec, least=max(1, each.spec.least))) if each.size else each
+    return replace(each, spec=sizing.with_one(each.spec)) if each.size else each
 
 
 def _observed(each: Scaled, readings: Readings, now: float) -> Observed:

@@ -58,20 +58,21 @@ class Scaled:
 def scaled_of(service: Service, options: NodeOptions) -> list[Scaled]:
     """The service's revisions that an autoscaler scales."""
     wanted = service.last_wanted
-    asked = {workload.name: workload.requests for workload in (wanted.predictor, *wanted.canaries)}
+    workloads = {workload.name: workload for workload in (wanted.predictor, *wanted.canaries)}
     return [
         Scaled(
             *service.key,
             revision=revision,
             host=wanted.predictors_host,
-            spec=spec,
+            # Until it was ready once nobody knows whether it serves, and who applied it waits to be told.
+            spec=spec if workloads[revision].key in service.proven else sizing.with_one(spec),
             size=service.sizes[revision],
             replicas=tuple(
                 ScaledReplica(each.number, each.created, each.ready_at, each.child, each.unplaced)
                 for each in service.replicas.values()
                 if each.workload.name == revision
             ),
-            requests=asked[revision],
+            requests=workloads[revision].requests,
         )
         for revision, spec in sizing.rules(service.document, options).items()
     ]

@@ -51,6 +51,11 @@ def rules(document: InferenceService, options: NodeOptions) -> dict[str, Autosca
     }
 
 
+def with_one(spec: AutoscalerSpec) -> AutoscalerSpec:
+    """The same for a revision that must not be given up now."""
+    return replace(spec, least=max(1, spec.least))
+
+
 def first_sizes(
     document: InferenceService, before: Mapping[str, int], changed: Set[str] = frozenset()
 ) -> dict[str, int]:
