@@ -1,4 +1,4 @@
-"""`rehearse chaos`: cases of the matrix on one embedded session, a table, and a run folder with the record."""
+"""`rehearse chaos`: cases of the matrix on one session of a world, a table, and a run folder with the record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from harness._cli_progress import Progress
 from harness._cli_run import exit_code, verdict_lines
-from harness.chaos.faults import phase_named
+from harness.chaos.faults import CONTAINER_FAULTS, FAULTS, phase_named
 from harness.chaos.matrix import Case, matrix, sample
 from harness.errors import StepFailed, UsageError
 from harness.runtime.interrupts import sigterm_interrupts
@@ -21,7 +21,8 @@ from harness.runtime.paths import new_run_folder, runs_home
 from harness.runtime.space import require
 
 if TYPE_CHECKING:
-    from harness.backends.embedded.session import Session
+    from harness.backends.kubernetes.world import WorldOptions
+    from harness.backends.session import Session
     from harness.report.record import ChaosCase, RunRecord
     from harness.run import Run
 
@@ -38,10 +39,12 @@ class Choice:
     phases: Sequence[str] = ()
     size: int | None = None
     seed: int = 4
+    world: str = "embedded"
 
     def cases(self) -> list[tuple[Case, str]]:
         """Each combination with why it cannot be; UsageError for an unknown name, or if none is left."""
-        found = matrix(self.policies, [phase_named(name) for name in self.phases], self.faults)
+        own = [*FAULTS, *CONTAINER_FAULTS] if self.world == "containers" else []
+        found = matrix(self.policies, [phase_named(name) for name in self.phases], self.faults or own)
         if not found:
             raise UsageError("chaos: no case is left", hint="a policy has not every phase; see rehearse chaos --list.")
         return found
@@ -69,7 +72,7 @@ def list_cases(choice: Choice, *, as_json: bool) -> str:
     return "\n".join([*lines, f"{can} cases, {len(found) - can} that cannot be"])
 
 
-def rehearse_chaos(choice: Choice, reports: Path | None, *, as_json: bool) -> int:
+def rehearse_chaos(choice: Choice, reports: Path | None, world: WorldOptions, *, as_json: bool) -> int:
     """Run the chosen cases one after another; returns 0 if all invariants held, 1 if not, 130 if interrupted."""
     cases = choice.drawn()
     home = runs_home(reports)
@@ -78,7 +81,7 @@ def rehearse_chaos(choice: Choice, reports: Path | None, *, as_json: bool) -> in
     screen = sys.stderr if as_json else sys.stdout
     with sigterm_interrupts():
         try:
-            record = _run_all(cases, folder, screen)
+            record = _run_all(cases, folder, world, screen)
         except KeyboardInterrupt:
             print(f"rehearse: interrupted; what was done is in {folder}", file=sys.stderr)
             return 130
@@ -90,14 +93,14 @@ def rehearse_chaos(choice: Choice, reports: Path | None, *, as_json: bool) -> in
     return exit_code(record)
 
 
-def _run_all(cases: Sequence[Case], folder: Path, screen: TextIO) -> RunRecord:
-    from harness.backends.embedded.session import Session
+def _run_all(cases: Sequence[Case], folder: Path, world: WorldOptions, screen: TextIO) -> RunRecord:
+    from harness.backends.session import open_session
     from harness.run import Run
 
     with Progress(screen) as progress:
-        run = Run(folder, title=f"Chaos: {len(cases)} cases", backend="embedded")
+        run = Run(folder, title=f"Chaos: {len(cases)} cases", backend=world.backend)
         run.events.listen(lambda event: progress(event) if event.kind.startswith("step.") else None)
-        with run, Session(folder / "session") as session:
+        with run, open_session(world, folder / "session") as session:
             for case in cases:
                 with contextlib.suppress(StepFailed):  # told by the step; the other cases go on
                     _run_one(run, session, case)
@@ -115,7 +118,7 @@ def _run_one(run: Run, session: Session, case: Case) -> None:
 
     folder = run.folder / "cases" / case.name.replace("/", "-")
     with run.step(case.name, case.name, optional=True) as step:
-        own = Run(folder, title=case.name, backend="embedded")
+        own = Run(folder, title=case.name, backend=run.record.backend)
         with own, Platform(session.backend(folder, own.events), own) as platform:
             found = run_case(platform, saved_models(platform, session.folder / "models"), case)
             own.record.chaos.append(found)

@@ -109,10 +109,11 @@ def start_timeout_s(options: WorldOptions) -> float:
 
 def collect_garbage(*, as_json: bool, kept: bool = False) -> str:
     """End what dead runs left behind, with `kept` also the cluster that --keep left, and say what it was."""
-    from harness.backends.kubernetes import sweep
+    from harness.backends.containers import sweep as containers
+    from harness.backends.kubernetes import sweep as clusters
 
-    clusters = (f"cluster {name}" for name in sweep.gc(kept=kept))
-    ended = [*state.gc(), *clusters, *(f"container {name}" for name in collect())]
+    ended = [*state.gc(), *containers.gc(), *(f"cluster {name}" for name in clusters.gc(kept=kept))]
+    ended += [f"container {name}" for name in collect()]
     if as_json:
         return json.dumps({"ended": ended})
     return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT

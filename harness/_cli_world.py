@@ -9,7 +9,7 @@ import typer
 from harness.errors import ConfigError
 
 Backend = Annotated[
-    str | None, typer.Option("--backend", metavar="BACKEND", help="Where: embedded, kind or kubernetes.")
+    str | None, typer.Option("--backend", metavar="BACKEND", help="Where: embedded, containers, kind or kubernetes.")
 ]
 Context = Annotated[
     str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig (kubernetes).")

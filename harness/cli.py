@@ -297,6 +297,7 @@ def chaos(
         int | None, typer.Option("--sample", metavar="N", help="How many cases (12; all that were chosen).")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which sample is drawn.")] = 4,
+    backend: _cli_world.Backend = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the cases; run none.")] = False,
     reports: Reports = None,
     as_json: Json = False,
@@ -305,13 +306,15 @@ def chaos(
 
     Every option may be given several times. The exit code is 1 if an invariant broke.
     """
+    from harness import _cli_up
     from harness._cli_chaos import Choice, list_cases, rehearse_chaos
 
-    choice = Choice(policy or (), fault or (), phase or (), size, seed)
+    world = _cli_up.world({"--backend": backend})
+    choice = Choice(policy or (), fault or (), phase or (), size, seed, world.backend)
     if list_only:
         _print(list_cases(choice, as_json=as_json))
     else:
-        raise typer.Exit(rehearse_chaos(choice, reports, as_json=as_json))
+        raise typer.Exit(rehearse_chaos(choice, reports, world, as_json=as_json))
 
 
 app.command()(load)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.chaos.chaos import Chaos
     from harness.platform import Platform
 
-BACKENDS = ("embedded", "kind", "kubernetes")
+BACKENDS = ("embedded", "containers", "kind", "kubernetes")
 _WORKER = "PYTEST_XDIST_WORKER"
 _FAILURE = pytest.StashKey[str]()
 _FOLDER = pytest.StashKey[Path]()

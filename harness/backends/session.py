@@ -17,7 +17,7 @@ from harness.errors import CapabilityMissing, ConfigError
 from harness.runtime.events import EventLog
 from harness.runtime.supervisor import Supervisor
 
-BACKENDS = ("embedded", "kind", "kubernetes")
+BACKENDS = ("embedded", "containers", "kind", "kubernetes")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -44,6 +44,11 @@ def open_session(options: WorldOptions, folder: Path) -> Session:
         from harness.backends.embedded.session import Session as EmbeddedSession
 
         return EmbeddedSession(folder, node=options.node)
+    if options.backend == "containers":
+        with asked_for(options.backend):
+            from harness.backends.containers.session import ContainerSession
+
+            return ContainerSession(folder)
     return ClusterSession(folder, options)
 
 
@@ -55,6 +60,9 @@ def open_backend(options: WorldOptions, folder: Path, events: EventLog) -> Itera
         from harness.backends.embedded.backend import EmbeddedBackend
 
         yield EmbeddedBackend(folder, events, node=options.node)
+        return
+    if options.backend == "containers":
+        yield _container_backend(options.backend, folder, events)
         return
     from harness.backends.kubernetes.backend import KubernetesBackend
 
@@ -72,6 +80,15 @@ def require(options: WorldOptions) -> None:
             from harness.backends.kubernetes.kind import KindWorld
 
             KindWorld.require()
+
+
+def _container_backend(name: str, folder: Path, events: EventLog) -> Backend:
+    with asked_for(name):
+        from harness.backends.containers.backend import ContainersBackend
+        from harness.backends.containers.engine import require
+
+        require()
+        return ContainersBackend(folder, events)
 
 
 def open_world(options: WorldOptions, folder: Path, events: EventLog) -> World:

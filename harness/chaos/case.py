@@ -36,7 +36,8 @@ def run_case(platform: Platform, models: SavedModels, case: Case, *, rps: float 
     Raises CapabilityMissing for a fault that cannot be had here.
     """
     fault = fault_named(case.fault)
-    if fault.hits is Hits.DISK and free_mb(platform.run.folder) > SMALL_DISK_MB:
+    embedded = platform.backend.name == "embedded"
+    if fault.hits is Hits.DISK and embedded and free_mb(platform.run.folder) > SMALL_DISK_MB:
         return run_there(platform, models.requests.parent, case, rps)
     if case.fault == "prometheus-down":
         platform.require(Capability.METRICS)

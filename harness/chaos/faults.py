@@ -23,6 +23,7 @@ class Hits(StrEnum):
     CONTROLLER = "the rollout's own process"
     DISK = "the disk of the run folder"
     CLUSTER = "the cluster"
+    SHARED = "what the run's containers share"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,24 @@ CLUSTER_FAULTS: Mapping[str, Fault] = {
 }
 """Faults that only a cluster can have: `Faults.disrupt` does them."""
 
-EVERY_FAULT: Mapping[str, Fault] = {**FAULTS, **CLUSTER_FAULTS}
+CONTAINER_FAULTS: Mapping[str, Fault] = {
+    fault.name: fault
+    for fault in (
+        Fault("replica-out-of-memory", "its container meets its memory limit; the kernel kills it", Hits.REPLICA),
+        Fault(
+            "replica-cut-off",
+            "its container leaves the network, and joins it again",
+            Hits.REPLICA,
+            lasts_s=1.5,
+            harms=True,
+        ),
+        Fault("volume-full", "no byte is left on the volume of fetched models", Hits.SHARED, lasts_s=3.0),
+        Fault("dns-slow", "a replica that starts waits seconds for each name", Hits.SHARED, lasts_s=6.0),
+    )
+}
+"""Faults that only containers can have; one that is killed or paused has the names of a process's."""
+
+EVERY_FAULT: Mapping[str, Fault] = {**FAULTS, **CLUSTER_FAULTS, **CONTAINER_FAULTS}
 
 
 def fault_named(name: str) -> Fault:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from harness.chaos.faults import CLUSTER_FAULTS, Fault, Hits, phase_name
+from harness.chaos.faults import CLUSTER_FAULTS, CONTAINER_FAULTS, Fault, Hits, phase_name
 from harness.chaos.readings import FaultyReadings
 from harness.errors import CapabilityMissing, UsageError
 from harness.lifecycle.rollout import Phase, State
@@ -195,7 +195,10 @@ def _fill_disk(target: Target, _: Settings) -> Undo:
     """A file that takes what is left; only on a small disk, which `rehearse chaos` makes for this fault."""
     folder = target.backend.folder
     if (free := free_mb(folder)) > SMALL_DISK_MB:
-        hint = f"give the run a disk of at most {SMALL_DISK_MB:.0f} MB, as `rehearse chaos --fault disk-full` does."
+        hint = (
+            f"give the run a disk of at most {SMALL_DISK_MB:.0f} MB, as `rehearse chaos --fault disk-full` does in the "
+            "embedded world; containers have the fault volume-full."
+        )
         raise CapabilityMissing(f"fault disk-full: {folder} has {free:.0f} MB free, too much to be filled", hint=hint)
     filler = folder / FILLER
     _fill(filler)
@@ -242,6 +245,6 @@ ACTS: Mapping[str, Callable[[Target, Settings], Undo | None]] = {
     "events-late": _late,
     "disk-full": _fill_disk,
     "controller-killed": _kill_controller,
-    **{name: _disrupt(name) for name in CLUSTER_FAULTS},
+    **{name: _disrupt(name) for name in (*CLUSTER_FAULTS, *CONTAINER_FAULTS)},
 }
 """How each fault of the catalogue is done; the answer ends it."""

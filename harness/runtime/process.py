@@ -31,6 +31,11 @@ class Child(Protocol):
     stopping: bool
 
     @property
+    def cause(self) -> str:
+        """Why it ended, as far as its exit code does not say; "" if nothing more is known."""
+        ...
+
+    @property
     def identity(self) -> Identity | None:
         """Who may be killed when nobody is left who holds this handle; None if it is ended in another way."""
         ...
@@ -66,6 +71,8 @@ class Process:
     `ours` says that this process reaps the child itself (a zombie then holds the pid until `reap`); a child that was
     forked by a nursery is reaped there.
     """
+
+    cause = ""
 
     def __init__(self, name: str, pid: int, log: Path, reap: Callable[[], int], *, ours: bool = True) -> None:
         self.name = name
@@ -169,9 +176,10 @@ def open_log(name: str, log: Path) -> BinaryIO:
         raise PlatformError(f"{name}: cannot write {log}: {error.strerror}.") from error
 
 
-def ending(code: int | None) -> str:
-    """How a process ended, in words: "ended with exit code 1", "was killed by signal 9"."""
-    return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+def ending(code: int | None, cause: str = "") -> str:
+    """How a process ended, in words: "ended with exit code 1", "was killed by signal 9", with the cause if known."""
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+    return f"{how}: {cause}" if cause else how
 
 
 def tail(log: Path, lines: int = 20) -> str:

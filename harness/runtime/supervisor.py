@@ -40,10 +40,11 @@ class Death:
     log: Path
     tail: str
     nursery: bool = False
+    cause: str = ""
 
     @property
     def words(self) -> str:
-        return f"{self.name} {ending(self.code)}"
+        return f"{self.name} {ending(self.code, self.cause)}"
 
 
 class Supervisor:
@@ -222,7 +223,7 @@ class Supervisor:
                 return
             self._dead.add(child)
         nursery = child in {nursery.child for nursery in self._nurseries}
-        death = Death(child.name, code, time.time(), child.log, child.tail(5), nursery)
+        death = Death(child.name, code, time.time(), child.log, child.tail(5), nursery, child.cause)
         self.deaths.append(death)
         self.events.emit("process.died", child.name, death.words, level="warning", code=code, pid=child.pid)
 

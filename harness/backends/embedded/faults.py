@@ -22,6 +22,7 @@ from harness.runtime.supervisor import Supervisor
 from harness.runtime.wait import wait
 
 REFUSED_S = 10.0
+ELSEWHERE = "it is one of containers or of a cluster: --backend containers, --backend kind (docs/chaos.md says which)."
 _HOSTS = [{"name": name, "domains": ["twice.example.com"]} for name in ("one", "other")]
 _ROUTES = {"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", "name": ROUTES}
 _REFUSED = json.dumps({"resources": [{**_ROUTES, "virtual_hosts": _HOSTS}]})  # a domain may be there only once
@@ -89,9 +90,9 @@ class EmbeddedFaults:
         fault_file(self._replicas, namespace, name, revision).unlink(missing_ok=True)
         self._tell(f"{namespace}/{name}", f"{revision}: no fault", "cleared", revision=revision)
 
-    def disrupt(self, fault: str, namespace: str, name: str, revision: str) -> None:
-        """There is no cluster here."""
-        raise CapabilityMissing(f"fault {fault}", hint="it is one of a cluster: --backend kind.")
+    def disrupt(self, fault: str, namespace: str, name: str, revision: str) -> Callable[[], None] | None:
+        """Neither a cluster nor containers are here."""
+        raise CapabilityMissing(f"fault {fault}", hint=ELSEWHERE)
 
     def reject_gateway_config(self) -> None:
         """Put routes before Envoy that it refuses; it keeps what it had, and the controller's next write mends it."""

@@ -157,6 +157,8 @@ class Lives:
             self._lost(service, replica, "ModelLoadFailed", (at, why), final=True)
         else:
             how = f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}: {why}"
+            if replica.child.cause:
+                how = f"{how}: {replica.child.cause}"
             loss = replica.loss or (at, f"{replica.child.name} {how}")
             self._lost(service, replica, "ReplicaDied", loss, final=False)
 

@@ -99,7 +99,7 @@ class Starter:
 
     def _watch(self, running: Running) -> None:
         def died(code: int) -> None:
-            running.tell(f"{running.component.name} {ending(code)}")
+            running.tell(f"{running.component.name} {ending(code, running.child.cause)}")
             # Not in the watcher's thread: it has other deaths to tell while this component becomes ready again.
             threading.Thread(target=self._restart, args=(running, code), daemon=True).start()
 

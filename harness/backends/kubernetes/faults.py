@@ -132,6 +132,8 @@ class KubernetesFaults:
             "quota-exhausted": lambda at: self.cluster.use_up_quota(at[0], Deadline.after(QUOTA_S)),
             "webhook-down": lambda _: self.cluster.stop_webhook(*WEBHOOK),
         }
+        if fault not in acts:
+            raise CapabilityMissing(f"fault {fault}", hint="it is one of containers: --backend containers.")
         return acts[fault]((namespace, name, revision))
 
     def _drain(self, where: Where) -> Undo:

@@ -1,0 +1,1 @@
+"""The containers world: the platform as Docker containers, without Kubernetes; decided by the embedded controller."""

@@ -1,0 +1,130 @@
+"""The containers world: the platform's parts are containers on a network of their own, its jobs run on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import images
+from harness.backends.backend import Capability
+from harness.backends.collector import NAME, CollectedAnswers
+from harness.backends.containers.faults import ContainerFaults
+from harness.backends.containers.ground import Ground
+from harness.backends.containers.launcher import Containers, Mounted
+from harness.backends.containers.replicas import ContainerReplicas
+from harness.backends.embedded.replicas import replicas_folder
+from harness.backends.embedded.starter import Running, Starter
+from harness.backends.embedded.targets import targets_file
+from harness.backends.embedded.warmth import Warmth
+from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
+from harness.backends.pipeline_runner import Runner
+from harness.clients.http import client, request
+from harness.components import collector, gateway, mlflow, postgres, prometheus
+from harness.components.component import Component
+from harness.containers import pipeline
+from harness.containers.labels import OWNER
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+
+SWEEP = "harness.backends.containers.sweep"
+MODELS_MIB = 256
+"""Room for the model versions that a run's replicas have fetched; in memory, and gone with the last of them."""
+DATABASE = "mlflow"
+
+
+class ContainersBackend(LocalBackend):
+    """Containers of one run: MLflow on PostgreSQL, Envoy, replicas, Prometheus, the collector."""
+
+    name = "containers"
+
+    def __init__(self, folder: Path, events: EventLog, *, warmth: Warmth | None = None) -> None:
+        self.ground = Ground()
+        super().__init__(folder, events, warmth=warmth, sweep=(SWEEP, self.ground.labels[OWNER]))
+        self._collector_lock = threading.Lock()
+        self._password = secrets.token_urlsafe(16)
+
+    def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
+        if runner != Runner.DOCKER:
+            return super().pipeline_cluster(runner, deadline)
+        images.require([pipeline.IMAGE])
+        self._start_tracking(deadline)
+        mlflow_url = inside(self._running["mlflow"].component)
+        return pipeline.Place(self.ground.network.name, mlflow_url, self.ground.labels).to_dict()
+
+    def missing(self) -> dict[Capability, str]:
+        return dict(IN_A_CLUSTER)
+
+    @property
+    def access_log(self) -> Path:
+        return self._folder("envoy") / "access.jsonl"
+
+    @property
+    def faults(self) -> ContainerFaults:
+        return ContainerFaults(self._containers(), self.events, self.folder, self._running, self.status)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.ground.close()
+
+    def _start_component(self, component: Component, deadline: Deadline) -> Running:
+        return Starter(self.supervisor, self.events, self._components, self._containers()).start(component, deadline)
+
+    def _replicas(self, tracking: Running, gateway: Running) -> ContainerReplicas:
+        return ContainerReplicas(
+            self._containers(),
+            inside(tracking.component),
+            inside(gateway.component),
+            replicas_folder(self.folder),
+            self._models,
+        )
+
+    def _tracking(self, deadline: Deadline) -> Component:
+        if "postgres" not in self._running:
+            self._bring_up(postgres.postgres(self._password, database=DATABASE), deadline)
+        store = f"postgresql+psycopg2://{postgres.USER}:{self._password}@postgres/{DATABASE}"
+        return mlflow.mlflow(image=mlflow.IMAGE, store=store)
+
+    def _gateway(self) -> Component:
+        return gateway.gateway(access_log=self.access_log, image=gateway.IMAGE)
+
+    def _metrics(self, gateway: Running) -> Component:
+        admin = f"{gateway.component.name}:{gateway.component.inside['admin']}"
+        return prometheus.prometheus(admin, replicas=targets_file(self.folder), image=prometheus.IMAGE)
+
+    def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> CollectedAnswers:
+        with self._collector_lock:
+            if NAME not in self._running:
+                self._bring_up(collector.collector(), Deadline.after(START_S))
+        url = self._running[NAME].url()
+
+        def get(path: str) -> str:
+            with client(url) as http:
+                return request(http, "GET", path).text
+
+        return CollectedAnswers(NAME, get, baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts)
+
+    @property
+    def _components(self) -> Path:
+        return self.folder / "components"
+
+    def _folder(self, component: str) -> Path:
+        return self._components / component
+
+    def _containers(self) -> Containers:
+        replicas = str(replicas_folder(self.folder))
+        mounts = {"prometheus": (Mounted(replicas, replicas),)}
+        return Containers(self.supervisor, self.ground, mounts)
+
+    def _models(self) -> str:
+        options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={MODELS_MIB}m,mode=1777"}
+        return self.ground.volume("models", options)
+
+
+def inside(component: Component) -> str:
+    """What the other containers of a run know a component as."""
+    return f"http://{component.name}:{component.inside['http']}"

@@ -1,0 +1,94 @@
+"""Runs a component's recipe as a container, held by the supervisor like a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
+
+from harness.backends.containers.child import ContainerChild
+from harness.backends.containers.ground import Ground
+from harness.clients.http import client
+from harness.components.component import Component, Limits
+from harness.containers.recipe import ComponentContainer
+from harness.errors import RehearsalError
+from harness.runtime.clock import Deadline
+from harness.runtime.ports import LOOPBACK
+from harness.runtime.supervisor import Supervisor
+from harness.runtime.wait import wait
+
+COMMAND_EVERY_S = 0.1
+
+
+class AtOnce(WaitStrategy):
+    """Returns at once: who waits for readiness holds the container as a child by then, and so sees its end."""
+
+    def wait_until_ready(self, container: WaitStrategyTarget) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A folder of this machine, or a volume, at a path in a container."""
+
+    source: str
+    path: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Containers:
+    """Launches recipes on a run's ground; a component is known to the others by its name."""
+
+    supervisor: Supervisor
+    ground: Ground
+    mounts: Mapping[str, tuple[Mounted, ...]]
+    """Component's name -> what it has beside its own folder."""
+
+    def launch(
+        self, component: Component, folder: Path, ports: Mapping[str, int], deadline: Deadline
+    ) -> ContainerChild:
+        child = self.start(component, folder, ports, mounts=self.mounts.get(component.name, ()))
+        try:
+            wait_ready(component, child, ports, deadline)
+        except RehearsalError:
+            self.supervisor.stop(child)
+            raise
+        return child
+
+    def start(
+        self, component: Component, folder: Path, ports: Mapping[str, int], *, mounts: tuple[Mounted, ...] = ()
+    ) -> ContainerChild:
+        """Start a container and return before it is ready; PortTaken if one of the ports was taken."""
+        with self.ground.launching(component.name):
+            container = ComponentContainer(component).with_folder(folder).with_network(self.ground.network)
+            container.with_labels(self.ground.labels).waiting_for(AtOnce())
+            for name, port in ports.items():
+                container.with_bind_ports(component.inside[name], port)
+            for mount in mounts:
+                container.with_volume_mapping(mount.source, mount.path, "rw" if mount.writable else "ro")
+            container.start()
+            limits: Limits = component.limits
+            log = self.supervisor.log_path(component.name)
+            child = ContainerChild(component.name, container, log, limit_mib=limits.memory_mib)
+            self.supervisor.adopt(child)
+            return child
+
+
+def wait_ready(component: Component, child: ContainerChild, ports: Mapping[str, int], deadline: Deadline) -> None:
+    """Wait until a container answers as its recipe says; ProcessExited as soon as it has ended, WaitTimeout."""
+    ready, what = component.ready, f"{component.name} ready"
+    if ready.command:
+        command = list(ready.command)
+        wait(
+            lambda: child.poll() is None and child.execute(command)[0] == 0,
+            what=what,
+            deadline=deadline,
+            child=child,
+            every_s=COMMAND_EVERY_S,
+        )
+        return
+    with client(f"http://{LOOPBACK}:{ports[ready.port]}", timeout_s=5.0) as http:
+        wait(lambda: http.get(ready.path).status_code == 200, what=what, deadline=deadline, child=child)

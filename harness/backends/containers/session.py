@@ -1,0 +1,42 @@
+"""What several platforms of one test session share in the containers world: warm processes for jobs, never data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.backends.containers.backend import ContainersBackend
+from harness.backends.containers.engine import require
+from harness.backends.embedded.warmth import Warmth
+from harness.runtime.events import EventLog
+from harness.runtime.supervisor import Supervisor
+
+
+class ContainerSession:
+    """Each platform gets a network, containers, a folder and events of its own.
+
+    Errors when made: CapabilityMissing for Docker and images, each with how to get it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        require()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._events = EventLog(folder / "events.jsonl")
+        self._supervisor = Supervisor(folder, self._events)
+        self._warmth = Warmth(self._supervisor)
+
+    def __enter__(self) -> Self:
+        self._supervisor.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._supervisor.close()
+        self._events.close()
+
+    def backend(self, folder: Path, events: EventLog) -> ContainersBackend:
+        """A backend with clean state, whose jobs fork from this session's warm processes."""
+        return ContainersBackend(folder, events, warmth=self._warmth)

@@ -1,0 +1,79 @@
+"""Removes what a dead process of ours has left in Docker: containers, networks and volumes, found by their labels.
+
+`python -P -m harness.backends.containers.sweep OWNER` removes what OWNER ("pid:start", see harness.containers.labels)
+made, and prints a line for each; a warden runs it after a kill -9. `gc` removes what every dead owner made.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+
+from harness.containers.labels import OWNER, owner
+from harness.errors import CapabilityMissing, PlatformError
+from harness.images.engine import docker, succeeds
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
+
+REMOVE_S = 60.0
+EVERY_S = 0.5
+LOOKS = 3
+"""So many looks in a row must find nothing: an engine that was asked for a container may still be making it."""
+_KINDS = ("container", "network", "volume")  # in this order: what is in use cannot be removed
+
+
+def remove(label: str, *, looks: int = 1) -> list[str]:
+    """Remove everything with a label "key=value"; what it was. PlatformError if something stays."""
+    removed: list[str] = []
+    quiet = 0
+
+    def nothing_left() -> bool:
+        nonlocal quiet
+        found = [(kind, name) for kind in _KINDS for name in _named(kind, label)]
+        removed.extend(f"{kind} {name}" for kind, name in found if _removed(kind, name))
+        quiet = 0 if found else quiet + 1
+        return quiet >= looks
+
+    wait(
+        nothing_left, what=f"removal of what has the label {label}", deadline=Deadline.after(REMOVE_S), every_s=EVERY_S
+    )
+    return list(dict.fromkeys(removed))
+
+
+def gc() -> list[str]:
+    """Remove what dead owners have left; what it was. Nothing where there is no engine to ask."""
+    try:
+        owners = {text for kind in _KINDS for text in _owners(kind)}
+    except CapabilityMissing:
+        return []
+    return [one for text in sorted(owners) if not owner({OWNER: text}).alive() for one in remove(f"{OWNER}={text}")]
+
+
+def _named(kind: str, label: str) -> list[str]:
+    everything = ("--all",) if kind == "container" else ()
+    form = "{{.Names}}" if kind == "container" else "{{.Name}}"
+    return docker(kind, "ls", *everything, "--format", form, "--filter", f"label={label}").split()
+
+
+def _removed(kind: str, name: str) -> bool:
+    """Another sweep may be removing the same."""
+    force = ("--force", "--volumes") if kind == "container" else ()
+    return succeeds(kind, "rm", *force, name, timeout_s=REMOVE_S)
+
+
+def _owners(kind: str) -> Iterable[str]:
+    names = _named(kind, OWNER)
+    if not names:
+        return []
+    form = "{{json .Config.Labels}}" if kind == "container" else "{{json .Labels}}"
+    try:
+        told = docker(kind, "inspect", "--format", form, *names)
+    except PlatformError:  # one of them was removed meanwhile; the next look will tell
+        return []
+    labels: list[Mapping[str, str]] = [json.loads(line) for line in told.splitlines() if line]
+    return [each[OWNER] for each in labels if OWNER in each]
+
+
+if __name__ == "__main__":
+    print("\n".join(remove(f"{OWNER}={sys.argv[1]}", looks=LOOKS)))
