@@ -75,9 +75,11 @@ class RunSettings(Section):
     name: Name = Field(
         "rehearsal", description="name of the run and its folder; with a data file also its model and its service"
     )
-    backend: Annotated[Literal["embedded", "kind", "kubernetes"], Expected("embedded, kind or kubernetes")] = Field(
+    backend: Annotated[
+        Literal["embedded", "containers", "kind", "kubernetes"], Expected("embedded, containers, kind or kubernetes")
+    ] = Field(
         "embedded",
-        description="where the platform runs: as processes here, in a cluster made by kind, in one that you have",
+        description="where the platform runs: as processes or containers here, in a cluster made by kind, in yours",
     )
     reports: FilePath | None = Field(
         None, description="folder of the run folders; REHEARSAL_RUNS or ./reports if unset"
@@ -165,9 +167,13 @@ class TrainSettings(Section):
 class PipelineSettings(Section):
     """Where the training pipeline runs; what it leaves is the same."""
 
-    runner: Annotated[Literal["local", "cluster", "trainer"], Expected("local, cluster or trainer")] = Field(
-        "local",
-        description="local: kfp.local on this machine; cluster: a Kubernetes Job for each step; trainer: one TrainJob",
+    runner: Annotated[
+        Literal["auto", "local", "docker", "cluster", "trainer"], Expected("auto, local, docker, cluster or trainer")
+    ] = Field(
+        "auto",
+        description="local: kfp.local, a process for each step; docker: kfp.local, a container for each step; "
+        "cluster: a Kubernetes Job for each step; trainer: one TrainJob; auto: docker with the backend containers, "
+        "else local",
     )
 
 

@@ -45,7 +45,7 @@ class Plan:
     policy: Policy
     rps: float
     seed: int
-    runner: str = "local"
+    runner: str = "auto"
 
     @classmethod
     def of(cls, settings: Settings) -> Plan:

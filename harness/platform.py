@@ -26,7 +26,7 @@ from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes.world import WorldOptions
-from harness.backends.pipeline_runner import Runner
+from harness.backends.pipeline_runner import AUTO, default_runner
 from harness.backends.pipeline_runner import job as pipeline_job
 from harness.backends.pipeline_runner import runner as choose_runner
 from harness.backends.scaling import GPU
@@ -61,7 +61,7 @@ DIAGNOSTICS = "diagnostics/index.md"
 class Platform:
     """One platform of one run; a context manager that stops what it started and writes the run's record."""
 
-    def __init__(self, backend: Backend, run: Run, *, seed: int = 7, runner: str = Runner.LOCAL) -> None:
+    def __init__(self, backend: Backend, run: Run, *, seed: int = 7, runner: str = AUTO) -> None:
         self.backend = backend
         self.run = run
         self.seed = seed
@@ -202,7 +202,7 @@ class Platform:
     ) -> ModelVersion:
         """Run the training pipeline as a spec says; by the platform's runner unless another is named."""
         deadline = deadline or Deadline.after(TRAINING_S)
-        chosen = choose_runner(runner) if runner else self.runner
+        chosen = choose_runner(runner or AUTO) or self.runner or default_runner(self.backend)
         target, text = pipeline_job(self.backend, chosen, spec, deadline)
         answer = self.backend.work(
             target,

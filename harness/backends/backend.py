@@ -57,6 +57,7 @@ class Capability(StrEnum):
     KSERVE = "KServe's own controller"
     COPIES = "mirrored copies"
     PIPELINE_IN_CLUSTER = "pipeline in the cluster"
+    PIPELINE_IN_CONTAINERS = "pipeline in containers"
     TRAINER = "Kubeflow Trainer"
     QUIET = "a machine quiet enough for a verdict on latency"
 
@@ -154,9 +155,9 @@ class Faults(Protocol):
         ...
 
     def disrupt(self, fault: str, namespace: str, name: str, revision: str) -> Callable[[], None] | None:
-        """Commit a fault of the whole cluster (harness.chaos.faults.CLUSTER_FAULTS), around a service.
+        """Commit a fault that only a cluster or containers can have (harness.chaos.faults), around a service.
 
-        What it returns ends the fault. CapabilityMissing where no cluster can be hurt so.
+        What it returns ends the fault. CapabilityMissing where nothing can be hurt so.
         """
         ...
 
@@ -220,6 +221,8 @@ class Backend(Protocol):
 
     def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
         """Where a training pipeline's Pods run, as harness.backends.kubernetes.pipeline_job.Cluster takes it.
+
+        Its containers, for the runner "docker": as harness.containers.pipeline.Place.
 
         What `runner` (harness.backends.pipeline_runner.Runner) needs is installed. CapabilityMissing without a cluster.
         """

@@ -28,6 +28,7 @@ from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
 from harness.backends.local_work import LocalWork
 from harness.backends.node import NodeOptions
+from harness.backends.pipeline_runner import NEEDS, Runner
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
 from harness.components.component import Component
@@ -153,8 +154,8 @@ class LocalBackend(ABC):
         return logical
 
     def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
-        needed = Capability.TRAINER if runner == "trainer" else Capability.PIPELINE_IN_CLUSTER
-        raise CapabilityMissing(needed.value, hint=IN_A_CLUSTER[needed])
+        needed = NEEDS[Runner(runner)]
+        raise CapabilityMissing(needed.value, hint=self.missing()[needed])
 
     def apply(self, document: InferenceService) -> None:
         scaling.require(document, self.missing())

@@ -6,6 +6,7 @@ from harness.components.component import LOOPBACK, Component, Limits, Ready, Res
 
 IMAGE = "docker.io/library/postgres:15"
 USER = "postgres"
+_DATA = "/var/lib/postgresql/data"
 
 
 def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> Component:
@@ -15,10 +16,15 @@ def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> 
         version=tag_of(image),
         argv=("postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
         image=image,
-        env={"POSTGRES_USER": USER, "POSTGRES_PASSWORD": password, "POSTGRES_DB": database},
+        env={
+            "POSTGRES_USER": USER,
+            "POSTGRES_PASSWORD": password,
+            "POSTGRES_DB": database,
+            "PGDATA": f"{_DATA}/pgdata",  # it wants to own the folder, which what lies in memory does not let it
+        },
         ports=("postgres",),
         inside={"postgres": 5432},
-        scratch=("/var/lib/postgresql/data",),
+        scratch=(_DATA,),
         limits=Limits(memory_mib=512),
         # The server of the first start, which makes the database, listens on no address.
         ready=Ready("postgres", command=("pg_isready", "--quiet", "--host", LOOPBACK, "--dbname", database)),

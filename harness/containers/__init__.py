@@ -16,12 +16,15 @@ except ModuleNotFoundError as error:
     raise ImportError("harness.containers needs testcontainers: pip install 'rehearsal[containers]'") from error
 
 from harness.containers.envoy import EnvoyContainer
+from harness.containers.feast import FeastContainer
+from harness.containers.grafana import GrafanaContainer
 from harness.containers.mlflow import MLflowContainer, PostgresContainer
 from harness.containers.model_server import CollectorContainer, ModelServerContainer
 from harness.containers.prometheus import AlertmanagerContainer, PrometheusContainer
 from harness.containers.recipe import ComponentContainer, RecipeContainer
 
 __all__ = [
-    "AlertmanagerContainer", "CollectorContainer", "ComponentContainer", "EnvoyContainer", "MLflowContainer",
-    "ModelServerContainer", "PostgresContainer", "PrometheusContainer", "RecipeContainer",
+    "AlertmanagerContainer", "CollectorContainer", "ComponentContainer", "EnvoyContainer", "FeastContainer",
+    "GrafanaContainer", "MLflowContainer", "ModelServerContainer", "PostgresContainer", "PrometheusContainer",
+    "RecipeContainer",
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from docker.errors import APIError
 from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 
 from harness.clients.http import client
@@ -29,8 +30,7 @@ class RecipeReady(WaitStrategy):
     def wait_until_ready(self, container: WaitStrategyTarget) -> None:
         ready = self._component.ready
         if ready.command:
-            exec_run = container.get_wrapped_container().exec_run
-            self._wait(container, lambda: exec_run(list(ready.command)).exit_code == 0)
+            self._wait(container, lambda: _succeeds(container, ready.command))
             return
         port = container.get_exposed_port(self._component.inside[ready.port])
         with client(f"http://{LOOPBACK}:{port}", timeout_s=5.0) as http:
@@ -40,6 +40,13 @@ class RecipeReady(WaitStrategy):
         name, deadline = self._component.name, Deadline.after(self._startup_timeout)
         watched = _Watched(name, container)
         wait(answers, what=f"{name} ready", deadline=deadline, child=watched, every_s=self._poll_interval)
+
+
+def _succeeds(container: WaitStrategyTarget, command: Sequence[str]) -> bool:
+    try:
+        return bool(container.get_wrapped_container().exec_run(list(command)).exit_code == 0)
+    except APIError:  # it has ended, which `wait` is about to see
+        return False
 
 
 class _Watched:

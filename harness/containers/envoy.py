@@ -31,9 +31,7 @@ class EnvoyContainer(RecipeContainer):
         return self
 
     def recipe(self) -> Component:
-        return gateway(
-            access_log="{folder}/logs/access.jsonl", max_request_bytes=self._max_request_bytes, image=self.image
-        )
+        return gateway(access_log="{folder}/access.jsonl", max_request_bytes=self._max_request_bytes, image=self.image)
 
     def put(self, name: str, text: str) -> None:
         """Replace one of the watched files, "xds/rds/rds.json" for instance, in one step; it takes milliseconds."""
@@ -42,7 +40,7 @@ class EnvoyContainer(RecipeContainer):
     @property
     def access_log(self) -> Path:
         """The log of all requests, a JSON line each (fields: harness.components.gateway.ACCESS_FIELDS)."""
-        return self.folder / "logs" / "access.jsonl"
+        return self.folder / "access.jsonl"
 
     def get_admin_url(self) -> str:
         """Envoy's admin interface: /stats, /clusters, /config_dump."""

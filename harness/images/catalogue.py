@@ -37,11 +37,13 @@ class Item:
     @property
     def upstream(self) -> bool:
         """Whether a registry has it under this name."""
-        return bool(self.options.get("upstream", False))
+        return self.kind == "upstream" or bool(self.options.get("upstream", False))
 
     @property
     def wanted(self) -> bool:
-        """Whether it is of use by itself, and not only as a part of others."""
+        """Whether it is of use by itself, and not only as a part of others, and can be had everywhere."""
+        if self.kind == "upstream":
+            return False
         return self.section in ("image", "bundle") or bool(self.options.get("host", False))
 
 

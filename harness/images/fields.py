@@ -64,7 +64,7 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "module": ("module",),
     "bundle": ("bundle",),
     "part": ("root", "packages", "wheel", "tree", "app", "node-files"),
-    "image": ("go", "layers", "node"),
+    "image": ("go", "layers", "node", "upstream"),
 }
 
 ALWAYS: dict[str, Field] = {"name": text(required=True), "needs": texts()}
@@ -92,7 +92,7 @@ FIELDS: dict[str, dict[str, Field]] = {
     "root": {"packages": texts(required=True)},
     "packages": {"root": text(required=True), "packages": texts(required=True), "drop": texts(), "links": table()},
     "wheel": {"package": text(required=True), "files": table(required=True)},
-    "tree": {"extras": texts(), "without": texts(), "drop": texts()},
+    "tree": {"extras": texts(), "without": texts(), "drop": texts(), "requirements": texts(), "constraints": text()},
     "app": {},
     "node-files": {
         "version": text(required=True),
@@ -114,4 +114,5 @@ FIELDS: dict[str, dict[str, Field]] = {
         "upstream": flag(),
     },
     "node": {"parent": text(required=True), "images": texts(required=True)},
+    "upstream": {},
 }

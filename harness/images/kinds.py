@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.images import binaries, bundles, debian, golang, layers, node, python_tree
+from harness.images import binaries, bundles, debian, golang, layers, node, python_tree, upstream
 from harness.images.making import Kind
 
 KINDS: dict[str, Kind] = {
@@ -17,4 +17,5 @@ KINDS: dict[str, Kind] = {
     "go": Kind(binaries.inputs, binaries.make),
     "layers": Kind(layers.inputs, layers.make),
     "node": Kind(node.inputs, node.make, node.require),
+    "upstream": Kind(upstream.inputs, upstream.make),
 }

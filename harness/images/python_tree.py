@@ -59,14 +59,15 @@ def require(item: Item, catalogue: Catalogue) -> None:
 
 def tree_inputs(item: Item, catalogue: Catalogue) -> list[str]:
     """The requirements and the pinned versions."""
-    return [_FORMAT, PYTHON, *_requirements(item), data_path("constraints.txt").read_text(encoding="utf-8")]
+    return [_FORMAT, PYTHON, *_requirements(item), _constraints(item, catalogue).read_text(encoding="utf-8")]
 
 
 def make_tree(making: Making) -> None:
     """All packages in one folder, their commands in another, and the line that puts both on Python's path."""
     root = making.scratch() / "root"
     library = root / LIBRARY
-    _install(making, _requirements(making.item), library)
+    pinned = _constraints(making.item, making.catalogue)
+    _install(making, _requirements(making.item), library, constraints=pinned)
     shutil.rmtree(library / "bin", ignore_errors=True)
     _remove(library, making.item.options.get("drop", ()))
     _write_programs(root / PROGRAMS, _console_scripts(library))
@@ -150,8 +151,16 @@ def script(target: str) -> str:
 
 
 def _requirements(item: Item) -> list[str]:
+    """The entry's own, of a program that cannot share our environment, else ours."""
+    if "requirements" in item.options:
+        return list(item.options["requirements"])
     lines = metadata.distribution(_DISTRIBUTION).requires or []
     return requirements_of(lines, item.options.get("extras", ()), item.options.get("without", ()))
+
+
+def _constraints(item: Item, catalogue: Catalogue) -> Path:
+    own = item.options.get("constraints")
+    return catalogue.folder / own if own else data_path("constraints.txt")
 
 
 def _pinned(package: str) -> str:
@@ -163,14 +172,16 @@ def _pinned(package: str) -> str:
     return found.group()
 
 
-def _install(making: Making, requirements: Sequence[str], target: Path, *options: str) -> None:
+def _install(
+    making: Making, requirements: Sequence[str], target: Path, *options: str, constraints: Path | None = None
+) -> None:
     target.mkdir(parents=True)
     listed = target.parent / "requirements.txt"
     listed.write_text("\n".join(requirements), encoding="utf-8")
     argv = [_uv(), "pip", "install", "--python", sys.executable, "--python-version", PYTHON, "--target", str(target)]
-    constraints = ["--constraints", str(data_path("constraints.txt"))]
+    argv += ["--constraints", str(constraints or data_path("constraints.txt"))]
     env = {**os.environ, **uv_settings(_pip_settings(), os.environ)}
-    making.run(*argv, *constraints, *options, "--requirements", str(listed), env=env, timeout_s=_INSTALL_TIMEOUT_S)
+    making.run(*argv, *options, "--requirements", str(listed), env=env, timeout_s=_INSTALL_TIMEOUT_S)
     listed.unlink()
 
 

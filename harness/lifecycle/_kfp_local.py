@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,33 +21,52 @@ from harness.runtime.paths import cache_home
 
 @contextmanager
 def local_runner(todo: Todo) -> Iterator[None]:
-    """Run a compiled pipeline; a task that fails ends it, and `todo.watch` knows which; the body reads the outputs."""
-    own_root = cache_home() / "kfp" / "artifacts" / uuid4().hex
+    """Run a compiled pipeline with a process of this machine for each step; otherwise as `by_kfp`."""
+    from kfp import local
+
+    environment = _step_environment(todo.scratch, todo.spec.step_python)
+    with by_kfp(todo, local.SubprocessRunner(use_venv=False), "entries", environment):
+        yield
+
+
+def artifacts() -> Path:
+    """What pipelines make, a folder for each; those of cached steps stay."""
+    return cache_home() / "kfp" / "artifacts"
+
+
+@contextmanager
+def by_kfp(todo: Todo, runner: Any, entries: str, environment: AbstractContextManager[None]) -> Iterator[None]:
+    """Run a compiled pipeline; a task that fails ends it, and `todo.watch` knows which; the body reads the outputs.
+
+    `runner` is kfp.local's, in effect within `environment`; cached steps are found below the name `entries`.
+    """
+    own_root = artifacts() / uuid4().hex
     try:
-        _run(todo, own_root)
+        with environment, _watched(todo.watch, own_root):
+            _run(todo, runner, own_root, entries)
         yield
     finally:
         _keep_only_cached(todo.watch, own_root)
 
 
-def _run(todo: Todo, own_root: Path) -> None:
+def _run(todo: Todo, runner: Any, own_root: Path, entries: str) -> None:
     from kfp import components, local
     from kfp.local.config import LocalExecutionConfig
 
+    own_root.mkdir(parents=True)
     pipeline = components.load_component_from_file(str(todo.compiled))
-    with _step_environment(todo.scratch, todo.spec.step_python), _watched(todo.watch, own_root):
-        local.init(
-            local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(own_root),
-            workspace_root=str(todo.scratch / "workspace"),
-            raise_on_error=False,
-            enable_caching=True,
-            cache_root=str(cache_home() / "kfp" / "entries"),
-        )
-        try:
-            pipeline(**todo.arguments)
-        finally:
-            LocalExecutionConfig.instance = None
+    local.init(
+        runner,
+        pipeline_root=str(own_root),
+        workspace_root=str(todo.scratch / "workspace"),
+        raise_on_error=False,
+        enable_caching=True,
+        cache_root=str(cache_home() / "kfp" / entries),
+    )
+    try:
+        pipeline(**todo.arguments)
+    finally:
+        LocalExecutionConfig.instance = None
 
 
 @contextmanager

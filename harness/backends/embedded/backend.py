@@ -9,6 +9,7 @@ from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
 from harness.backends.embedded.starter import Processes, Running, Starter
 from harness.backends.embedded.targets import targets_file
 from harness.backends.local_backend import IN_A_CLUSTER, LocalBackend
+from harness.backends.pipeline_runner import NOT_IN_CONTAINERS
 from harness.components.answers import AnswerCollector
 from harness.components.component import Component
 from harness.components.gateway import gateway
@@ -24,7 +25,11 @@ class EmbeddedBackend(LocalBackend):
 
     def missing(self) -> dict[Capability, str]:
         reason = missing_prometheus()
-        return {**({Capability.METRICS: reason} if reason else {}), **IN_A_CLUSTER}
+        return {
+            **({Capability.METRICS: reason} if reason else {}),
+            **IN_A_CLUSTER,
+            Capability.PIPELINE_IN_CONTAINERS: NOT_IN_CONTAINERS,
+        }
 
     def _start_component(self, component: Component, deadline: Deadline) -> Running:
         processes = Processes(self.supervisor, self.warmth.nursery)

@@ -29,6 +29,7 @@ from harness.backends.kubernetes.router import Router
 from harness.backends.kubernetes.runspace import label_of
 from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World, run_labels
 from harness.backends.local_work import LocalWork
+from harness.backends.pipeline_runner import NOT_IN_CONTAINERS
 from harness.backends.status import Status
 from harness.clients.http import client
 from harness.clients.promql import PromQL
@@ -86,7 +87,7 @@ class KubernetesBackend:
 
     def missing(self) -> dict[Capability, str]:
         lacks = {Capability.TRANSFORMER: NO_TRANSFORMER, Capability.COPIES: NO_COPIES, **IN_THE_EMBEDDED_WORLD}
-        return {**lacks, **self.world.missing()}
+        return {**lacks, Capability.PIPELINE_IN_CONTAINERS: NOT_IN_CONTAINERS, **self.world.missing()}
 
     def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
         chosen = list(dict.fromkeys(parts))
