@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--image-prefix", default="", help="the registry that has our images (--backend kubernetes)")
     if not _has_plugin("pytest_kind"):  # it has this option as well
         group.addoption("--kubeconfig", default=None, help="KUBECONFIG or ~/.kube/config if not given")
+    group.addoption("--runner", default="auto", help="who runs pipelines: auto, local, docker, cluster or trainer")
     group.addoption("--reports", default=None, help="folder of the run folders (default: REHEARSAL_RUNS or ./reports)")
 
 
@@ -124,7 +125,8 @@ def platform(request: pytest.FixtureRequest, rehearsal_session: Session) -> Iter
     run = Run(folder, title=_title(request), backend=request.config.getoption("--backend"))
     request.node.stash[RECORD] = run.record
     try:
-        with run, Platform(rehearsal_session.backend(folder, run.events), run) as running:
+        backend = rehearsal_session.backend(folder, run.events)
+        with run, Platform(backend, run, runner=request.config.getoption("--runner")) as running:
             yield running
             if reason := request.node.stash.get(_FAILURE, ""):
                 raise StepFailed(reason, hint=f"pytest {request.node.nodeid} --keep")

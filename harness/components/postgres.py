@@ -6,7 +6,7 @@ from harness.components.component import LOOPBACK, Component, Limits, Ready, Res
 
 IMAGE = "docker.io/library/postgres:15"
 USER = "postgres"
-_DATA = "/var/lib/postgresql/data"
+DATA = "/var/lib/postgresql/data"
 
 
 def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> Component:
@@ -20,11 +20,11 @@ def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> 
             "POSTGRES_USER": USER,
             "POSTGRES_PASSWORD": password,
             "POSTGRES_DB": database,
-            "PGDATA": f"{_DATA}/pgdata",  # it wants to own the folder, which what lies in memory does not let it
+            "PGDATA": f"{DATA}/pgdata",  # it wants to own the folder, which what lies in memory does not let it
         },
         ports=("postgres",),
         inside={"postgres": 5432},
-        scratch=(_DATA,),
+        scratch=(DATA,),
         limits=Limits(memory_mib=512),
         # The server of the first start, which makes the database, listens on no address.
         ready=Ready("postgres", command=("pg_isready", "--quiet", "--host", LOOPBACK, "--dbname", database)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.backends.collector import NAME, CollectedAnswers
 from harness.backends.containers.faults import ContainerFaults
 from harness.backends.containers.ground import Ground
 from harness.backends.containers.launcher import Containers, Mounted
+from harness.backends.containers.registry import Registry, Server
 from harness.backends.containers.replicas import ContainerReplicas
 from harness.backends.embedded.replicas import replicas_folder
 from harness.backends.embedded.starter import Running, Starter
@@ -22,7 +22,7 @@ from harness.backends.embedded.warmth import Warmth
 from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.pipeline_runner import Runner
 from harness.clients.http import client, request
-from harness.components import collector, gateway, mlflow, postgres, prometheus
+from harness.components import collector, gateway, prometheus
 from harness.components.component import Component
 from harness.containers import pipeline
 from harness.containers.labels import OWNER
@@ -32,7 +32,6 @@ from harness.runtime.events import EventLog
 SWEEP = "harness.backends.containers.sweep"
 MODELS_MIB = 256
 """Room for the model versions that a run's replicas have fetched; in memory, and gone with the last of them."""
-DATABASE = "mlflow"
 
 
 class ContainersBackend(LocalBackend):
@@ -40,11 +39,15 @@ class ContainersBackend(LocalBackend):
 
     name = "containers"
 
-    def __init__(self, folder: Path, events: EventLog, *, warmth: Warmth | None = None) -> None:
+    def __init__(
+        self, folder: Path, events: EventLog, *, warmth: Warmth | None = None, registry: Registry | None = None
+    ) -> None:
         self.ground = Ground()
         super().__init__(folder, events, warmth=warmth, sweep=(SWEEP, self.ground.labels[OWNER]))
+        self._registry = registry or Registry(folder, self.supervisor, events, spare=False)
+        self._own_registry = registry is None
+        self._server: Server | None = None
         self._collector_lock = threading.Lock()
-        self._password = secrets.token_urlsafe(16)
 
     def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
         if runner != Runner.DOCKER:
@@ -66,13 +69,25 @@ class ContainersBackend(LocalBackend):
         return ContainerFaults(self._containers(), self.events, self.folder, self._running, self.status)
 
     def close(self) -> None:
+        """Stop everything, also what is being started, and remove what the run made in Docker."""
         try:
+            if self._own_registry:
+                self._registry.stop()
             super().close()
         finally:
             self.ground.close()
+            if self._server is not None:
+                self._registry.give_back(self._server)
+            if self._own_registry:
+                self._registry.close()
 
     def _start_component(self, component: Component, deadline: Deadline) -> Running:
-        return Starter(self.supervisor, self.events, self._components, self._containers()).start(component, deadline)
+        starter = Starter(self.supervisor, self.events, self._components, self._containers())
+        server = self._server
+        if server is None or component is not server.component:
+            return starter.start(component, deadline)
+        child = self._containers().take(component, server.container)
+        return starter.hold(Running(component, server.folder, server.ports, child, server.ready_s))
 
     def _replicas(self, tracking: Running, gateway: Running) -> ContainerReplicas:
         return ContainerReplicas(
@@ -84,10 +99,8 @@ class ContainersBackend(LocalBackend):
         )
 
     def _tracking(self, deadline: Deadline) -> Component:
-        if "postgres" not in self._running:
-            self._bring_up(postgres.postgres(self._password, database=DATABASE), deadline)
-        store = f"postgresql+psycopg2://{postgres.USER}:{self._password}@postgres/{DATABASE}"
-        return mlflow.mlflow(image=mlflow.IMAGE, store=store)
+        self._server = self._registry.claim(deadline)
+        return self._server.component
 
     def _gateway(self) -> Component:
         return gateway.gateway(access_log=self.access_log, image=gateway.IMAGE)
@@ -118,7 +131,8 @@ class ContainersBackend(LocalBackend):
     def _containers(self) -> Containers:
         replicas = str(replicas_folder(self.folder))
         mounts = {"prometheus": (Mounted(replicas, replicas),)}
-        return Containers(self.supervisor, self.ground, mounts)
+        joins = {self._server.component.name: self._registry.ground.network} if self._server else {}
+        return Containers(self.supervisor, self.ground, mounts, joins)
 
     def _models(self) -> str:
         options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={MODELS_MIB}m,mode=1777"}

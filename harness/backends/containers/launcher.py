@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from testcontainers.core.network import Network
 from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 
 from harness.backends.containers.child import ContainerChild
 from harness.backends.containers.ground import Ground
 from harness.clients.http import client
-from harness.components.component import Component, Limits
+from harness.components.component import Component
 from harness.containers.recipe import ComponentContainer
 from harness.errors import RehearsalError
 from harness.runtime.clock import Deadline
@@ -44,8 +45,10 @@ class Containers:
 
     supervisor: Supervisor
     ground: Ground
-    mounts: Mapping[str, tuple[Mounted, ...]]
+    mounts: Mapping[str, tuple[Mounted, ...]] = field(default_factory=dict)
     """Component's name -> what it has beside its own folder."""
+    joins: Mapping[str, Network] = field(default_factory=dict)
+    """Component's name -> a network that it is in beside the run's."""
 
     def launch(
         self, component: Component, folder: Path, ports: Mapping[str, int], deadline: Deadline
@@ -70,11 +73,23 @@ class Containers:
             for mount in mounts:
                 container.with_volume_mapping(mount.source, mount.path, "rw" if mount.writable else "ro")
             container.start()
-            limits: Limits = component.limits
-            log = self.supervisor.log_path(component.name)
-            child = ContainerChild(component.name, container, log, limit_mib=limits.memory_mib)
-            self.supervisor.adopt(child)
+            child = self._held(component, container)
+            if other := self.joins.get(component.name):
+                other.connect(child.id)
             return child
+
+    def take(self, component: Component, container: ComponentContainer) -> ContainerChild:
+        """Take a container that was started for whoever needs one: it joins the run, and belongs to its supervisor."""
+        with self.ground.launching(component.name):
+            child = self._held(component, container)
+            self.ground.network.connect(child.id, network_aliases=[component.name])
+            return child
+
+    def _held(self, component: Component, container: ComponentContainer) -> ContainerChild:
+        log = self.supervisor.log_path(component.name)
+        child = ContainerChild(component.name, container, log, limit_mib=component.limits.memory_mib)
+        self.supervisor.adopt(child)
+        return child
 
 
 def wait_ready(component: Component, child: ContainerChild, ports: Mapping[str, int], deadline: Deadline) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.backends.containers.backend import ContainersBackend
+from harness.backends.containers.backend import SWEEP, ContainersBackend
 from harness.backends.containers.engine import require
+from harness.backends.containers.registry import Registry
 from harness.backends.embedded.warmth import Warmth
+from harness.containers.labels import OWNER, owned
 from harness.runtime.events import EventLog
 from harness.runtime.supervisor import Supervisor
 
@@ -24,19 +26,26 @@ class ContainerSession:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._events = EventLog(folder / "events.jsonl")
-        self._supervisor = Supervisor(folder, self._events)
+        owner = owned()[OWNER]
+        self._supervisor = Supervisor(folder, self._events, sweep=(SWEEP, owner))
         self._warmth = Warmth(self._supervisor)
+        self._registry = Registry(folder, self._supervisor, self._events, spare=True)
 
     def __enter__(self) -> Self:
         self._supervisor.__enter__()
+        self._registry.prepare()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._supervisor.close()
-        self._events.close()
+        try:
+            self._registry.stop()
+            self._supervisor.close()
+            self._registry.close()
+        finally:
+            self._events.close()
 
     def backend(self, folder: Path, events: EventLog) -> ContainersBackend:
         """A backend with clean state, whose jobs fork from this session's warm processes."""
-        return ContainersBackend(folder, events, warmth=self._warmth)
+        return ContainersBackend(folder, events, warmth=self._warmth, registry=self._registry)

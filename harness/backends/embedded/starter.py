@@ -91,6 +91,11 @@ class Starter:
             return running
         raise PlatformError(f"{component.name}: no free port")
 
+    def hold(self, running: Running) -> Running:
+        """Take a component that serves already, and start it again when it dies, as if it had been started here."""
+        self._ready(running)
+        return running
+
     def _ready(self, running: Running) -> None:
         component = running.component
         message = f"ready in {running.ready_s:.2f} s at {running.url(component.ports[0])}"

@@ -1,0 +1,133 @@
+"""MLflow servers for the runs of a session, each over a database and artifacts of its own; one is kept warm."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.backends.containers.database import Database
+from harness.backends.containers.ground import Ground
+from harness.backends.containers.launcher import AtOnce, Containers
+from harness.clients.http import client
+from harness.components import mlflow
+from harness.components.component import Component
+from harness.containers.recipe import ComponentContainer
+from harness.errors import PlatformError, PortTaken
+from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
+from harness.runtime.ports import LOOPBACK, reserve
+from harness.runtime.supervisor import Supervisor
+from harness.runtime.wait import wait
+
+START_S = 120.0
+PORT_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Server:
+    """An MLflow server that answers at `ports` of this machine; no run has written to it."""
+
+    component: Component
+    container: ComponentContainer
+    folder: Path
+    ports: Mapping[str, int]
+    database: str
+    ready_s: float
+
+
+class Registry:
+    """Gives each run a server. With `spare` the next one is started while the run before it goes on."""
+
+    def __init__(self, folder: Path, supervisor: Supervisor, events: EventLog, *, spare: bool) -> None:
+        self.ground = Ground()
+        self._folder = folder / "registry"
+        self._database = Database(Containers(supervisor, self.ground), events, self._folder)
+        self._spare = spare
+        self._next: Future[Server] | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Begin to start the next server, if it is not on its way."""
+        with self._lock:
+            self._begin()
+
+    def claim(self, deadline: Deadline) -> Server:
+        """A server that no other run has or had; the caller owns its container, and gives the rest back."""
+        with self._lock:
+            self._begin()
+            assert self._next is not None
+            claimed, self._next = self._next, None
+        try:
+            server = claimed.result(timeout=deadline.remaining_s())
+        except TimeoutError as error:
+            raise PlatformError("mlflow ready: not within the deadline") from error
+        if self._spare:
+            self.prepare()
+        return server
+
+    def give_back(self, server: Server) -> None:
+        """Remove the database and the artifacts of a server whose container has ended."""
+        if not self._closed:
+            self._database.drop(server.database)
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Start nothing any more."""
+        self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Remove what is left: the servers that nobody claimed, the network and the volumes."""
+        self.stop()
+        self.ground.close()
+
+    def _begin(self) -> None:
+        if self._next is None and not self._closed:
+            self._next = self._pool.submit(self._start)
+
+    def _start(self) -> Server:
+        began, deadline = time.monotonic(), Deadline.after(START_S)
+        self._database.start(deadline)
+        name = f"mlflow_{secrets.token_hex(4)}"
+        component = mlflow.migrated(self._database.create(name))
+        folder = self._folder / name
+        for left in reversed(range(PORT_TRIES)):
+            ports = {"http": reserve()}
+            try:
+                container = self._started(component, folder, ports["http"])
+                break
+            except PortTaken:
+                if not left:
+                    raise
+        with client(f"http://{LOOPBACK}:{ports['http']}", timeout_s=5.0) as http:
+            wait(
+                lambda: http.get(component.ready.path).status_code == 200,
+                what="mlflow ready",
+                deadline=deadline,
+                fail=lambda: "the session has ended" if self._closed else self._ended(container),
+                every_s=0.05,
+            )
+        return Server(component, container, folder, ports, name, time.monotonic() - began)
+
+    def _started(self, component: Component, folder: Path, port: int) -> ComponentContainer:
+        with self.ground.launching(component.name):
+            container = ComponentContainer(component).with_folder(folder).with_network(self.ground.network)
+            container.with_labels(self.ground.labels).waiting_for(AtOnce())
+            container.with_network_aliases(folder.name).with_bind_ports(component.inside["http"], port)
+            return container.start()
+
+    @staticmethod
+    def _ended(container: ComponentContainer) -> str:
+        wrapped = container.get_wrapped_container()
+        wrapped.reload()
+        if wrapped.status not in ("exited", "dead"):
+            return ""
+        return f"its container has ended.\n{wrapped.logs(tail=20).decode(errors='replace')}"
