@@ -88,7 +88,13 @@ def _container_backend(name: str, folder: Path, events: EventLog) -> Backend:
         from harness.backends.containers.engine import require
 
         require()
-        return ContainersBackend(folder, events)
+        backend = ContainersBackend(folder, events)
+        try:
+            backend.ground.network  # noqa: B018 - what it cannot be had for is told before anything starts
+        except BaseException:
+            backend.close()
+            raise
+        return backend
 
 
 def open_world(options: WorldOptions, folder: Path, events: EventLog) -> World:

@@ -6,6 +6,7 @@ Heavy on purpose (mlflow, sklearn): imported by model servers and their nursery,
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
 import re
@@ -105,14 +106,25 @@ def _fetch(storage_uri: str, models: Path) -> Path:
 
 
 def _downloaded(storage_uri: str, models: Path) -> Path:
-    models.mkdir(parents=True, exist_ok=True)
-    into = tempfile.mkdtemp(dir=models)
     try:
+        models.mkdir(parents=True, exist_ok=True)
+        into = tempfile.mkdtemp(dir=models)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=storage_uri, dst_path=into))
     except MlflowException as error:
         away = error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
         reason = error.message.splitlines()[0]
-        raise CannotLoad(f"model {storage_uri} cannot be loaded: {reason}", retry=away) from error
+        raise CannotLoad(f"model {storage_uri} cannot be loaded: {reason}", retry=away or _full(error)) from error
+    except OSError as error:
+        raise CannotLoad(f"model {storage_uri} cannot be loaded: {error.strerror}", retry=_full(error)) from error
+
+
+def _full(error: BaseException | None) -> bool:
+    """Whether a disk is full, which may pass."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _estimator(folder: Path, meta: Model) -> Any:

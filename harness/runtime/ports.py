@@ -6,7 +6,10 @@ import socket
 
 import psutil
 
+from harness.errors import CapabilityMissing
+
 LOOPBACK = "127.0.0.1"
+_FREE = "end what holds so many, or widen net.ipv4.ip_local_port_range"
 
 
 def reserve() -> int:
@@ -16,7 +19,10 @@ def reserve() -> int:
     component says that its address is in use. Programs that accept port 0 should be given 0 instead.
     """
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        try:
+            probe.bind((LOOPBACK, 0))
+        except OSError as error:
+            raise CapabilityMissing(f"No port of {LOOPBACK} is free: {error.strerror}.", hint=_FREE) from error
         return int(probe.getsockname()[1])
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from testcontainers.core.network import Network
 
+from harness.backends.containers.session import ContainerSession
+from harness.backends.session import Session
 from harness.images import engine
 from tests.containers import user_models
 
@@ -47,3 +49,11 @@ def in_a_process(what: str, *arguments: str) -> str:
     assert done.returncode == 0, done.stderr[-2000:]
     answer: str = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+@pytest.fixture
+def containers_world(rehearsal_session: Session) -> ContainerSession:
+    """The session, if its platforms are containers."""
+    if not isinstance(rehearsal_session, ContainerSession):
+        pytest.skip("needs --backend containers")
+    return rehearsal_session

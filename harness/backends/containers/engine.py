@@ -6,20 +6,22 @@ import re
 
 from harness import images
 from harness.components import collector, gateway, mlflow, model_server, postgres, prometheus
+from harness.containers import pipeline
 from harness.errors import CapabilityMissing
 from harness.images.engine import Engine, probe, require_room
+from harness.runtime.ports import reserve
 
 OLDEST = (20, 10)
 MEMORY_GIB = 2.0
 """Free memory that a run takes at its peak, under load."""
 DISK_GIB = 1.0
 IMAGES = (
-    postgres.IMAGE, mlflow.IMAGE, gateway.IMAGE, prometheus.IMAGE, model_server.IMAGE, collector.IMAGE,
+    postgres.IMAGE, mlflow.IMAGE, gateway.IMAGE, prometheus.IMAGE, model_server.IMAGE, collector.IMAGE, pipeline.IMAGE,
 )  # fmt: skip
 
 
 def require() -> Engine:
-    """The engine, with room for a run and all images; CapabilityMissing, one line, for what is missing."""
+    """The engine, with room for a run, all images and a free port; CapabilityMissing, one line, for what is missing."""
     engine = probe()
     if (found := version(engine.version)) and found < OLDEST:
         raise CapabilityMissing(
@@ -28,6 +30,7 @@ def require() -> Engine:
         )
     require_room(engine, memory_gib=MEMORY_GIB, disk_gib=DISK_GIB)
     images.require(IMAGES)
+    reserve()
     return engine
 
 

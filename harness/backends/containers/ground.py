@@ -16,11 +16,13 @@ from testcontainers.core.network import Network
 from harness.backends.containers import sweep
 from harness.containers._engine import in_words
 from harness.containers.labels import RUN, owned
-from harness.errors import PlatformError
+from harness.errors import CapabilityMissing, PlatformError
 
 LAUNCH_S = 60.0
 NETWORK_TRIES = 5
 _OVERLAPS = "overlaps"
+_NONE_LEFT = ("non-overlapping IPv4 address pool", "address pools have been fully subnetted")
+_FREE = "rehearse gc, docker network prune, or more default-address-pools in Docker's daemon.json"
 
 
 class Ground:
@@ -79,16 +81,24 @@ class Ground:
     def _network(self) -> Network:
         """With its range of addresses named: Docker then lets a container that was cut off have its address again."""
         with in_words("network"):
-            for left in reversed(range(NETWORK_TRIES)):
-                first = self._created({})
-                pool = first._unwrap_network.attrs["IPAM"]["Config"][0]
-                first.remove()
-                try:
-                    ranges = IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool.get("Gateway"))])
-                    return self._created({"ipam": ranges})
-                except APIError as error:  # another network took the range meanwhile
-                    if not left or _OVERLAPS not in str(error):
-                        raise
+            try:
+                return self._ranged()
+            except APIError as error:
+                if any(word in str(error) for word in _NONE_LEFT):
+                    raise CapabilityMissing("Docker has no addresses left for a network.", hint=_FREE) from error
+                raise
+
+    def _ranged(self) -> Network:
+        for left in reversed(range(NETWORK_TRIES)):
+            first = self._created({})
+            pool = first._unwrap_network.attrs["IPAM"]["Config"][0]
+            first.remove()
+            try:
+                ranges = IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool.get("Gateway"))])
+                return self._created({"ipam": ranges})
+            except APIError as error:  # another network took the range meanwhile
+                if not left or _OVERLAPS not in str(error):
+                    raise
         raise PlatformError("network: no range of addresses")
 
     def _created(self, options: dict[str, object]) -> Network:

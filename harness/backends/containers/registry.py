@@ -47,7 +47,7 @@ class Registry:
     def __init__(self, folder: Path, supervisor: Supervisor, events: EventLog, *, spare: bool) -> None:
         self.ground = Ground()
         self._folder = folder / "registry"
-        self._database = Database(Containers(supervisor, self.ground), events, self._folder)
+        self.database = Database(Containers(supervisor, self.ground), events, self._folder)
         self._spare = spare
         self._next: Future[Server] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="registry")
@@ -76,7 +76,7 @@ class Registry:
     def give_back(self, server: Server) -> None:
         """Remove the database and the artifacts of a server whose container has ended."""
         if not self._closed:
-            self._database.drop(server.database)
+            self.database.drop(server.database)
         shutil.rmtree(server.folder, ignore_errors=True)
 
     def stop(self) -> None:
@@ -95,9 +95,9 @@ class Registry:
 
     def _start(self) -> Server:
         began, deadline = time.monotonic(), Deadline.after(START_S)
-        self._database.start(deadline)
+        self.database.start(deadline)
         name = f"mlflow_{secrets.token_hex(4)}"
-        component = mlflow.migrated(self._database.create(name))
+        component = mlflow.migrated(self.database.create(name))
         folder = self._folder / name
         for left in reversed(range(PORT_TRIES)):
             ports = {"http": reserve()}

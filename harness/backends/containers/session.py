@@ -29,23 +29,23 @@ class ContainerSession:
         owner = owned()[OWNER]
         self._supervisor = Supervisor(folder, self._events, sweep=(SWEEP, owner))
         self._warmth = Warmth(self._supervisor)
-        self._registry = Registry(folder, self._supervisor, self._events, spare=True)
+        self.registry = Registry(folder, self._supervisor, self._events, spare=True)
 
     def __enter__(self) -> Self:
         self._supervisor.__enter__()
-        self._registry.prepare()
+        self.registry.prepare()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._registry.stop()
+            self.registry.stop()
             self._supervisor.close()
-            self._registry.close()
+            self.registry.close()
         finally:
             self._events.close()
 
     def backend(self, folder: Path, events: EventLog) -> ContainersBackend:
         """A backend with clean state, whose jobs fork from this session's warm processes."""
-        return ContainersBackend(folder, events, warmth=self._warmth, registry=self._registry)
+        return ContainersBackend(folder, events, warmth=self._warmth, registry=self.registry)
