@@ -59,7 +59,13 @@ def model_server(replica: Replica | TransformerReplica, *, name: str = "model-se
         argv=("python", "-P", "-m", "harness.components.model_server", f"{{folder}}/{CONFIG}"),
         image=image,
         # A replica has one thread of its own for the arithmetic, however many CPUs the machine has.
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        env={
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # its own seven would hide for minutes what is wrong
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        },
         inside={"http": PORT},
         limits=Limits(memory_mib=1024),
         files={CONFIG: json.dumps(replica.config())},

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 
 from harness.runtime.identity import Identity
 
-OWNER = "rehearsal.dev/owner"
-"""Who made it: pid:start of the process, as harness.runtime.identity tells it."""
+OWNER = "rehearsal.dev/maker"
+"""Who made it: pid:start of the process, as harness.runtime.identity tells it.
+
+Not the label of a kind cluster's network, which may outlive its maker.
+"""
 RUN = "rehearsal.dev/run"
 """The run that it is for."""
 

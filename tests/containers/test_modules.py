@@ -29,6 +29,7 @@ from harness.containers import (
     PrometheusContainer,
     RecipeContainer,
 )
+from harness.containers.labels import owner
 from harness.images import engine
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -65,7 +66,7 @@ def test_start_and_stop_without_with(docker_engine: engine.Engine) -> None:
     assert container.start() is container
     labels = container.get_wrapped_container().labels
     assert labels["who"] == "me"
-    assert "rehearsal.dev/owner" in labels
+    assert owner(labels).alive()
     assert httpx.get(f"{container.get_connection_url()}/api/v2/alerts").json() == []
     container.stop()
     container.stop()

@@ -25,10 +25,8 @@ from harness.lifecycle._watch import Watch
 from harness.lifecycle.dataset import Dataset, high_utiliser
 from harness.lifecycle.kfp_pipeline import CACHED, IMAGE
 from harness.lifecycle.tracking import client
-from harness.model_version import ModelVersion
 from harness.runtime.clock import Deadline
-
-SEARCH: dict[str, Any] = {"estimator": "gradient-boosting", "trials": 2}
+from tests.pipelines import leaves_what_the_embedded_one_leaves
 
 
 @pytest.fixture
@@ -38,51 +36,10 @@ def in_cluster(platform: Platform, world: World) -> Platform:
     return platform
 
 
-def tracked(platform: Platform, model: ModelVersion) -> dict[str, Any]:
-    """What MLflow has of a training, but for what names the run: ids, times, names."""
-    mlflow = client(platform.backend.tracking_uri)
-    run = mlflow.get_run(model.result.model.run_id)
-    nested = mlflow.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
-    version = mlflow.get_model_version(model.name, str(model.version))
-    own = ("mlflow.runName", "mlflow.user")
-    return {
-        "status": run.info.status,
-        "params": run.data.params,
-        "metrics": run.data.metrics,
-        "tags": {key: value for key, value in run.data.tags.items() if key not in own},
-        "artifacts": sorted(each.path for each in mlflow.list_artifacts(run.info.run_id, "plots")),
-        "trials": sorted((sorted(each.data.params.items()), sorted(each.data.metrics.items())) for each in nested),
-        "version tags": version.tags,
-        "aliases": version.aliases,
-    }
-
-
 @pytest.mark.parametrize("runner", ["cluster", "trainer"])
 def test_a_pipeline_in_the_cluster_leaves_what_the_embedded_one_leaves(in_cluster: Platform, runner: str) -> None:
     """The same seed: parameters, metrics, trials, plots, held-out predictions, MLflow runs and versions are equal."""
-    here = in_cluster.train(high_utiliser(), runner="local", **SEARCH)
-    before = tracked(in_cluster, here)
-    there = in_cluster.train(high_utiliser(), runner=runner, **SEARCH)
-    after = tracked(in_cluster, there)
-    assert after == before
-    assert there.version == here.version + 1
-    for name in ("params", "metrics", "features", "data_fingerprint", "plots", "code_version"):
-        assert getattr(there.result.model, name) == getattr(here.result.model, name), name
-    assert [task.name for task in there.result.run.tasks] == [task.name for task in here.result.run.tasks]
-    assert [task.detail for task in there.result.run.tasks[:4]] == [task.detail for task in here.result.run.tasks[:4]]
-    pd.testing.assert_frame_equal(pd.read_parquet(there.result.heldout), pd.read_parquet(here.result.heldout))
-    assert there.result.run.runner == runner
-    assert np.array_equal(offline(in_cluster, there, here), offline(in_cluster, here, here))
-
-
-def offline(platform: Platform, model: ModelVersion, rows_of: ModelVersion) -> np.ndarray[Any, Any]:
-    """What the registered model says of the held-out rows."""
-    import mlflow
-
-    mlflow.set_tracking_uri(platform.backend.tracking_uri)
-    loaded = mlflow.sklearn.load_model(f"models:/{model.name}/{model.version}")
-    rows = pd.read_parquet(rows_of.result.heldout)[rows_of.features]
-    return np.asarray(loaded.predict_proba(rows))
+    leaves_what_the_embedded_one_leaves(in_cluster, runner)
 
 
 def test_a_second_pipeline_takes_from_the_cache_what_the_first_has_made(in_cluster: Platform, world: World) -> None:
