@@ -1,4 +1,4 @@
-"""A candidate that was trained in the cluster is released like any other."""
+"""A candidate that was trained elsewhere than in a process of this machine is released like any other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from harness.lifecycle.dataset import Dataset
 
 @pytest.mark.parametrize(
     ("runner", "needed"),
-    [("cluster", Capability.PIPELINE_IN_CLUSTER), ("trainer", Capability.TRAINER)],
+    [
+        ("docker", Capability.PIPELINE_IN_CONTAINERS),
+        ("cluster", Capability.PIPELINE_IN_CLUSTER),
+        ("trainer", Capability.TRAINER),
+    ],
 )
-def test_a_candidate_trained_in_the_cluster_passes_its_gate_and_serves(
+def test_a_candidate_trained_elsewhere_passes_its_gate_and_serves(
     platform: Platform, high_utiliser: Dataset, runner: str, needed: Capability
 ) -> None:
-    """As Jobs of the compiled pipeline, or as one TrainJob: registered, judged against the champion, and served."""
+    """As containers, as Jobs or as one TrainJob: registered, judged against the champion, and served."""
     platform.require(needed)
     champion = platform.train(high_utiliser, max_depth=2)
     candidate = platform.train(high_utiliser, estimator="gradient-boosting", runner=runner)

@@ -23,6 +23,20 @@ from harness.errors import RequestFailed
 
 SCHEME = "mlflow-artifacts:/"
 ERRORS = "REHEARSAL_STEP_ERRORS"
+STEP_ENV = {
+    "HOME": "/tmp",
+    "USER": "rehearsal",  # there is no such user in the image, and some libraries ask for a name
+    "TMPDIR": "/tmp",
+    "MPLCONFIGDIR": "/tmp",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "GIT_PYTHON_REFRESH": "quiet",  # there is no git in the image
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "ignore",
+    "PYTHONUNBUFFERED": "1",
+}
+"""What the image rehearsal/pipeline is told wherever it runs a step."""
 CANNOT_START = 64
 """Exit code: the step's description is not in the store."""
 

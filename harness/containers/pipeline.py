@@ -21,30 +21,19 @@ from docker.types import Mount
 
 from harness import __version__
 from harness.components.component import Limits
+from harness.components.pipeline_step import ERRORS, STEP_ENV
 from harness.errors import StepFailed
 from harness.lifecycle._kfp_local import artifacts, by_kfp
 from harness.lifecycle._watch import Todo
 from harness.lifecycle.dataset import RAND
 from harness.lifecycle.pipeline import arguments, run_pipeline
 from harness.lifecycle.spec import TrainingSpec
-from harness.lifecycle.steps import ERRORS, describe
+from harness.lifecycle.steps import describe
 from harness.report.record import Status
 from harness.runtime.job import answer
 
 IMAGE = f"rehearsal/pipeline:{__version__}"
 LIMITS = Limits(memory_mib=2048, cpus=2.0)
-_ENV = {
-    "HOME": "/tmp",
-    "USER": "rehearsal",  # there is no such user in the image, and some libraries ask for a name
-    "TMPDIR": "/tmp",
-    "MPLCONFIGDIR": "/tmp",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "GIT_PYTHON_REFRESH": "quiet",  # there is no git in the image
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONWARNINGS": "ignore",
-}
 _MIB = 1024**2
 
 
@@ -151,7 +140,7 @@ def run_args(place: Place, todo: Todo) -> dict[str, Any]:
     return {
         "network": place.network,
         "labels": dict(place.labels),
-        "environment": {**_ENV, ERRORS: str(todo.errors)},
+        "environment": {**STEP_ENV, ERRORS: str(todo.errors)},
         "mounts": mounts(todo),
         # Whoever runs the pipeline: what a step leaves is theirs, and what they may read a step may read.
         "user": f"{os.geteuid()}:{os.getegid()}",

@@ -124,7 +124,7 @@ def test_settings_survive_json(folder: Path) -> None:
         ),
         (
             '[run]\nbackend = "cloud"',
-            'rehearsal.toml: [run] backend: expected embedded, kind or kubernetes, got "cloud"',
+            'rehearsal.toml: [run] backend: expected embedded, containers, kind or kubernetes, got "cloud"',
         ),
     ],
 )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError, UsageError
+from harness.errors import CapabilityMissing, ConfigError, UsageError
 from harness.images.catalogue import Catalogue, load, parse
 from harness.images.graph import in_order
+from harness.images.kinds import KINDS
+from harness.images.making import Commands, Making
 from harness.runtime.paths import data_folder
 
 PAUSE = """
@@ -48,6 +50,15 @@ def test_every_module_of_the_catalogue_has_its_wrapper_with_checksums() -> None:
     ]
     assert modules
     assert lacking == []
+
+
+def test_an_image_that_only_a_registry_has_is_no_part_of_a_build() -> None:
+    """`rehearse images build` ends well where no registry answers; asked for by name, it says why it cannot be had."""
+    item = load().image("docker.io/grafana/grafana:12.2.0")
+    assert (item.upstream, item.wanted) == (True, False)
+    making = Making(item, "k", Path(), load(), {}, Path("log"), print, Commands())
+    with pytest.raises(CapabilityMissing, match=r"grafana:12\.2\.0 cannot be made here, and registry-1\.docker\.io"):
+        KINDS[item.kind].make(making)
 
 
 def test_no_image_has_a_mutable_tag() -> None:

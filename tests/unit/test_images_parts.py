@@ -181,6 +181,18 @@ def test_the_tree_has_what_we_require_with_the_extras_that_an_image_needs() -> N
     assert python_tree.requirements_of(["uvicorn[standard,http]>=1"], [], []) == ["uvicorn[http,standard]>=1"]
 
 
+def test_a_program_that_cannot_share_our_environment_has_its_own_requirements_and_versions(tmp_path: Path) -> None:
+    """Its tree is made again when those change, and not when ours do."""
+    (tmp_path / "theirs.txt").write_text("feast==1.0\n", encoding="utf-8")
+    options = {"requirements": ["feast==1.0"], "constraints": "theirs.txt"}
+    item = Item("part/feast", "part", "feast", "tree", options=options)
+    before = python_tree.tree_inputs(item, Catalogue({}, tmp_path))
+    assert before[-2:] == ["feast==1.0", "feast==1.0\n"]
+    assert not any("mlflow" in line for line in before)
+    (tmp_path / "theirs.txt").write_text("feast==1.1\n", encoding="utf-8")
+    assert python_tree.tree_inputs(item, Catalogue({}, tmp_path)) != before
+
+
 def test_a_command_of_a_package_is_a_program_that_runs(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text(python_tree.script("os.path:basename [extra]"), encoding="utf-8")

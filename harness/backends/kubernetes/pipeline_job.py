@@ -13,6 +13,7 @@ from harness.backends.kubernetes.pipeline_graph import Ready
 from harness.backends.kubernetes.pipeline_launch import IN_POD
 from harness.backends.kubernetes.registry import in_registry
 from harness.backends.kubernetes.world import run_labels
+from harness.components.pipeline_step import STEP_ENV
 
 COMPONENT = "app.kubernetes.io/component"
 PIPELINE_LABEL = f"{PREFIX}pipeline"
@@ -24,19 +25,6 @@ USER = 65532
 UNSCHEDULABLE_S = 60.0
 """Seconds that a Pod may find no room before it is given up: others may be ending."""
 
-_ENV = {
-    "HOME": "/tmp",
-    "USER": "rehearsal",  # there is no such user in the image, and some libraries ask for a name
-    "TMPDIR": "/tmp",
-    "MPLCONFIGDIR": "/tmp",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "GIT_PYTHON_REFRESH": "quiet",  # there is no git in the image
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONWARNINGS": "ignore",
-    "PYTHONUNBUFFERED": "1",
-}
 _REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 _LIMITS = {"cpu": "2", "memory": "2Gi"}
 _SPACE = "2Gi"
@@ -95,7 +83,7 @@ def job(ready: Ready, cluster: Cluster, pipeline: str, launch: str, *, deadline_
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-P", "-m", "harness.components.pipeline_step"],
         "args": [cluster.store_in_pods, launch],
-        "env": [{"name": name, "value": value} for name, value in _ENV.items()],
+        "env": [{"name": name, "value": value} for name, value in STEP_ENV.items()],
         "workingDir": IN_POD,
         "resources": {"requests": {**_within(_REQUESTS, container.limits), **container.requests}, "limits": limits},
         "securityContext": {
