@@ -18,13 +18,14 @@ _EVERY_S = 0.02
 class RecipeReady(WaitStrategy):
     """Waits until a container answers as its recipe says.
 
-    Errors: ProcessExited as soon as the container has ended, WaitTimeout at the end of `with_startup_timeout`
-    (seconds); both with the end of its log.
+    Errors: ProcessExited as soon as the container has ended, WaitTimeout after `timeout_s` seconds; both with the end
+    of its log.
     """
 
-    def __init__(self, component: Component) -> None:
+    def __init__(self, component: Component, timeout_s: float) -> None:
         super().__init__()
         self._component = component
+        self._startup_timeout = timeout_s
         self._poll_interval = _EVERY_S
 
     def wait_until_ready(self, container: WaitStrategyTarget) -> None:

@@ -6,27 +6,27 @@ import contextlib
 import os
 import shutil
 import tempfile
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from docker.errors import NotFound
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.waiting_utils import WaitStrategy
 
 from harness.components.component import EVERY_INTERFACE, LOOPBACK, Component, fill
 from harness.components.files import write_files
-from harness.containers import _engine
 from harness.containers._ready import RecipeReady
 from harness.containers.labels import owned
+from harness.containers.refusals import in_words, reaper, require_image
 
 NOBODY = 65532
 """Whom a container runs as where we are root; else it runs as we do. In both cases its folder is its own."""
 _MIB = 1024**2
 
 
-class RecipeContainer(DockerContainer):
+class RecipeContainer(DockerContainer, ABC):
     """A container whose image, arguments, files, ports, limits and readiness come from a recipe (`recipe()`).
 
     Ports are published on 127.0.0.1 only. The root file system is read-only, with /tmp in memory; no capabilities, no
@@ -39,12 +39,14 @@ class RecipeContainer(DockerContainer):
     """
 
     def __init__(self, image: str, **kwargs: Any) -> None:
-        with _engine.in_words(image):
+        with in_words(image):
             super().__init__(image, **kwargs)
+        self.get_docker_client().client.close()  # until it is used: a container that is never started holds no socket
         self._own_folder: Path | None = None
         self._folder: Path | None = None
         self._labels: dict[str, str] = {}
         self._started: Component | None = None
+        self._startup_timeout_s = testcontainers_config.timeout
 
     @abstractmethod
     def recipe(self) -> Component:
@@ -60,6 +62,11 @@ class RecipeContainer(DockerContainer):
         self._labels.update(labels)
         return self
 
+    def with_startup_timeout(self, seconds: float) -> Self:
+        """How long `start` waits for its readiness (default: testcontainers' own, 120 s)."""
+        self._startup_timeout_s = seconds
+        return self
+
     @property
     def folder(self) -> Path:
         """Where the files of the recipe lie, here and inside; there from `start` on."""
@@ -69,12 +76,12 @@ class RecipeContainer(DockerContainer):
 
     def start(self) -> Self:
         """Start it and return it ready."""
-        recipe = self._started = self.recipe()
-        client = self.get_docker_client()
         try:
-            with _engine.in_words(recipe.name):
-                _engine.require_image(client, self.image)
-                _engine.reaper(client)
+            recipe = self._started = self.recipe()
+            client = self.get_docker_client()
+            with in_words(recipe.name):
+                require_image(client, self.image)
+                reaper(client)
                 return super().start()
         except BaseException:
             self.stop()
@@ -121,13 +128,10 @@ class RecipeContainer(DockerContainer):
         self.tmpfs = {"/tmp": "", **dict.fromkeys(recipe.scratch, ""), **self.tmpfs}
         if self._network is not None and not self._network_aliases:
             self.with_network_aliases(recipe.name)
-        self._wait_strategy = self._wait_strategy or self._readiness(recipe)
+        self._wait_strategy = self._wait_strategy or RecipeReady(recipe, self._startup_timeout_s)
         self._kwargs = {**self._restrictions(recipe), **self._kwargs}
         if _has_folder(recipe):
             self._lay_out(recipe)
-
-    def _readiness(self, recipe: Component) -> WaitStrategy:
-        return RecipeReady(recipe)
 
     def _restrictions(self, recipe: Component) -> dict[str, Any]:
         memory = recipe.limits.memory_mib * _MIB

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import pytest
 from testcontainers.core.network import Network
 
@@ -22,6 +24,13 @@ from tests.containers import user_models
 def docker_engine() -> engine.Engine:
     """The engine of this machine."""
     return engine.probe()
+
+
+@pytest.fixture(scope="session")
+def docker_client(docker_engine: engine.Engine) -> Iterator[docker.DockerClient]:
+    """To look at what is there."""
+    with closing(docker.from_env()) as client:
+        yield client
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ HOST = "churn.example"
 
 @pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)
 def test_a_container_is_ready_kept_small_and_leaves_nothing(
-    docker_engine: engine.Engine, make: Callable[[], RecipeContainer]
+    docker_client: docker.DockerClient, make: Callable[[], RecipeContainer]
 ) -> None:
     """On the loopback only, with limits, without root and its capabilities; then neither it nor its folder is there."""
     with make() as container:
@@ -56,7 +56,7 @@ def test_a_container_is_ready_kept_small_and_leaves_nothing(
         assert (host["CapDrop"], host["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
         assert told["Config"]["User"].partition(":")[0] not in ("", "0", "root")
     with pytest.raises(docker.errors.NotFound):
-        docker.from_env().containers.get(told["Id"])
+        docker_client.containers.get(told["Id"])
     assert not folder.exists()
 
 

@@ -14,8 +14,8 @@ from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.network import Network
 
 from harness.backends.containers import sweep
-from harness.containers._engine import in_words
 from harness.containers.labels import RUN, owned
+from harness.containers.refusals import in_words
 from harness.errors import CapabilityMissing, PlatformError
 
 LAUNCH_S = 60.0
