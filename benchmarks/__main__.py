@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import (
+    containers,
     generator,
     images,
     kind,
@@ -55,9 +56,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "services": services.measure,
     "images": images.measure,
     "images-cold": images.measure_cold,
+    "containers": containers.measure,
     "kind": kind.measure,
 }
-ON_REQUEST = ("images", "images-cold", "kind")
+ON_REQUEST = ("images", "images-cold", "containers", "kind")
 """These need Docker; the images compile for many minutes the first time."""
 
 

@@ -48,7 +48,7 @@ def open_session(options: WorldOptions, folder: Path) -> Session:
         with asked_for(options.backend):
             from harness.backends.containers.session import ContainerSession
 
-            return ContainerSession(folder)
+            return ContainerSession(folder, node=options.node)
     return ClusterSession(folder, options)
 
 
@@ -62,7 +62,7 @@ def open_backend(options: WorldOptions, folder: Path, events: EventLog) -> Itera
         yield EmbeddedBackend(folder, events, node=options.node)
         return
     if options.backend == "containers":
-        yield _container_backend(options.backend, folder, events)
+        yield _container_backend(options, folder, events)
         return
     from harness.backends.kubernetes.backend import KubernetesBackend
 
@@ -82,13 +82,13 @@ def require(options: WorldOptions) -> None:
             KindWorld.require()
 
 
-def _container_backend(name: str, folder: Path, events: EventLog) -> Backend:
-    with asked_for(name):
+def _container_backend(options: WorldOptions, folder: Path, events: EventLog) -> Backend:
+    with asked_for(options.backend):
         from harness.backends.containers.backend import ContainersBackend
         from harness.backends.containers.engine import require
 
         require()
-        backend = ContainersBackend(folder, events)
+        backend = ContainersBackend(folder, events, node=options.node)
         try:
             backend.ground.network  # noqa: B018 - what it cannot be had for is told before anything starts
         except BaseException:

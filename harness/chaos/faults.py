@@ -119,7 +119,13 @@ CLUSTER_FAULTS: Mapping[str, Fault] = {
 CONTAINER_FAULTS: Mapping[str, Fault] = {
     fault.name: fault
     for fault in (
-        Fault("replica-out-of-memory", "its container meets its memory limit; the kernel kills it", Hits.REPLICA),
+        Fault(
+            "replica-out-of-memory",
+            "its container meets its memory limit; the kernel kills it",
+            Hits.REPLICA,
+            lasts_s=5.0,
+            harms=True,  # from when it is short of memory, which is before its end
+        ),
         Fault(
             "replica-cut-off",
             "its container leaves the network, and joins it again",

@@ -20,6 +20,7 @@ from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.targets import targets_file
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
+from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import Runner
 from harness.clients.http import client, request
 from harness.components import collector, gateway, prometheus
@@ -30,6 +31,10 @@ from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
 SWEEP = "harness.backends.containers.sweep"
+NO_ACTIVATOR = (
+    "what holds the first request listens on the loopback here, which the gateway's container does not reach; the "
+    "embedded world has it"
+)
 MODELS_MIB = 256
 """Room for the model versions that a run's replicas have fetched; in memory, and gone with the last of them."""
 
@@ -40,10 +45,16 @@ class ContainersBackend(LocalBackend):
     name = "containers"
 
     def __init__(
-        self, folder: Path, events: EventLog, *, warmth: Warmth | None = None, registry: Registry | None = None
+        self,
+        folder: Path,
+        events: EventLog,
+        *,
+        warmth: Warmth | None = None,
+        registry: Registry | None = None,
+        node: NodeOptions | None = None,
     ) -> None:
         self.ground = Ground()
-        super().__init__(folder, events, warmth=warmth, sweep=(SWEEP, self.ground.labels[OWNER]))
+        super().__init__(folder, events, warmth=warmth, sweep=(SWEEP, self.ground.labels[OWNER]), node=node)
         self._registry = registry or Registry(folder, self.supervisor, events, spare=False)
         self._own_registry = registry is None
         self._server: Server | None = None
@@ -58,7 +69,7 @@ class ContainersBackend(LocalBackend):
         return pipeline.Place(self.ground.network.name, mlflow_url, self.ground.labels).to_dict()
 
     def missing(self) -> dict[Capability, str]:
-        return dict(IN_A_CLUSTER)
+        return {**IN_A_CLUSTER, Capability.SCALE_TO_ZERO: NO_ACTIVATOR}
 
     @property
     def access_log(self) -> Path:

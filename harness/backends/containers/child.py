@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
 KILLED = -signal.SIGKILL
+GRACE_S = 2.0
 KILL_S = 10.0
 LOG_S = 5.0
 _BY_SIGNAL = 128
@@ -69,7 +70,7 @@ class ContainerChild:
     def wait(self, timeout_s: float | None) -> int | None:
         return self._code if self._ended.wait(timeout_s) else None
 
-    def stop(self, grace_s: float = 5.0) -> int | None:
+    def stop(self, grace_s: float = GRACE_S) -> int | None:
         """As Child.stop; what is left of the container is removed."""
         self.stopping = True
         self.kill(signal.SIGCONT)

@@ -10,6 +10,7 @@ from harness.backends.containers.backend import SWEEP, ContainersBackend
 from harness.backends.containers.engine import require
 from harness.backends.containers.registry import Registry
 from harness.backends.embedded.warmth import Warmth
+from harness.backends.node import NodeOptions
 from harness.containers.labels import OWNER, owned
 from harness.runtime.events import EventLog
 from harness.runtime.supervisor import Supervisor
@@ -21,8 +22,9 @@ class ContainerSession:
     Errors when made: CapabilityMissing for Docker and images, each with how to get it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, node: NodeOptions | None = None) -> None:
         require()
+        self._node = node
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._events = EventLog(folder / "events.jsonl")
@@ -48,4 +50,4 @@ class ContainerSession:
 
     def backend(self, folder: Path, events: EventLog) -> ContainersBackend:
         """A backend with clean state, whose jobs fork from this session's warm processes."""
-        return ContainersBackend(folder, events, warmth=self._warmth, registry=self.registry)
+        return ContainersBackend(folder, events, warmth=self._warmth, registry=self.registry, node=self._node)

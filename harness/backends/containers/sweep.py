@@ -18,6 +18,7 @@ from harness.runtime.wait import wait
 
 REMOVE_S = 60.0
 EVERY_S = 0.5
+AGAIN_S = 0.02
 LOOKS = 3
 """So many looks in a row must find nothing: an engine that was asked for a container may still be making it."""
 _KINDS = ("container", "network", "volume")  # in this order: what is in use cannot be removed
@@ -35,9 +36,8 @@ def remove(label: str, *, looks: int = 1) -> list[str]:
         quiet = 0 if found else quiet + 1
         return quiet >= looks
 
-    wait(
-        nothing_left, what=f"removal of what has the label {label}", deadline=Deadline.after(REMOVE_S), every_s=EVERY_S
-    )
+    what, every_s = f"removal of what has the label {label}", EVERY_S if looks > 1 else AGAIN_S
+    wait(nothing_left, what=what, deadline=Deadline.after(REMOVE_S), every_s=every_s)
     return list(dict.fromkeys(removed))
 
 
