@@ -141,6 +141,7 @@ def test_mlflow_over_postgres_keeps_runs_and_serves_a_registered_version(network
         server = MLflowContainer().with_network(network).with_backend_store(database.get_network_url())
         with server:
             version = in_a_process("register", server.get_tracking_uri(), "churn")
+            assert not (server.folder / "mlflow.db").exists()
             models = ModelServerContainer("churn").with_network(network)
             with models.with_model_version("churn", version, server.get_network_url()):
                 answer = httpx.post(models.get_predict_url(), json={"instances": [[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0]]})

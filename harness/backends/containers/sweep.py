@@ -6,12 +6,10 @@ made, and prints a line for each; a warden runs it after a kill -9. `gc` removes
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Mapping
 
 from harness.containers.labels import OWNER, owner
-from harness.errors import CapabilityMissing, PlatformError
+from harness.errors import CapabilityMissing
 from harness.images.engine import docker, succeeds
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -51,8 +49,16 @@ def gc() -> list[str]:
 
 
 def _named(kind: str, label: str) -> list[str]:
+    return _listed(kind, "{{.Names}}" if kind == "container" else "{{.Name}}", label)
+
+
+def _owners(kind: str) -> list[str]:
+    """As the list tells them: what is removed meanwhile could not be inspected."""
+    return _listed(kind, f'{{{{.Label "{OWNER}"}}}}', OWNER)
+
+
+def _listed(kind: str, form: str, label: str) -> list[str]:
     everything = ("--all",) if kind == "container" else ()
-    form = "{{.Names}}" if kind == "container" else "{{.Name}}"
     return docker(kind, "ls", *everything, "--format", form, "--filter", f"label={label}").split()
 
 
@@ -60,19 +66,6 @@ def _removed(kind: str, name: str) -> bool:
     """Another sweep may be removing the same."""
     force = ("--force", "--volumes") if kind == "container" else ()
     return succeeds(kind, "rm", *force, name, timeout_s=REMOVE_S)
-
-
-def _owners(kind: str) -> Iterable[str]:
-    names = _named(kind, OWNER)
-    if not names:
-        return []
-    form = "{{json .Config.Labels}}" if kind == "container" else "{{json .Labels}}"
-    try:
-        told = docker(kind, "inspect", "--format", form, *names)
-    except PlatformError:  # one of them was removed meanwhile; the next look will tell
-        return []
-    labels: list[Mapping[str, str]] = [json.loads(line) for line in told.splitlines() if line]
-    return [each[OWNER] for each in labels if OWNER in each]
 
 
 if __name__ == "__main__":
