@@ -31,7 +31,12 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
         _next(session, folder / "first")
         found = [_next(session, folder / f"next-{number}") for number in range(TIMES)]
         yield "containers: the next platform of a session", "s", "<= 3", found
-        yield "containers: canary with its trainings and its ledger", "s", "<= 90", [_canary(session, folder / "canary")]
+        yield (
+            "containers: canary with its trainings and its ledger",
+            "s",
+            "<= 90",
+            [_canary(session, folder / "canary")],
+        )
 
 
 def _alone(folder: Path) -> tuple[float, float]:

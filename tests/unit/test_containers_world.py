@@ -54,7 +54,9 @@ def test_an_engine_that_will_not_do_says_what_is_needed(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("command", [["run"], ["up"], ["chaos", "--fault", "replica-killed"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "command", [["run"], ["up"], ["chaos", "--fault", "replica-killed"]], ids=lambda words: words[0]
+)
 def test_without_docker_it_is_one_line_and_exit_code_2(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,9 +83,7 @@ def test_no_free_port_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ports.reserve()
 
 
-def test_what_a_dead_run_left_beside_its_processes_is_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_dead_run_left_beside_its_processes_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state file says what to run for it; a line for each thing that it ended."""
     monkeypatch.setenv("REHEARSAL_STATE", str(tmp_path))
     left = state.RunState("run", str(tmp_path), NOBODY, sweep=("platform",))
