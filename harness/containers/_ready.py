@@ -33,9 +33,15 @@ class RecipeReady(WaitStrategy):
         if ready.command:
             self._wait(container, lambda: _succeeds(container, ready.command))
             return
-        port = container.get_exposed_port(self._component.inside[ready.port])
-        with client(f"http://{LOOPBACK}:{port}", timeout_s=5.0) as http:
-            self._wait(container, lambda: http.get(ready.path).status_code == 200)
+        inside, address = self._component.inside[ready.port], ""
+        with client(timeout_s=5.0) as http:
+
+            def answers() -> bool:
+                nonlocal address
+                address = address or _address(container, inside)
+                return bool(address) and http.get(f"{address}{ready.path}").status_code == 200
+
+            self._wait(container, answers)
 
     def _wait(self, container: WaitStrategyTarget, answers: Callable[[], bool]) -> None:
         name, deadline = self._component.name, Deadline.after(self._startup_timeout)
@@ -43,10 +49,17 @@ class RecipeReady(WaitStrategy):
         wait(answers, what=f"{name} ready", deadline=deadline, child=watched, every_s=self._poll_interval)
 
 
+def _address(container: WaitStrategyTarget, port: int) -> str:
+    try:
+        return f"http://{LOOPBACK}:{container.get_exposed_port(port)}"
+    except (TimeoutError, ConnectionError):  # it has ended, as `wait` is about to see
+        return ""
+
+
 def _succeeds(container: WaitStrategyTarget, command: Sequence[str]) -> bool:
     try:
         return bool(container.get_wrapped_container().exec_run(list(command)).exit_code == 0)
-    except APIError:  # it has ended, which `wait` is about to see
+    except APIError:  # it has ended
         return False
 
 

@@ -38,6 +38,7 @@ def network(docker_engine: engine.Engine) -> Iterator[Network]:
     """A private network for one test."""
     with Network() as made:
         yield made
+    made._docker.client.close()  # which it leaves open
 
 
 @pytest.fixture(scope="session")
