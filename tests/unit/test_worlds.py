@@ -36,7 +36,7 @@ WHOLE = Found(
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (WorldOptions("cloud"), "--backend: expected one of embedded, kind, kubernetes, got 'cloud'"),
+        (WorldOptions("cloud"), "--backend: expected one of embedded, containers, kind, kubernetes, got 'cloud'"),
         (WorldOptions("kubernetes"), "--backend kubernetes: needs --context NAME"),
         (WorldOptions("kind", context="prod"), "--context: is for --backend kubernetes, but the backend is kind"),
         (WorldOptions("kind", install=True), "--install: is for --backend kubernetes"),
