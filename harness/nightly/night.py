@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections import Counter
@@ -86,7 +87,7 @@ def _run(part: Part, result: Result, night: Path, supervisor: Supervisor, told: 
         result.came, result.words = Came.MISSING, reason
         return
     argv = part.argv(night)
-    result.command = " ".join(argv)
+    result.command = shlex.join(argv)
     part.place(night).mkdir(parents=True, exist_ok=True)
     child = supervisor.spawn(part.name, argv, task=True)
     result.came, result.log = Came.RUNNING, str(supervisor.log_path(part.name).relative_to(night))
@@ -143,7 +144,7 @@ def pages(folder: Path, night: Path) -> Iterable[Page]:
             continue
         yield Page(path, record.title, record.status.value)
         if (page.parent / "load.html").is_file():
-            yield Page(str(page.with_name("load.html").relative_to(night)), f"Load of {record.title}", "")
+            yield Page(str(page.with_name("load.html").relative_to(night)), "load report", "")
 
 
 def _interrupt(child: Child) -> None:

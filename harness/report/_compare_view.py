@@ -78,8 +78,9 @@ def opening(found: Comparison) -> str:
     if broken := found.broken:
         worst = max(broken, key=lambda row: abs(math.log(row.ratio.low or 1e-9)))
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        what = f"{worst.load}, {named(worst.metric).lower()}"
         return (
-            f"{named(worst.metric)} of {worst.load} is worse by more than the budget of {fmt.percent(found.budget)}: "
+            f"{what}: worse by more than the budget of {fmt.percent(found.budget)}: "
             f"{quantity(worst.before, worst.unit)} before, {quantity(worst.after, worst.unit)} after "
             f"({between(worst.ratio)}){more}."
         )

@@ -58,7 +58,7 @@ class Night:
         said = ", ".join(f"{count} {came}" for count, came in counts if count)
         tests = sum(sum(result.counts.values()) for result in self.results)
         failed = sum(result.counts.get("failed", 0) for result in self.results)
-        more = f" {fmt.count(tests)} tests, {fmt.count(failed)} failed." if tests else ""
+        more = f" {fmt.count(tests)} {'test' if tests == 1 else 'tests'}, {fmt.count(failed)} failed." if tests else ""
         return f"{len(self.results)} parts: {said}.{more}"
 
 
@@ -97,6 +97,7 @@ def _rate(case: Case) -> str:
 
 def _command(result: Result) -> str:
     """The command as a person types it: the environment's interpreter is `python`, its command line `rehearse`."""
-    words = shlex.split(result.command)
-    words = ["python", *words[1:]] if words else words
-    return shlex.join(["rehearse", *words[3:]] if words[1:3] == ["-m", "harness.cli"] else words)
+    words = [word.removeprefix(f"{Path.cwd()}/") for word in shlex.split(result.command)]
+    if words[1:3] == ["-m", "harness.cli"]:
+        return shlex.join(["rehearse", *words[3:]])
+    return shlex.join(["python", *words[1:]] if words[1:2] == ["-m"] else words)

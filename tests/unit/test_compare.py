@@ -108,7 +108,7 @@ def test_the_command_writes_a_page_and_json_and_its_exit_code_is_the_budgets(
     assert json.loads((folder / "compare.json").read_text()) == {"runs": {"A": "base", "B": "slow"}, **printed}
     assert printed["passed"] is False
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert "is worse by more than the budget of 10" in page
+    assert "worse by more than the budget of 10" in page
     assert page.count("<figure") == 2
 
 
