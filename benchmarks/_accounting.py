@@ -1,7 +1,7 @@
 """Accounts for a made-up load of so many requests in a process of its own, so that its peak memory can be read.
 
-`python -m benchmarks._accounting FOLDER REQUESTS` prints {"join_s", "report_s", "peak_mb", "idle_mb", "run_mb",
-"page_mb"}: to join, count and summarise all of them; to write the record and its pages.
+`python -m benchmarks._accounting FOLDER REQUESTS` prints {"join_s", "report_s", "cpu_s", "peak_mb", "idle_mb",
+"run_mb", "page_mb"}: to join, count and summarise all of them; to write the record and its pages; both by CPU.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from harness.load.access_log import ENTRY_FIELDS, AccessLogTail
 from harness.load.account import account
 from harness.load.records import RECORD_FIELDS, LoadFiles, write_json
 from harness.load.spec import LoadSpec
+from harness.report.load import write_load
 from harness.report.record import RunRecord
 from harness.report.render import render
 from harness.report.store import write_record
@@ -60,7 +61,7 @@ def main() -> None:
     spec, files, log = made_up(folder, requests)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: a process is born with its parent's
     idle_mb = _peak_mb()
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     ledger = account(spec, files, log, folder / "ledger.parquet")
     join_s = time.monotonic() - began
     log.close()
@@ -68,12 +69,13 @@ def main() -> None:
     run.loads.append(ledger.record("production/model", folder))
     written = write_record(run, folder)
     render(run, folder)
-    report_s = time.monotonic() - began - join_s
+    write_load(run, folder)
+    report_s, cpu_s = time.monotonic() - began - join_s, time.process_time() - busy
     pages = [page.stat().st_size for page in folder.glob("*.html")]
     sizes = {"run_mb": written.stat().st_size / 2**20, "page_mb": max(pages) / 2**20}
     assert (ledger.sent, ledger.unexplained) == (requests, 0)
     assert pyarrow.parquet.read_metadata(ledger.path).num_rows == requests
-    told = {"join_s": join_s, "report_s": report_s, "peak_mb": _peak_mb(), "idle_mb": idle_mb}
+    told = {"join_s": join_s, "report_s": report_s, "cpu_s": cpu_s, "peak_mb": _peak_mb(), "idle_mb": idle_mb}
     print(json.dumps({**told, **sizes}))
 
 

@@ -43,6 +43,7 @@ def measure(folder: Path) -> Iterator[Sample]:
     yield f"ledger: join of {JOINED[1]:,} requests", "s", "<= 10", [many["join_s"]]
     total = [many["join_s"] + many["report_s"]]
     yield f"record, summary and pages of {JOINED[1]:,} requests", "s", "<= 10", total
+    yield "the same: CPU time", "s", "", [many["cpu_s"]]
     yield f"all of it, peak memory, {JOINED[1]:,} requests", "MB", "<= 500", [many["peak_mb"]]
     yield f"run.json, largest page of {JOINED[1]:,} requests", "MB", "<= 1, 2", [many["run_mb"], many["page_mb"]]
     yield f"ledger: peak memory, {JOINED[0]:,} requests", "MB", "", [few["peak_mb"] - few["idle_mb"]]

@@ -37,6 +37,8 @@ LEAST_SEEK_S, LEAST_CONFIRM_S = 3.0, 8.0
 START_S = 2.5  # what starting and ending a probe's load takes, for the budget
 PACE = 0.8  # of what is needed: the pace is uneven
 BATCHES = (10, 20, 40)
+NOTHING = 1e-9  # a variance that is rounding
+CAREFUL = 1.25  # the variance of few means is itself uncertain
 MOST_RPS = 20_000.0
 Decision = Literal["kept", "broken", "open", "withheld"]
 
@@ -128,7 +130,7 @@ def settled(answers: Answers, slo: SLO, withheld: str = "") -> Seen:
         return Seen(0, 0, 0, 0.0, 0.0, 0.0, withheld)
     slow = latency > slo.slower_than_ms
     near = np.clip(
-        latency, slo.slower_than_ms / 4, 2 * slo.slower_than_ms
+        latency, slo.slower_than_ms / 3, 2 * slo.slower_than_ms
     )  # what moves far from the bound is no matter
     told = [near, slow.astype(float), failed.astype(float)]
     alike = max(likeness(answers.due_s[rows], values) for values in told)
@@ -143,7 +145,7 @@ def likeness(times: Floats, values: Floats) -> float:
     import numpy as np
 
     spread = float(values.var())
-    if spread == 0 or len(values) < 2 * BATCHES[-1]:
+    if spread < NOTHING or len(values) < 2 * BATCHES[-1]:
         return 1.0
     span = float(times[-1] - times[0]) or 1.0
     found = 1.0
@@ -151,7 +153,7 @@ def likeness(times: Floats, values: Floats) -> float:
         which = np.minimum(((times - times[0]) / span * batches).astype(int), batches - 1)
         counts, sums = np.bincount(which, minlength=batches), np.bincount(which, values, batches)
         means = sums[counts > 0] / counts[counts > 0]
-        found = max(found, float(means.var(ddof=1)) * len(values) / batches / spread)
+        found = max(found, CAREFUL * float(means.var(ddof=1)) * len(values) / batches / spread)
     return found
 
 

@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from harness.clients.http import client
 from harness.load.shapes import Diurnal, Ramp, Shape, Soak, Spike, Step
 from harness.load.trace import Replay
 from harness.runtime.clock import Deadline
 from harness.runtime.ports import reserve
+from harness.runtime.wait import wait
 from tests.embedded.load_gateway import Gateway, processes, rows, running
 
 LOADTESTS = Path(__file__).parents[2] / "loadtests"
@@ -126,3 +129,27 @@ def test_a_host_that_refuses_connections_is_told_at_once() -> None:
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].startswith(f"steady.py: load: http://127.0.0.1:{port}: Connection refused")
     assert time.monotonic() - began < 20
+
+
+def test_the_page_of_locust_starts_a_shape(gateway: Gateway, tmp_path: Path) -> None:
+    """Without --headless: its fields are the shape's; a load started there is the shape, and the page stays."""
+    port, records = reserve(), tmp_path / "records"
+    argv = [sys.executable, "-m", "locust", "-f", str(LOADTESTS / "spike.py"), "--host", gateway.url, "--path", "/v1"]
+    argv += ["--web-host", "127.0.0.1", "--web-port", str(port), "--records", str(records), "--before-s", "0.5"]
+    child = gateway.supervisor.spawn("page", [*argv, "--after-s", "0.5"], task=True)
+    with client(f"http://127.0.0.1:{port}") as http:
+        page = wait(lambda: _page(http), what="Locust's page", deadline=Deadline.after(40), child=child)
+        assert "peak_rps" in page
+        asked = {"user_count": 1, "spawn_rate": 1, "host": gateway.url, "base_rps": 20, "peak_rps": 60, "peak_s": 0.5}
+        started = http.post("/swarm", data=asked)
+        assert started.json()["success"], started.text
+        wait((records / "finished-0.json").exists, what="its end", deadline=Deadline.after(30), child=child)
+        assert json.loads((records / "finished-0.json").read_text())["requests"] == 50
+        assert "peak_rps" in _page(http)
+
+
+def _page(http: httpx.Client) -> str:
+    try:
+        return http.get("/").text
+    except httpx.TransportError:
+        return ""

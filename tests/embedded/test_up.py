@@ -40,6 +40,33 @@ def document(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
+def test_a_platform_that_serves_takes_load_from_another_terminal(rehearse: Rehearse) -> None:
+    """Held-out rows in both protocols; the ledger is joined with the log of that platform's gateway."""
+    rehearse("up", "--serve", "--detach", "--json")
+    try:
+        flags = ("--shape", "step:rates_rps=10/20,each_s=1", "--slo", "slower_than_ms=5000,slow=0.5", "--json")
+        for protocol in ("v1", "v2"):
+            record = document(rehearse("load", "--run", "latest", "--protocol", protocol, *flags))
+            (load,) = record["loads"]
+            assert (load["sent"], load["unexplained"], load["joined"]) == (30, 0, True)
+            (name,) = load["classes"]
+            assert name.startswith("answered:v")
+            assert load["reproduce"].endswith("--run latest")
+    finally:
+        rehearse("down", "--all")
+
+
+def test_a_platform_that_serves_nothing_takes_no_load(rehearse: Rehearse) -> None:
+    """And says how to start one that does."""
+    rehearse("up", "--detach", "--json")
+    try:
+        done = rehearse("load", "--run", "latest")
+    finally:
+        rehearse("down", "--all")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("serves no model Hint: rehearse up --serve starts one that does.")
+
+
 def test_a_detached_platform_is_found_answers_and_is_gone_after_down(rehearse: Rehearse) -> None:
     """The addresses work until `down` returns; then no process is left."""
     started = document(rehearse("up", "--detach", "--json"))

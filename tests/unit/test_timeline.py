@@ -70,6 +70,13 @@ def test_failures_count_by_class_in_the_second_in_which_they_were_due() -> None:
     assert found.sent == [2, 0, 1]
 
 
+def test_an_unexplained_request_is_among_the_failures_whatever_its_status() -> None:
+    """The client got 200, the gateway says that it sent 503."""
+    known = block(sent(0), sent(150))
+    known.entries["code"][1] = 503
+    assert timeline(known).failed == {"unexplained": [0, 1]}
+
+
 def test_a_long_load_has_few_entries() -> None:
     """A day has one each 24 s; in a step of 2 s the CPU is the mean of both."""
     assert [step_of(seconds) for seconds in (0.0, 3600.0, 3600.1, 86_400.0)] == [1, 1, 2, 24]
