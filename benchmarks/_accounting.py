@@ -70,6 +70,7 @@ def main() -> None:
     written = write_record(run, folder)
     render(run, folder)
     write_load(run, folder)
+    write_load(run, folder)
     report_s, cpu_s = time.monotonic() - began - join_s, time.process_time() - busy
     pages = [page.stat().st_size for page in folder.glob("*.html")]
     sizes = {"run_mb": written.stat().st_size / 2**20, "page_mb": max(pages) / 2**20}

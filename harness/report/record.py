@@ -410,8 +410,8 @@ class CapacityStep(_Record):
     failed: int
     slow: int
     effective: float = Field(description="requests that count as independent: correlated ones tell less")
-    p50_ms: float
-    p99_ms: float
+    p50_ms: Number = Field(description="null where none was answered")
+    p99_ms: Number
     guards: list[GuardVerdict]
     decision: Literal["kept", "broken", "open", "withheld"]
     reason: str = ""

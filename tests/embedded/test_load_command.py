@@ -101,6 +101,9 @@ def test_a_shape_is_offered_to_a_server_that_others_run(rehearse: Rehearse, tmp_
     assert load["reproduce"].startswith("rehearse load --shape step:rates_rps=20/60,each_s=1 --host http://127.0.0.1:")
     (folder,) = (tmp_path / "reports").iterdir()
     assert (folder / "index.html").is_file()
+    report = (folder / "load.html").read_text(encoding="utf-8")
+    verdict = json.loads((folder / "load.json").read_text())["loads"][0]["verdict"]
+    assert report.index(f"{verdict}</span>") < report.index("Requests per second")
 
 
 def test_a_broken_slo_is_told_and_fails(rehearse: Rehearse) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -139,6 +140,12 @@ def test_a_run_without_a_load_has_no_such_page_and_one_from_before_the_timeline_
     text = Page(page(old)).text
     assert "no SLO" in text
     assert "99th percentile, by revision" in text
+
+
+def test_a_rate_at_which_nothing_was_answered_is_on_the_page_all_the_same(run: RunRecord) -> None:
+    """Latencies of nothing are null in run.json, which the page is made from."""
+    run.capacity[0].steps[0].p50_ms = run.capacity[0].steps[0].p99_ms = math.nan
+    assert "Every rate that was tried" in page(run)
 
 
 def test_names_that_a_user_chose_are_text_on_the_page(run: RunRecord) -> None:
