@@ -185,7 +185,7 @@ class Refused:
             try:
                 kube.apply({**document, "spec": spec}, dry_run=True)
             except RequestFailed as error:
-                return error.message
+                return error.message if "failed calling webhook" in error.message else ""
             return ""
 
         return wait(refusal, what="a refusal", deadline=Deadline.after(8), every_s=0.1)

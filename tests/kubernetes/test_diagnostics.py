@@ -120,7 +120,9 @@ def test_what_an_on_call_engineer_asks_for_is_there(
     service = platform.deploy(platform.train(high_utiliser, max_depth=2))
     kube, namespace = cluster.world.kube, service.namespace
     kube.apply_all([crashing(namespace), autoscaler(service)], deadline=Deadline.after(START_S))
-    kube.wait_for("v1/Pod", "crashing", namespace, _restarted, what="a restart", deadline=Deadline.after(START_S))
+    kube.wait_for(
+        "v1/Pod", "crashing", namespace, _waits_after_a_crash, what="a crash", deadline=Deadline.after(START_S)
+    )
     kube.wait_for(_HPA, "scales", namespace, _has_conditions, what="its conditions", deadline=Deadline.after(START_S))
 
     found = {each.object: each for each in cluster.diagnose()}
@@ -144,8 +146,9 @@ def _node(cluster: KubernetesBackend) -> str:
     return str(cluster.world.kube.list("v1/Node")[0]["metadata"]["name"])
 
 
-def _restarted(found: dict[str, Any]) -> bool:
-    return any(each["restartCount"] for each in found.get("status", {}).get("containerStatuses") or ())
+def _waits_after_a_crash(found: dict[str, Any]) -> bool:
+    """Before that, the log of its last life may be gone: the kubelet keeps that of one dead container."""
+    return "CrashLoopBackOff" in str(found.get("status", {}).get("containerStatuses"))
 
 
 def _has_conditions(found: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from harness.runtime.clock import Deadline
 from tests.kubernetes.test_diagnostics import PAUSE, pod
 
 LOADED = "loaded/by-a-test:1"
+ACCOUNT = "the account that Pods need, which a new cluster has a moment later"
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def test_an_image_of_this_machine_is_loaded_and_a_pod_of_it_runs(kind_cluster: C
     docker("tag", PAUSE, LOADED)
     try:
         kind_cluster.load_docker_image(LOADED)
+        kube.wait_for("v1/ServiceAccount", "default", "default", bool, what=ACCOUNT, deadline=Deadline.after(60))
         kube.apply(pod("loaded", "default", image=LOADED), deadline=Deadline.after(30))
         kube.wait_for(
             "v1/Pod",
