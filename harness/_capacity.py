@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from harness.errors import WaitTimeout
-from harness.lifecycle.capacity import Answers, End, Probe, Search, Seen, following, goes_on, judge, record, settled
+from harness.lifecycle.capacity import (
+    Answers,
+    End,
+    Probe,
+    Search,
+    Seen,
+    following,
+    goes_on,
+    judge,
+    known,
+    record,
+    settled,
+)
 from harness.load import Load
 from harness.load.latency import failed
 from harness.load.records import RECORD_FIELDS
@@ -70,11 +83,11 @@ def _probed(offering: Offering, run: Run, search: Search, probe: Probe, manner: 
 
 def _watched(load: Load, search: Search, probe: Probe) -> tuple[Any, Seen, Any]:
     """Look twice a second until it is decided, hopeless, or the time is up."""
-    began = time.monotonic()
+    began, bound_ms = time.monotonic(), search.slo.slower_than_ms
     found: list[Any] = []
 
     def enough() -> bool:
-        seen = settled(answers_of(load), search.slo, load.withheld(search.slo.slower_than_ms))
+        seen = settled(answers_of(load, bound_ms), search.slo, load.withheld(bound_ms))
         decision, guards = judge(search, probe.purpose, seen)
         found[:] = [decision, seen, guards]
         return not goes_on(search, probe, time.monotonic() - began, decision, guards)
@@ -85,14 +98,28 @@ def _watched(load: Load, search: Search, probe: Probe) -> tuple[Any, Seen, Any]:
     return found[0], found[1], found[2]
 
 
-def answers_of(load: Load) -> Answers:
-    """The requests of a running load that have ended so far; one that was not sent counts as failed and as slow."""
+def answers_of(load: Load, bound_ms: float) -> Answers:
+    """What is known of a running load's requests; one that was not sent counts as failed and as slow.
+
+    The moment is that of the last answer that every generator process has written down: what ended before it is there.
+    """
     import numpy as np
 
-    layout = np.dtype(list(RECORD_FIELDS))
-    parts = [np.fromfile(load.files.records(share), layout) for share in range(load.spec.shares)]
-    rows = np.concatenate([part[part["mark"] > 0] for part in parts])
+    shares = [_requests(load.files.records(share)) for share in range(load.spec.shares)]
+    ends = [(rows["intended_us"] + rows["latency_us"])[rows["mark"] > 0].max(initial=0) for rows in shares]
+    rows = np.concatenate(shares)
     rows = rows[np.argsort(rows["intended_us"], kind="stable")]
     bad = failed(rows)
-    latency_ms = np.where(bad & (rows["status"] == 0), np.inf, rows["latency_us"] / 1e3)
-    return Answers(rows["intended_us"] / 1e6, latency_ms, bad)
+    latency_ms = np.where(rows["status"] == 0, np.inf, rows["latency_us"] / 1e3)
+    return known(Answers(rows["intended_us"] / 1e6, latency_ms, bad), min(ends) / 1e6, bound_ms)
+
+
+def _requests(records: Path) -> Any:
+    """One share's records up to the last that has ended; those before it that have not are without an answer."""
+    import numpy as np
+
+    rows = np.fromfile(records, np.dtype(list(RECORD_FIELDS)))
+    ended = np.flatnonzero(rows["mark"])
+    if len(ended):
+        rows["intended_us"] = np.interp(np.arange(len(rows)), ended, rows["intended_us"][ended])
+    return rows

@@ -102,7 +102,7 @@ def _run(chosen: Sequence[Part], folder: Path, screen: TextIO) -> Night:
             results = run_night(chosen, folder, supervisor, told)
     finally:
         events.close()
-    history.append(folder.parent / history.FILE, history.line(folder.name, began, results))
+        history.append(folder.parent / history.FILE, history.line(folder.name, began, last[0].results if last else []))
     told([*results, _trend(folder)])
     return last[0]
 

@@ -99,9 +99,11 @@ def shape_of(rps: float | None, seconds: float | None, shape: str | None, trace:
     if shape is None and trace is None:
         check(rps=DEFAULT_RPS if rps is None else rps)
         return Steady(DEFAULT_RPS if rps is None else rps, DEFAULT_S if seconds is None else seconds)
-    if speed != 1.0 and trace is not None:
-        return Replay(trace, speed)
     found = the_shape(rps, shape, trace)
+    if speed != 1.0:
+        if trace is None:
+            raise UsageError("load: --speed is for --trace; a shape says its speed itself")
+        found = Replay(trace, speed)
     if isinstance(found, Steady) and not found.hold_s:
         return replace(found, hold_s=DEFAULT_S if seconds is None else seconds)
     if seconds is not None:

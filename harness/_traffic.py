@@ -7,13 +7,14 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from harness._processors import ProcessorMeter, cores
 from harness.clients.inference import Protocol, body_of
 from harness.errors import ConfigError, RehearsalError
+from harness.lifecycle.slo import SLO
 from harness.load import Ledger, Load, LoadSpec
 from harness.load.shape_file import parse_shape
 from harness.load.shapes import Shape, Steady
@@ -86,7 +87,7 @@ def write_bodies(path: Path, rows: Sequence[Sequence[Any]], features: Sequence[s
     path.write_text("".join(json.dumps(body_of(protocol, [row])) + "\n" for row in named), encoding="utf-8")
 
 
-def reproduce(spec: LoadSpec) -> str:
+def reproduce(spec: LoadSpec, slo: SLO | None) -> str:
     """The command that offers the same load again, to the model of the main job or, with --run or --host, another."""
     words = ["rehearse", "load", "--shape", spec.offered.text()]
     words += ["--arrivals", spec.arrivals, "--seed", str(spec.seed)] if spec.arrivals != "constant" else []
@@ -94,6 +95,8 @@ def reproduce(spec: LoadSpec) -> str:
     words += ["--users", str(spec.users)] if spec.users else []
     words += ["--processes", str(spec.processes)] if spec.processes > 1 else []
     words += ["--for", f"{spec.max_s:g}"] if spec.offered.duration_s is None else []
+    if slo not in (None, SLO()):
+        words += ["--slo", ",".join(f"{each.name}={getattr(slo, each.name)}" for each in fields(SLO))]
     return shlex.join(words)
 
 
@@ -125,7 +128,7 @@ def _ended(load: Load, service: Service, run: Run, meter: ProcessorMeter) -> Led
     steps = len(timeline.offered)
     timeline.server_cpu = cores(meter.readings, ledger.started_at, timeline.step_s, steps)
     name = f"{service.namespace}/{service.name}"
-    run.record.loads.append(ledger.record(name, run.folder, reproduce(load.spec)))
+    run.record.loads.append(ledger.record(name, run.folder, reproduce(load.spec, load.slo)))
     return ledger
 
 

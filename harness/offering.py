@@ -139,7 +139,7 @@ class Elsewhere:
 
     def _ended(self, load: Load) -> Any:
         ledger = load.stop(Deadline.after(READY_S))
-        command = f"{reproduce(load.spec)} {self._target.flags()}"
+        command = f"{reproduce(load.spec, load.slo)} {self._target.flags()}"
         self._run.record.loads.append(ledger.record(self.service, self._run.folder, command))
         return ledger
 

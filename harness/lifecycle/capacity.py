@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log, sqrt
+from math import log, nan, sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import ConfigError
@@ -99,7 +99,7 @@ class End:
 
 @dataclass(frozen=True)
 class Answers:
-    """The requests of a probe so far: when they were due, how long they took (ms), which of them failed."""
+    """The requests of a probe: when they were due, how long they took (ms; inf: no answer), which of them failed."""
 
     due_s: Floats
     latency_ms: Floats
@@ -119,8 +119,22 @@ class Seen:
     withheld: str = ""
 
 
+def known(answers: Answers, now_s: float, bound_ms: float) -> Answers:
+    """What can be said at a moment: of the requests that were due `bound_ms` before it, or earlier.
+
+    Of those that were due later only the fast ones have ended. One that is still under way counts as failed and as
+    slow: it may hang, and what hangs would otherwise not be seen until it gives up.
+    """
+    import numpy as np
+
+    rows = answers.due_s <= now_s - bound_ms / 1000
+    due, latency = answers.due_s[rows], answers.latency_ms[rows]
+    away = due + latency / 1000 > now_s
+    return Answers(due, np.where(away, np.inf, latency), answers.failed[rows] | away)
+
+
 def settled(answers: Answers, slo: SLO, withheld: str = "") -> Seen:
-    """What is judged: a probe without its beginning."""
+    """What is judged: a probe without its beginning; its percentiles are of the requests that were answered."""
     import numpy as np
 
     last = float(answers.due_s.max()) if len(answers.due_s) else 0.0
@@ -134,7 +148,8 @@ def settled(answers: Answers, slo: SLO, withheld: str = "") -> Seen:
     )  # what moves far from the bound is no matter
     told = [near, slow.astype(float), failed.astype(float)]
     alike = max(likeness(answers.due_s[rows], values) for values in told)
-    p50, p99 = np.percentile(latency, (50, 99))
+    answered = latency[np.isfinite(latency)]
+    p50, p99 = np.percentile(answered, (50, 99)) if len(answered) else (nan, nan)
     return Seen(
         len(latency), int(failed.sum()), int(slow.sum()), len(latency) / alike, float(p50), float(p99), withheld
     )

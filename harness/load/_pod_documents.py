@@ -104,7 +104,7 @@ def _plan_arguments(spec: LoadSpec, place: Place, load_id: str) -> list[str]:
         *("--payload", "/load/payload.jsonl", "--connections", str(spec.connections), "--allow-remote"),
         *("--host", place.url, "--expect-workers", str(spec.workers)),
         *("--users", str(spec.workers), "--spawn-rate", str(spec.workers)),
-        *("--run-time", f"{math.ceil(spec.max_s)}s", "--stop-timeout", f"{DRAIN_S + 2:g}"),
+        *("--run-time", f"{spec.run_time_s}s", "--stop-timeout", f"{DRAIN_S + 2:g}"),
         *("--exit-code-on-error", "0", "--headless", "--only-summary"),
     ]
 

@@ -56,7 +56,7 @@ class Load:
         self.load_id = os.urandom(4).hex()  # short: Envoy rewrites ids that have the length of a UUID
         self._path = ledger or folder / "ledger.parquet"
         self._access_log = access_log
-        self._slo = slo
+        self.slo = slo
         self._deaths = deaths
         self._ledger: Ledger | None = None
         self._crew = crew(spec, self.files) if crew else Processes(spec, self.files, spawner)
@@ -93,7 +93,7 @@ class Load:
             self._crew.stop(deadline)
             self._log.rest()
             self._await_log(self._log, deadline)
-            self._ledger = account(self.spec, self.files, self._log, self._path, self._deaths(), self._slo)
+            self._ledger = account(self.spec, self.files, self._log, self._path, self._deaths(), self.slo)
         except OSError as error:
             raise LoadFailed(
                 f"load {self.spec.name}: its ledger cannot be written: {error.strerror or error}"

@@ -20,6 +20,7 @@ from geventhttpclient.response import HTTPParseError
 from locust import FastHttpUser, events, task
 from locust.exception import StopUser
 
+from harness.errors import UsageError
 from harness.load._timer import Timer
 from harness.load.arrivals import due_times, user_of
 from harness.load.audit import SelfAudit
@@ -69,7 +70,12 @@ class OpenLoopUser(FastHttpUser):
 
     @task  # type: ignore[untyped-decorator]
     def arrivals(self) -> None:
-        traffic = self.traffic()
+        try:
+            traffic = self.traffic()
+        except UsageError as error:  # of what was entered on Locust's page; what came by options was refused before
+            self.environment.process_exit_code = 2
+            _log.error("nothing is sent: %s", error)
+            raise StopUser from error
         try:
             Schedule(traffic, self.host or "", self.environment).run()
         except Exception as error:  # whatever it is: Locust would run the task again, over the records of this one

@@ -16,9 +16,11 @@ def require_reachable(url: str, within_s: float = WITHIN_S) -> None:
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
         raise UsageError(f"load: {url!r} is no target; expected http://HOST:PORT")
-    port = parts.port or _PORTS[parts.scheme]
     try:
+        port = parts.port or _PORTS[parts.scheme]
         socket.create_connection((parts.hostname, port), timeout=within_s).close()
+    except ValueError as error:  # a port beyond 65535
+        raise UsageError(f"load: {url!r} is no target: {error}") from None
     except TimeoutError:
         raise UsageError(f"load: {url} takes no connection within {within_s:g} s", hint=_HINT) from None
     except OSError as error:

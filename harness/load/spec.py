@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ PROCESSES_A_CORE = 4
 MOST_USERS = 1 << 30
 MOST_WORKERS = 1000
 _SLACK_S = 60.0
+START_S = 10.0  # Locust counts its run time from before the processes are ready
 _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits are
     "rps": (LEAST_RPS, MOST_RPS),
     "max_s": (1.0, MOST_S + _SLACK_S),
@@ -85,6 +87,16 @@ class LoadSpec:
     def most(self) -> int:
         """More requests than this load will ever make."""
         return most_requests(self.offered.requests(self.max_s + _SLACK_S), self.shares)
+
+    @property
+    def run_time_s(self) -> int:
+        """When Locust ends the load; of a shape, which ends by itself, a while later, so that all of it is sent."""
+        return math.ceil(self.max_s if self.offered.duration_s is None else self.max_s + START_S)
+
+    @property
+    def first_s(self) -> float:
+        """When the first request is due, from the load's origin."""
+        return next(self.offered.times(iter([0.0])), 0.0)
 
     @property
     def offered(self) -> Shape:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Literal
 
-from harness.lifecycle.capacity import Answers, End, Probe, Search, following, goes_on, judge, settled
+from harness.lifecycle.capacity import Answers, End, Probe, Search, following, goes_on, judge, known, settled
 from harness.report.record import CapacityStep
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ def _probed(server: QueueServer, search: Search, probe: Probe, rng: np.random.Ge
     everything = server.answers(probe.rate, probe.most_s, rng)
     seconds = probe.least_s
     while True:
-        rows = everything.due_s + everything.latency_ms / 1000 <= seconds
-        answers = Answers(everything.due_s[rows], everything.latency_ms[rows], everything.failed[rows])
-        seen = settled(answers, search.slo)
+        seen = settled(known(everything, seconds, search.slo.slower_than_ms), search.slo)
         decision, guards = judge(search, probe.purpose, seen)
         if not goes_on(search, probe, seconds, decision, guards):
             break

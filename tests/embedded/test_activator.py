@@ -52,7 +52,7 @@ def test_what_waits_is_handed_back_once_there_is_a_replica(activator: Activator,
     asked = waiting(activator, pool, 5)
     assert told == [HOST] * 5
     activator.let_go(HOST)
-    answers = [each.result(10) for each in asked] + [ask(activator, f"{HOST}:8080")]
+    answers = [each.result(10) for each in asked] + [ask(activator, f"{HOST.title()}:8080")]
     assert {(answer.status_code, answer.headers.get(HELD_HEADER)) for answer in answers} == {(503, "1")}
     assert activator.held() == {}
     assert len(told) == 5

@@ -154,9 +154,13 @@ def test_a_host_that_refuses_connections_is_told_within_two_seconds() -> None:
         (["--shape", "ramp", "--deadline", "10"], "load.shape: ramp lasts 30 s, but the load may last 10 s"),
         (["--shape", "ramp", "--for", "10"], "--for is for one rate; a ramp says itself how long it lasts"),
         (["--rps", "5", "--shape", "ramp"], "load: expected one of rps, shape and trace, got rps and shape"),
+        (["--rps", "5", "--trace", "bad.csv", "--speed", "2"], "load: expected one of rps, shape and trace, got rps"),
+        (["--trace", "good.csv", "--speed", "2", "--for", "9"], "--for is for one rate; a replay says itself"),
+        (["--shape", "ramp", "--speed", "2"], "load: --speed is for --trace"),
         (["--trace", "bad.csv"], "bad.csv:3: timestamp: expected seconds or an ISO 8601 time, got 'noon'"),
         (["--host", "http://198.51.100.7"], "load: http://198.51.100.7 is neither this machine nor a gateway"),
         (["--host", "http://127.0.0.1:1"], "load: http://127.0.0.1:1: Connection refused"),
+        (["--host", "http://127.0.0.1:99999"], "load: 'http://127.0.0.1:99999' is no target: Port out of range"),
         (["--host", "x"], "load: x is neither this machine"),
         (["--run", "latest"], "load: nothing runs."),
         (["--slo", "slow=2"], "slo.slow: expected a share above 0 and below 1"),
@@ -176,6 +180,7 @@ def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REHEARSAL_RUNS", str(tmp_path / "reports"))
     monkeypatch.setenv("REHEARSAL_STATE", str(tmp_path / "state"))
+    (tmp_path / "good.csv").write_text("timestamp\n1\n2\n")
     (tmp_path / "bad.csv").write_text("timestamp\n1\nnoon\n")
     assert run_command(["load", *flags]) == 2
     told = capsys.readouterr().err

@@ -45,6 +45,14 @@ def test_what_is_offered_is_the_shape(gateway: Gateway, many: int) -> None:
     assert ledger.target_rps == pytest.approx(140 / 3)
 
 
+def test_a_shape_of_fewer_requests_than_processes_is_sent_as_well(gateway: Gateway) -> None:
+    """The second process has nothing to send, and is not waited for."""
+    load = gateway.load(shape=Step((1,), 1.0), processes=2)
+    load.start(Deadline.after(30))
+    load.wait()
+    assert load.stop(Deadline.after(15)).sent == 1
+
+
 def test_a_trace_is_sent_again_request_by_request(gateway: Gateway, tmp_path: Path) -> None:
     """Each at its time with its body; a pause in between is one."""
     trace = tmp_path / "trace.csv"
@@ -141,6 +149,13 @@ def test_the_page_of_locust_starts_a_shape(gateway: Gateway, tmp_path: Path) -> 
         page = wait(lambda: _page(http), what="Locust's page", deadline=Deadline.after(40), child=child)
         assert "peak_rps" in page
         asked = {"user_count": 1, "spawn_rate": 1, "host": gateway.url, "base_rps": 20, "peak_rps": 60, "peak_s": 0.5}
+        wrong = http.post("/swarm", data={**asked, "host": "http://198.51.100.7"})
+        assert wrong.json()["success"], wrong.text
+        refusal = "neither this machine"
+        wait(lambda: refusal in child.tail(), what="the refusal", deadline=Deadline.after(10), child=child)
+        http.get("/stop")
+        assert not records.exists()
+        assert child.tail(1000).count(refusal) == 1
         started = http.post("/swarm", data=asked)
         assert started.json()["success"], started.text
         wait((records / "finished-0.json").exists, what="its end", deadline=Deadline.after(30), child=child)

@@ -75,3 +75,5 @@ def test_ctrl_c_leaves_an_index_of_what_was_done(tmp_path: Path, suite: Path) ->
     assert "interrupted; what was done is in" in err
     came = [part["came"] for part in json.loads(found[0].read_text())["parts"]]
     assert came == ["not run", "not run"]
+    (night,) = (tmp_path / "reports" / "history.jsonl").read_text().splitlines()
+    assert set(json.loads(night)["cases"].values()) == {"not run"}

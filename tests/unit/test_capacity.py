@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from harness._capacity import answers_of
 from harness.errors import ConfigError
 from harness.lifecycle.capacity import (
     CONFIRMS,
@@ -17,10 +21,12 @@ from harness.lifecycle.capacity import (
     Seen,
     following,
     judge,
+    known,
     likeness,
     settled,
 )
 from harness.lifecycle.slo import SLO
+from harness.load.records import Failure, LoadFiles, Recorder
 from harness.report.record import CapacityStep
 from harness.simulate.queue import QueueServer, search_on
 
@@ -135,6 +141,47 @@ def test_what_a_probe_begins_with_is_not_judged() -> None:
     seen = settled(Answers(due, latency, np.zeros(1000, bool)), PROMISE)
     assert (seen.slow, seen.p50_ms) == (0, 5.0)
     assert seen.requests == pytest.approx(800, abs=2)
+
+
+def test_requests_that_hang_are_seen_long_before_they_give_up() -> None:
+    """One in fifty hangs for ten seconds: after eight none of them has ended, and all the others were fast."""
+    due = np.arange(8000) / 1000
+    hangs = np.arange(8000) % 50 == 7
+    everything = Answers(due, np.where(hangs, 10_000.0, 5.0), hangs)
+    seen = settled(known(everything, 8.0, PROMISE.slower_than_ms), PROMISE)
+    assert seen.failed == seen.slow == pytest.approx(seen.requests / 50, abs=1)
+    assert judge(Search(SLO(errors=0.01, slower_than_ms=50, slow=0.05)), "confirm", seen)[0] == "broken"
+
+
+def test_what_is_known_of_a_running_load_is_in_its_records(tmp_path: Path) -> None:
+    """Two processes: what was not sent, or has not ended, failed; what was due too short a time ago is left out."""
+    files = LoadFiles(tmp_path)
+    recorders = [Recorder(files, share, 2) for share in range(2)]
+    for sequence in range(100):  # 10 ms apart
+        due_us = sequence * 10_000
+        if sequence == 31:
+            recorders[1].write(sequence, due_us, due_us, 0, 0, "", Failure.OVERLOADED)
+        elif sequence != 40:  # under way
+            recorders[sequence % 2].write(sequence, due_us, due_us, 5_000, 200, "v1", Failure.NONE)
+    for recorder in recorders:
+        recorder.close()
+    load: Any = SimpleNamespace(files=files, spec=SimpleNamespace(shares=2))
+    found = answers_of(load, bound_ms=50)
+    assert len(found.due_s) == 94  # until 50 ms before 985 ms, when the first process had its last answer
+    assert np.flatnonzero(found.failed).tolist() == [31, 40]
+    assert np.flatnonzero(np.isinf(found.latency_ms)).tolist() == [31, 40]
+    assert found.due_s[40] == pytest.approx(0.4)
+
+
+def test_a_rate_at_which_much_is_not_answered_has_percentiles_all_the_same() -> None:
+    """They are of what was answered, and run.json can be read again."""
+    due = np.arange(1000) / 100
+    away = np.arange(1000) % 10 == 0
+    seen = settled(Answers(due, np.where(away, np.inf, 3.0), away), PROMISE)
+    assert (seen.failed, seen.slow, seen.p50_ms, seen.p99_ms) == (80, 80, 3.0, 3.0)
+    nothing = settled(Answers(due, np.full(1000, np.inf), np.ones(1000, bool)), PROMISE)
+    assert nothing.failed == 800
+    assert np.isnan(nothing.p99_ms)
 
 
 @pytest.mark.parametrize(

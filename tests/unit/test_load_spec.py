@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness._load_command import manner
+from harness._traffic import reproduce
 from harness.errors import ConfigError
+from harness.lifecycle.slo import SLO
 from harness.load import LoadSpec
+from harness.load.shapes import Shape, Spike, Steady, Step
 
 
 @pytest.mark.parametrize(
@@ -37,3 +41,29 @@ def test_a_load_that_makes_no_sense_is_one_clear_line(tmp_path: Path, fields: di
     with pytest.raises(ConfigError) as caught:
         LoadSpec(**{"name": "a", "url": "http://x", "host": "h", "path": "/v1", "payload": payload, **fields})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "run_time_s", "first_s"),
+    [(Step((0, 10), 15), 40, 15), (Spike(before_s=0, after_s=0), 40, 0), (Steady(50), 30, 0), (None, 30, 0)],
+)
+def test_locust_does_not_cut_a_shape_short(
+    tmp_path: Path, shape: Shape | None, run_time_s: int, first_s: float
+) -> None:
+    """A shape may last as long as its load; Locust counts from before it begins. One rate ends when its time is up."""
+    payload = tmp_path / "payload.jsonl"
+    payload.write_text("{}\n")
+    spec = LoadSpec("a", "http://x", "h", "/v1", payload, max_s=30, shape=shape)
+    assert (spec.run_time_s, spec.first_s) == (run_time_s, first_s)
+
+
+def test_the_command_that_offers_a_load_again_has_its_slo(tmp_path: Path) -> None:
+    """As `rehearse load --slo` takes it; the one that is meant anyway is not said."""
+    payload = tmp_path / "payload.jsonl"
+    payload.write_text("{}\n")
+    spec = LoadSpec("a", "http://x", "h", "/v1", payload, max_s=30, shape=Steady(50, 10))
+    assert reproduce(spec, None) == reproduce(spec, SLO()) == "rehearse load --shape steady:rps=50,hold_s=10"
+    told = reproduce(spec, SLO(errors=0.0125, slower_than_ms=50))
+    assert told == "rehearse load --shape steady:rps=50,hold_s=10 --slo errors=0.0125,slower_than_ms=50,slow=0.05"
+    given = told.rpartition(" ")[2]
+    assert manner(given, "constant", 7, 0, 1, "v1", None).slo == SLO(errors=0.0125, slower_than_ms=50)

@@ -141,13 +141,16 @@ class Activator:
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, int]:
-    """The request's host, without a port, and the length of its body, which Envoy has buffered and counted."""
+    """The request's host, in lower case and without a port, and the length of its body.
+
+    Envoy has buffered and counted it.
+    """
     head = await reader.readuntil(b"\r\n\r\n")
     fields = {
         name.strip().lower(): value.strip()
         for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
     }
-    host = fields.get(b"host", b"").decode("latin-1").partition(":")[0]
+    host = fields.get(b"host", b"").decode("latin-1").lower().partition(":")[0]
     return host, int(fields.get(b"content-length", b"0"))
 
 
