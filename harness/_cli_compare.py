@@ -90,4 +90,5 @@ def lines(found: Comparison) -> Iterator[str]:
     yield from (f"note     {note}" for note in found.notes)
     yield from (f"alone    {load} is in {where} only" for load, where in found.alone.items())
     yield ""
-    yield f"{'REGRESSION' if found.broken else 'NO REGRESSION'}: {view.opening(found)}"
+    headline = "REGRESSION" if found.broken else "NO VERDICT" if found.silent else "NO REGRESSION"
+    yield f"{headline}: {view.opening(found)}"

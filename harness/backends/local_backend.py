@@ -245,9 +245,9 @@ class LocalBackend(ABC):
                 collector.close()
             if self._autoscaler is not None:
                 self._autoscaler.close()
-            self._activator.close()
             if self._controller is not None:
                 self._controller.close()
+            self._activator.close()  # after those who call it
             if self._prometheus is not None:
                 self._prometheus.close()
         finally:

@@ -79,6 +79,11 @@ class Comparison:
         """The rows that are worse by more than the budget."""
         return [row for row in self.rows if row.budget is Budget.BROKEN]
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said of any quantity."""
+        return all(row.verdict is Verdict.WITHHELD for row in self.rows)
+
     def as_json(self) -> dict[str, Any]:
         """All of it, for scripts; what nothing bounds is null."""
         data: dict[str, Any] = finite({"passed": not self.broken, **asdict(self)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness._cli_compare import lines
 from harness.cli import run_command
 from harness.compare import Comparison, Key, Sample, Verdict, compare
 from harness.compare.compare import Budget
@@ -65,6 +66,7 @@ def test_latencies_that_the_generator_spoilt_are_withheld() -> None:
 def test_a_load_that_was_too_short_is_withheld_and_another_rate_is_said() -> None:
     short = compare(load(1, seconds=3.0), load(2, slower=2.0))
     assert {verdict for verdict, _ in verdicts(short).values()} == {Verdict.WITHHELD}
+    assert list(lines(short))[-1].startswith("NO VERDICT: Nothing can be said: the load was too short: 5 s are needed")
     (note,) = compare(load(1), load(2, rps=400.0)).notes
     assert note.startswith("steady: A was offered 200 requests a second and B 400")
 
@@ -110,6 +112,14 @@ def test_the_command_writes_a_page_and_json_and_its_exit_code_is_the_budgets(
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "worse by more than the budget of 10" in page
     assert page.count("<figure") == 2
+
+
+def test_a_comparison_that_can_say_nothing_does_not_look_passed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(home, "short", requests(3, seconds=3.0))
+    assert run_command(["compare", "base", "short", "--reports", str(home)]) == 0
+    assert "NO VERDICT: Nothing can be said: the load was too short" in capsys.readouterr().out
+    (page,) = home.glob("*-compare*/index.html")
+    assert '<section class="verdict skipped"' in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,9 @@ class Autoscaler:
                 self.step()
             except httpx.TransportError:
                 self._kept.clear()  # the gateway is being started again, and counts from zero
-            except RehearsalError as error:
-                self._events.emit("autoscaler.error", "autoscaler", error.message, level="error")
+            except (RehearsalError, OSError, ValueError) as error:  # half an answer, an activator that is too slow
+                message = f"{type(error).__name__}: {error}"
+                self._events.emit("autoscaler.error", "autoscaler", message, level="error")
             self._awake.wait(READ_S)
             self._awake.clear()
 
