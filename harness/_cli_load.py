@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import _cli_world
+from harness.errors import UsageError
 
 
 def load(
@@ -85,6 +86,8 @@ def load(
     """
     from harness import _load_command as command
 
+    if capacity and (rps, seconds, shape, trace) != (None,) * 4:
+        raise UsageError("load: --find-capacity chooses the rates itself", hint="--low and --high bound them.")
     wanted = command.shape_of(rps, seconds, shape, trace, speed)
     choice = command.Choice(
         shape=wanted,

@@ -96,6 +96,8 @@ def target(run: str | None, host: str | None, service_host: str, model: str, *, 
 
 
 def shape_of(rps: float | None, seconds: float | None, shape: str | None, trace: str | None, speed: float) -> Shape:
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"load: --for: expected seconds above 0, got {seconds:g}")
     if shape is None and trace is None:
         check(rps=DEFAULT_RPS if rps is None else rps)
         return Steady(DEFAULT_RPS if rps is None else rps, DEFAULT_S if seconds is None else seconds)

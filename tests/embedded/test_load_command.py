@@ -165,6 +165,8 @@ def test_a_host_that_refuses_connections_is_told_within_two_seconds() -> None:
         (["--run", "latest"], "load: nothing runs."),
         (["--slo", "slow=2"], "slo.slow: expected a share above 0 and below 1"),
         (["--slo", "fast=2"], "--slo: expected errors=..., slower_than_ms=..., slow=..., got 'fast=2'"),
+        (["--rps", "5", "--for", "0"], "load: --for: expected seconds above 0, got 0"),
+        (["--find-capacity", "--rps", "5"], "load: --find-capacity chooses the rates itself"),
         (["--find-capacity", "--low", "-1"], "capacity.low_rps: expected a number from 1 to 20000, got -1.0"),
         (["--find-capacity", "--budget", "5"], "capacity.budget_s: expected a number from 30 to 86400, got 5.0"),
         (["--protocol", "v3"], "load.protocol: expected v1 or v2, got 'v3'"),
