@@ -8,19 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import WaitTimeout
-from harness.lifecycle.capacity import (
-    Answers,
-    End,
-    Probe,
-    Search,
-    Seen,
-    following,
-    goes_on,
-    judge,
-    known,
-    record,
-    settled,
-)
+from harness.lifecycle.capacity import End, Probe, Search, following, goes_on, judge, record
+from harness.lifecycle.probe import Answers, Seen, known, settled
 from harness.load import Load
 from harness.load.latency import failed
 from harness.load.records import RECORD_FIELDS

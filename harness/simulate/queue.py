@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Literal
 
-from harness.lifecycle.capacity import Answers, End, Probe, Search, following, goes_on, judge, known, settled
+from harness.lifecycle.capacity import End, Probe, Search, following, goes_on, judge
+from harness.lifecycle.probe import Answers, known, settled
 from harness.report.record import CapacityStep
 
 if TYPE_CHECKING:

@@ -12,19 +12,8 @@ import pytest
 
 from harness._capacity import answers_of
 from harness.errors import ConfigError
-from harness.lifecycle.capacity import (
-    CONFIRMS,
-    Answers,
-    End,
-    Probe,
-    Search,
-    Seen,
-    following,
-    judge,
-    known,
-    likeness,
-    settled,
-)
+from harness.lifecycle.capacity import CONFIRMS, End, Probe, Search, following, judge
+from harness.lifecycle.probe import Answers, Seen, known, likeness, settled
 from harness.lifecycle.slo import SLO
 from harness.load.records import Failure, LoadFiles, Recorder
 from harness.report.record import CapacityStep
