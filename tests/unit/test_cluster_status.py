@@ -107,7 +107,7 @@ def test_a_switch_that_has_not_reached_the_gateway_is_not_ready() -> None:
 def test_requests_without_a_replica_are_told_once_and_so_is_their_end() -> None:
     """As the embedded world tells it; a revision without traffic is nobody's loss."""
     seen = Service(CANARY)
-    seen.routing = Routing(("v1", "v2"), {"v1": 100, "v2": 0})
+    seen.routing, seen.reached = Routing(("v1", "v2"), {"v1": 100, "v2": 0}), {"v1"}
     seen.see(replicas_of([pod("v1")]), {})
     assert seen.serving_changed(1.0) is None
     seen.see(replicas_of([pod("v1", ready=False)]), {})
@@ -117,6 +117,8 @@ def test_requests_without_a_replica_are_told_once_and_so_is_their_end() -> None:
     assert seen.serving_changed(3.0) is None
     seen.routing = Routing(("v1", "v2"), {"v1": 0, "v2": 100})
     seen.see(replicas_of([pod("v2")]), {})
+    assert seen.serving_changed(4.0) is None, "a Pod that is ready is not known to the gateway yet"
+    seen.reached.add("v2")
     back = seen.serving_changed(4.5)
     assert back is not None
     assert (back.kind, back.data["since"], back.data["until"]) == ("service.served", 2.0, 4.5)

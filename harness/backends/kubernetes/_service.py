@@ -107,9 +107,8 @@ class Service:
         return [name for name in self.routing.listed if name in self.ready() and name not in self.reached]
 
     def unserved(self) -> tuple[str, ...]:
-        """The revisions that requests go to while none of their replicas answers."""
-        alive = alive_revisions(self.replicas)
-        return tuple(name for name in self.routing.weights if self.routing.exposes(name) and name not in alive)
+        """The revisions that requests go to while none of their replicas answers the gateway."""
+        return tuple(name for name in self.routing.weights if self.routing.exposes(name) and name not in self.reached)
 
     def serving_changed(self, now: float) -> Change | None:
         """That requests have no replica to go to since `now` (Unix seconds), or have one again, or another route."""

@@ -6,9 +6,10 @@ ask the pure planner for the next step, do it and confirm it, until there is non
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import httpx
@@ -18,14 +19,14 @@ from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes import applied, entrances, routes
 from harness.backends.kubernetes._service import Service
 from harness.backends.kubernetes.plan import Routing, Shape, Tell, plan
-from harness.backends.kubernetes.pods import Failure, replicas_of
+from harness.backends.kubernetes.pods import Failure, alive_revisions, replicas_of
 from harness.backends.kubernetes.probe import GatewayProbe
 from harness.backends.kubernetes.routes import POLICY_KIND, ROUTE_KIND, Target
 from harness.backends.kubernetes.wakes import Wakes
 from harness.backends.kubernetes.world import RUN_LABEL, RunSpace, run_labels
 from harness.backends.status import Status, settled, told, why_not
 from harness.clients.kubernetes import Kube
-from harness.errors import AccessDenied, PlatformError, RehearsalError, ServiceFailed, UsageError
+from harness.errors import AccessDenied, PlatformError, RehearsalError, RequestFailed, ServiceFailed, UsageError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.wait import wait
@@ -33,7 +34,13 @@ from harness.runtime.wait import wait
 IN_EFFECT_S = 30.0
 """A gateway that has not taken a route by then is broken."""
 PROBE_EVERY_S = 0.02
+LOOK_S = 0.5
+"""How often it is asked whether the Pods that are to answer are still there."""
 DEPLOYMENT = "apps/v1/Deployment"
+
+
+class _Overtaken(PlatformError):
+    """A routing that counts on Pods which have ended."""
 
 
 class Router:
@@ -161,7 +168,8 @@ class Router:
             if isinstance(step, Tell):
                 self._tell(service, step.shape)
             elif step is not None:
-                self._route(service, step.routing)
+                with contextlib.suppress(_Overtaken):  # then there is another step
+                    self._route(service, step.routing)
             elif not self._tell_changes(service):
                 break
         service.observed, service.problem = service.generation, None
@@ -176,11 +184,11 @@ class Router:
             kserve = (self._kube.find(applied.KIND, name, namespace) or {}).get("status", {})
         service.see(found, kserve)
         entrances.follow(self._kube, service, self._labels)
-        if change := service.serving_changed(time.time()):
-            self._events.emit(change.kind, "/".join(service.key), change.message, level=change.level, **change.data)
         for revision in service.unreached():
             if self._probe.reaches(service.document.host, name, revision):
                 service.reached.add(revision)
+        if change := service.serving_changed(time.time()):
+            self._events.emit(change.kind, "/".join(service.key), change.message, level=change.level, **change.data)
 
     def _tell(self, service: Service, shape: Shape) -> None:
         document = self._document(service, shape)
@@ -242,7 +250,7 @@ class Router:
         name = new["metadata"]["name"]
         self._kube.apply(routes.traffic_policy(target, routing, name))
         if old and not fits:
-            self._try_out(target, routing, service.main_routes)
+            self._try_out(service, target, routing)
         self._put(target.host, new)
         service.main = new
         if old and not fits:
@@ -250,17 +258,37 @@ class Router:
             self._before_removal()
             self._delete_route(old["metadata"]["name"], target.namespace)
 
-    def _try_out(self, target: Target, routing: Routing, number: int) -> None:
-        """Have every cluster of a new main route answer: Envoy has a route before its clusters are warm."""
-        trial = routes.main_route(target, routing, number, trial=True)
+    def _try_out(self, service: Service, target: Target, routing: Routing) -> None:
+        """Have every cluster of a new main route answer: Envoy has a route before its clusters are warm.
+
+        Raises _Overtaken if what is to answer has ended meanwhile: to wait for it would keep the others from traffic.
+        """
+        trial = routes.main_route(target, routing, service.main_routes, trial=True)
         self._put(target.host, trial)
         name, missing = trial["metadata"]["name"], set(routes.weighted(routing))
+        look = Deadline.after(LOOK_S)
 
         def all_answered() -> bool:
+            nonlocal look
             missing.discard(self._probe.answered_by(target.host, target.service, name))
-            return not missing
+            if not missing or not look.passed():
+                return not missing
+            look = Deadline.after(LOOK_S)
+            return not missing <= self._alive(service, missing)
 
         self._confirm(f"every revision of route {name}", all_answered)
+        if missing:
+            self._delete_route(name, target.namespace)
+            raise _Overtaken(f"{', '.join(sorted(missing))} ended before route {name} led there")
+
+    def _alive(self, service: Service, unknown: Set[str]) -> Set[str]:
+        """The revisions of which a replica answers; `unknown` while the API server does not say."""
+        namespace, name = service.key
+        try:
+            found = self._kube.list("v1/Pod", namespace, labels=f"{applied.SERVICE_LABEL}={name}")
+        except RequestFailed:
+            return unknown
+        return alive_revisions(replicas_of(found))
 
     def _put(self, host: str, route: Mapping[str, Any]) -> None:
         name, version = route["metadata"]["name"], routes.version_of(route)
