@@ -151,7 +151,8 @@ def _recorded(choice: Choice, settings: Settings, folder: Path, progress: Progre
     """The run's record; a mistake in the input is raised once it is written, every other error is its outcome."""
     from harness.run import Run
 
-    title = f"Load on {_where(choice, settings)}"
+    where = _where(choice, settings)
+    title = f"Capacity of {where}" if choice.search else f"Load on {where}: {choice.shape.words()}"
     backend = "elsewhere" if choice.target else settings.run.backend
     run = Run(folder, title=title, backend=backend, listener=progress)
     try:

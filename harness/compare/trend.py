@@ -131,7 +131,11 @@ def _values(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[tuple[fl
 
 
 def _figures(record: RunRecord) -> Iterator[tuple[str, str, float]]:
-    for name, load in _named(record.loads).items():
+    probes = {step.load for search in record.capacity for step in search.steps}
+    for search in record.capacity:
+        if search.capacity_rps is not None:
+            yield f"capacity of {search.service}", "1/s", search.capacity_rps
+    for name, load in _named([load for load in record.loads if load.name not in probes]).items():
         yield from ((f"{name}: {what}", unit, value) for what, unit, value in _of_load(load))
     yield "duration", "s", record.duration_s
     if record.peak_memory_mb:

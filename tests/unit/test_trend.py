@@ -40,6 +40,17 @@ def test_a_percentile_that_doubled_is_said_and_one_as_ever_is_not() -> None:
     assert trend(nights(*steady, 10.7), last=30).moved == []
 
 
+def test_a_capacity_that_fell_is_said_whatever_its_probes_were_called() -> None:
+    """The loads that confirmed it are of a rate of their own each night, and are no figures."""
+    records = nights(*[10.0] * 7)
+    for record, rate in zip(records, (400, 410, 395, 405, 402, 398, 250), strict=True):
+        (search,) = record.capacity
+        search.capacity_rps, search.steps[-1].load = rate, record.loads[0].name
+    found = trend(records, last=30)
+    assert [(each.name, each.newest) for _, each in found.moved] == [(f"capacity of {search.service}", Newest.LOWER)]
+    assert not any(each.name.startswith(record.loads[0].name) for each in found.tracks[0].figures)
+
+
 def test_the_interval_is_that_of_one_further_value_of_a_log_normal_distribution() -> None:
     """Of 4,000 newest values at alpha = 0.05 5 % lie outside, from six runs before them."""
     chance = np.random.default_rng(8)
@@ -77,7 +88,7 @@ def test_the_command_reads_runs_wherever_they_lie_and_leaves_out_what_it_cannot_
     assert "Soak (embedded), step: p99: 40" in said
     (folder,) = tmp_path.glob("*-trend")
     assert json.loads((folder / "trend.json").read_text())["tracks"][0]["passed"] == 7
-    assert (folder / "index.html").read_text(encoding="utf-8").count("<figure") == 5
+    assert (folder / "index.html").read_text(encoding="utf-8").count("<figure") == 6
 
 
 @pytest.mark.parametrize(
