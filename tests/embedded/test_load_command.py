@@ -98,7 +98,8 @@ def test_a_shape_is_offered_to_a_server_that_others_run(rehearse: Rehearse, tmp_
     assert load["classes"] == {"answered:target": 80}
     assert load["timeline"]["offered"][:2] == [20, 60]
     assert load["shape"]["parameters"] == {"rates_rps": [20, 60], "each_s": 1}
-    assert load["reproduce"].startswith("rehearse load --shape step:rates_rps=20/60,each_s=1 --host http://127.0.0.1:")
+    promise = "--slo errors=0.02,slower_than_ms=2000.0,slow=0.5"
+    assert load["reproduce"].startswith(f"rehearse load --shape step:rates_rps=20/60,each_s=1 {promise} --host http://")
     (folder,) = (tmp_path / "reports").iterdir()
     assert (folder / "index.html").is_file()
     report = (folder / "load.html").read_text(encoding="utf-8")
