@@ -16,6 +16,7 @@ SCRAPE_LAG_S = 10.0
 LOG_LAG_S = 2.0
 STEP_S = 1.0
 WHOLE_RUN = "2h"
+COUNTER = "envoy_cluster_upstream_rq_completed"
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ def counted_requests(backend: Backend, namespace: str, service: str, *, at_least
 
     What it has after SCRAPE_LAG_S is returned all the same.
     """
-    # The counter of a retired revision ends with its last scrape; its highest value is what it had counted.
-    query = f"max_over_time({TOTAL.query(namespace, service)}[{WHOLE_RUN}])"
+    # Envoy's counters of what is retired end with their last scrape; their highest values are what they had counted.
+    # In a cluster a revision has one Envoy cluster after the other, so that no sum of those of one moment has them all.
+    chosen = f'namespace="{namespace}",service="{service}",revision!=""'
+    query = f"max_over_time({COUNTER}{{{chosen}}}[{WHOLE_RUN}])"
     counted = 0
 
     def enough() -> bool:
@@ -58,15 +61,15 @@ def counted_requests(backend: Backend, namespace: str, service: str, *, at_least
 
 
 def logged_requests(backend: Backend, host: str, *, at_least: int) -> int:
-    """How many requests to a host, and copies of them, the gateway's access log has; waits until it has `at_least`.
+    """How many requests to a host, copies and a router's own ones among them, the gateway's access log has.
 
-    What it has after LOG_LAG_S is returned all the same.
+    Waits until it has `at_least`; what it has after LOG_LAG_S is returned all the same.
     """
     logged = 0
 
     def enough() -> bool:
         nonlocal logged
-        logged = requests_to(backend.access_log, host)
+        logged = requests_to(backend.access_log, host) + backend.own_requests(host)
         return logged >= at_least
 
     with contextlib.suppress(WaitTimeout):

@@ -255,6 +255,10 @@ class Backend(Protocol):
         """
         ...
 
+    def own_requests(self, host: str) -> int:
+        """How many requests to a host the world itself has sent through the gateway, which are in nobody's log."""
+        ...
+
     def collect_answers(
         self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
     ) -> AnswerSource:

@@ -176,6 +176,9 @@ class LocalBackend(ABC):
     def counts(self, namespace: str, name: str, slower_than_ms: float) -> list[RevisionCounts]:
         return self._serving().counts(namespace, name, slower_than_ms)
 
+    def own_requests(self, host: str) -> int:
+        return 0
+
     def processors(self, namespace: str, name: str) -> dict[str, dict[int, float]]:
         children = [("gateway", self._running["envoy"].child), *self._serving().children(namespace, name)]
         found: dict[str, dict[int, float]] = {}

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from harness.backends.kubernetes.access_log import Cursor, is_traffic, nanoseconds, parse_line, rfc3339
-from harness.backends.kubernetes.counters import LogCounts, given
+from harness.backends.kubernetes.counters import LogCounts, given, received
+from harness.backends.kubernetes.metrics import wait_scraped
+from harness.errors import WaitTimeout
+from harness.runtime.clock import Deadline
 
 HOST = "model-production-1.example.com"
 
@@ -161,3 +164,29 @@ def test_the_routers_own_requests_are_nobodys_traffic() -> None:
     assert is_traffic(line())
     assert not is_traffic(line(path="/.rehearsal/route"))
     assert not is_traffic(line(path="/v1/models/model?rehearsal-probe"))
+
+
+def test_a_route_is_kept_until_prometheus_has_its_last_counts() -> None:
+    """Those of this run's clusters, of all Envoys together; what is under way will be counted too."""
+    name = "httproute/production/m--v1--1--route/rule/0/backend/0"
+    other = "httproute/elsewhere/m--v1--1--route/rule/0/backend/0"
+    page = "\n".join(
+        f'envoy_cluster_upstream_rq_{kind}{{envoy_cluster_name="{cluster}"}} {value}'
+        for cluster, kind, value in ((name, "completed", 20), (name, "active", 1), (other, "completed", 9))
+    )
+    counts = received({"envoy-1": page, "envoy-2": page}, ("httproute/production/",))
+    assert counts == {name: 42}
+    key = f'{{envoy_cluster_name="{name}"}}'
+    readings: list[dict[str, float]] = [{}, {key: 41.0}, {key: 42.0}, {}]
+    wait_scraped(lambda promql: readings.pop(0), counts, Deadline.after(30))
+    assert readings == [{}]
+    with pytest.raises(WaitTimeout):
+        wait_scraped(lambda promql: {}, counts, Deadline.after(0.1))
+
+
+def test_a_probe_is_the_router_s_own() -> None:
+    """Envoy has counted it for the revision, so that it must be known how many there were."""
+    counts = LogCounts()
+    counts.take(line(path="/v1/models/m?rehearsal-probe"))
+    counts.take(line())
+    assert counts.own(HOST) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -19,10 +20,11 @@ from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
 from harness.backends.kubernetes.alone import LeftToKServe
-from harness.backends.kubernetes.counters import GIVEN, LogCounts
+from harness.backends.kubernetes.counters import GIVEN, LogCounts, received
 from harness.backends.kubernetes.envoy_pods import EnvoyPods
 from harness.backends.kubernetes.faults import KubernetesFaults
 from harness.backends.kubernetes.lives import Lives
+from harness.backends.kubernetes.metrics import wait_scraped
 from harness.backends.kubernetes.pipeline_job import PIPELINES, Cluster
 from harness.backends.kubernetes.registry import moved
 from harness.backends.kubernetes.router import Router
@@ -35,7 +37,7 @@ from harness.clients.http import client
 from harness.clients.promql import PromQL
 from harness.components.collector import PORT
 from harness.components.gateway import SHADOW
-from harness.errors import CapabilityMissing, DocumentError, RequestFailed
+from harness.errors import CapabilityMissing, DocumentError, RehearsalError, RequestFailed
 from harness.load.crew import Crew
 from harness.load.pods import Place, Pods
 from harness.load.records import LoadFiles
@@ -46,6 +48,7 @@ from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
 START_S = 300.0
+SCRAPED_S = 5.0
 LOG_S = 30.0
 LOAD_NAMESPACE = "load"
 """The logical namespace of the Pods that send large loads."""
@@ -80,6 +83,7 @@ class KubernetesBackend:
         self._router: Router | None = None
         self._log: AccessLogStream | None = None
         self._prometheus: PromQL | None = None
+        self._metered = False
         self._answers: list[AnswerSource] = []
         self._began = time.time()
         self._lives = Lives(world.kube, events, self._gateway_answers)
@@ -174,6 +178,9 @@ class KubernetesBackend:
         self._read_given()
         return self._counts.counts(namespace, name, f"{name}-{namespace}.{DOMAIN}", slower_than_ms)
 
+    def own_requests(self, host: str) -> int:
+        return self._counts.own(host)
+
     def collect_answers(
         self, namespace: str, name: str, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float] = ()
     ) -> AnswerSource:
@@ -265,6 +272,7 @@ class KubernetesBackend:
         if part is Part.SERVING:
             self.warmth.nursery()
         self.world.ensure(part, deadline)
+        self._metered |= part is Part.METRICS
         if part is Part.SERVING:
             self._follow_log(deadline)
 
@@ -287,6 +295,15 @@ class KubernetesBackend:
 
     def _read_given(self) -> None:
         self._counts.read(self._envoy.pages(GIVEN))
+
+    def _before_removal(self) -> None:
+        """Have the last counts of a route that nobody uses any more: Envoy's own here, and in Prometheus."""
+        pages = self._envoy.pages(GIVEN)
+        self._counts.read(pages)
+        if self._metered:
+            mine = tuple(f"httproute/{namespace}/" for namespace in self.space.namespaces().values())
+            with contextlib.suppress(RehearsalError):  # a Prometheus that is away must not hold up a rollout
+                wait_scraped(self._promql().query, received(pages, mine), Deadline.after(SCRAPED_S))
 
     def _gateway_answers(self) -> bool:
         """Whether the gateway answers this machine, with whatever status; raises httpx.TransportError if not."""
@@ -319,7 +336,7 @@ class KubernetesBackend:
                     self.space,
                     self.events,
                     logger_url=collector.logger_url,
-                    before_removal=self._read_given,
+                    before_removal=self._before_removal,
                 )
             return self._router
 

@@ -49,6 +49,7 @@ class LogCounts:
     def __init__(self) -> None:
         self._counted: dict[tuple[str, str], Counted] = {}
         self._logged: Counter[str] = Counter()
+        self._own: Counter[str] = Counter()
         self._given: dict[tuple[str, str], Given] = {}
         self._lock = threading.Lock()
 
@@ -61,6 +62,8 @@ class LogCounts:
         with self._lock:
             self._logged[str(fields.get("cluster") or "")] += 1
         if not is_traffic(fields):  # a probe of the router: Envoy has counted it, and nobody else shall
+            with self._lock:
+                self._own[host] += 1
             return
         code, took = int(fields.get("code") or 0), fields.get("upstream_ms")
         with self._lock:
@@ -69,6 +72,11 @@ class LogCounts:
             counted.failed += code >= 400 or code == 0
             if isinstance(took, int | float):
                 counted.buckets[bisect_left(LATENCY_BUCKETS_MS, float(took))] += 1
+
+    def own(self, host: str) -> int:
+        """How many probes of the router reached a revision of a host, by the log."""
+        with self._lock:
+            return self._own[host]
 
     def read(self, pages: Mapping[str, str]) -> None:
         """Take what the Envoys say now; `pages`: Pod -> its Prometheus page."""
@@ -138,6 +146,16 @@ def revision_of(fields: Mapping[str, Any]) -> str:
     if told and told != "-":
         return str(told)
     return revision_of_cluster(str(fields.get("cluster") or ""))[2]
+
+
+def received(pages: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, int]:
+    """Requests under way and completed of each cluster whose name begins so, of all Envoys together."""
+    totals: Counter[str] = Counter()
+    for page in pages.values():
+        for cluster, numbers in given(page).items():
+            if cluster.startswith(prefixes):
+                totals[cluster] += sum(numbers)
+    return dict(totals)
 
 
 def given(page: str) -> dict[str, tuple[int, int]]:

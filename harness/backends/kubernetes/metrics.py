@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
 
 from harness.components.prometheus import ENVOY_SERIES, SCRAPE_S, rules
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
 
 GATEWAY_METRICS = "rehearsal-gateway-metrics.envoy-gateway-system.svc.cluster.local"
 ALERTMANAGER = "alertmanager.rehearsal-system.svc.cluster.local:9093"
+COUNTER = "envoy_cluster_upstream_rq_completed"
+SCRAPED_EVERY_S = 0.2
 MOST_REVISIONS = 6
 """Of one route; the router names a route <service>--<revision>--… and Envoy numbers its backends likewise."""
 _NAME = "[a-z0-9]+(?:-[a-z0-9]+)*"
@@ -22,6 +27,21 @@ def prometheus_values() -> dict[str, str]:
         "prometheus.yml": yaml.safe_dump(_config(), sort_keys=False),
         "rules.yml": yaml.safe_dump(_rules(), sort_keys=False),
     }
+
+
+def wait_scraped(query: Callable[[str], Mapping[str, float]], counts: Mapping[str, int], deadline: Deadline) -> None:
+    """Wait until Prometheus has so many completed requests of each of Envoy's clusters.
+
+    A cluster that goes takes its counter with it; what was not scraped by then is missing in Prometheus for ever.
+    Errors: WaitTimeout, and RequestFailed for a Prometheus that does not answer.
+    """
+    promql = f"sum by (envoy_cluster_name) ({COUNTER})"
+
+    def scraped() -> bool:
+        seen = query(promql)
+        return all(seen.get(f'{{envoy_cluster_name="{name}"}}', 0) >= count for name, count in counts.items())
+
+    wait(scraped, what="Prometheus's scrape", deadline=deadline, every_s=SCRAPED_EVERY_S)
 
 
 def _config() -> dict[str, Any]:
