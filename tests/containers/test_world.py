@@ -86,17 +86,19 @@ def test_a_platform_killed_by_9_leaves_nothing_in_docker(docker_engine: object, 
 def test_what_even_the_warden_left_is_collected_and_what_lives_is_not(docker_engine: object, tmp_path: Path) -> None:
     """`rehearse gc` knows by the label that the maker is dead."""
     (tmp_path / "dead").mkdir()
-    process, _, maker = made_by(tmp_path / "dead", "without a warden")
-    assert process.wait(120) == -signal.SIGKILL, (tmp_path / "dead" / "output").read_text()
-    mine = ContainersBackend(tmp_path, EventLog(tmp_path / "events.jsonl"))
+    events = EventLog(tmp_path / "events.jsonl")
+    mine = ContainersBackend(tmp_path, events)
     try:
         mine.start([Part.SERVING], Deadline.after(60))
+        process, _, maker = made_by(tmp_path / "dead", "without a warden")
+        assert process.wait(120) == -signal.SIGKILL, (tmp_path / "dead" / "output").read_text()
         kinds = {line.split()[0] for line in sweep.gc()}
         assert left(maker) == []
         assert kinds >= {"container", "network", "volume"}
         assert left(f"{RUN}={mine.ground.name}"), "what a living process made was collected"
     finally:
         mine.close()
+        events.close()
     assert left(f"{RUN}={mine.ground.name}") == []
 
 
@@ -160,7 +162,8 @@ def test_two_platforms_of_a_session_reach_nothing_of_each_other(
     """Each has a network of its own: the other's MLflow has no name there, and no address that answers."""
     platform.start(Part.TRACKING, Part.SERVING)
     mine = platform.backend
-    other = containers_world.backend(tmp_path / "other", EventLog(tmp_path / "events.jsonl"))
+    events = EventLog(tmp_path / "events.jsonl")
+    other = containers_world.backend(tmp_path / "other", events)
     try:
         other.start([Part.TRACKING], Deadline.after(120))
         assert isinstance(mine, ContainersBackend)
@@ -169,3 +172,4 @@ def test_two_platforms_of_a_session_reach_nothing_of_each_other(
         assert len(other.ground.network._unwrap_network.attrs["Containers"]) <= 1
     finally:
         other.close()
+        events.close()
