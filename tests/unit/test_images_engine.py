@@ -210,7 +210,8 @@ def test_a_pytest_session_in_kind_ends_with_the_line_and_not_with_every_test(
     """As for a wrong option: nobody reads it fifty times."""
     (tmp_path / "test_users.py").write_text("def test_one(platform): ...\ndef test_two(platform): ...\n")
     argv = [sys.executable, "-m", "pytest", "--backend", "kind", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(argv, cwd=tmp_path, env=base_env(), capture_output=True, text=True, timeout=120, check=False)
+    env = {name: value for name, value in base_env().items() if not name.startswith("PYTEST_XDIST_")}  # a session's own
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 4
     assert done.stdout.count("--backend kind: Docker is not here: no `docker` on PATH. Hint: ") == 1
     assert "no tests ran" in done.stdout

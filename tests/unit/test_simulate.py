@@ -25,15 +25,13 @@ LONG = Canary(SLO_2, steps=(5, 10, 25, 50, 100), min_step_s=300, max_step_s=400)
 SHORT = Canary(SLO_2, min_step_s=5, max_step_s=60)
 
 
-def test_a_canary_of_25_minutes_takes_well_under_a_second() -> None:
-    """1,500 looks on the virtual clock; CPU time, as other tests may run beside it."""
-    run_once(SHORT, World(), 1)
-    began = time.process_time()
+def test_a_canary_of_25_minutes_is_rehearsed_on_the_virtual_clock_alone() -> None:
+    """1,500 looks, and nobody waits for them; `python -m benchmarks simulation` says how long they take."""
+    began = time.monotonic()
     found = run_once(LONG, World(), 1)
-    took = time.process_time() - began
     assert found.record.outcome == Outcome.PROMOTED
     assert found.record.duration_s == 1500
-    assert took < 1.0
+    assert time.monotonic() - began < found.record.duration_s / 10
 
 
 @pytest.mark.parametrize("policy", [SHORT, ABTest(SLO_2), BlueGreen(SLO_2), Shadow(SLO_2, prediction_shift=0.1)])
