@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from docker import DockerClient, from_env
+from docker.models.containers import Container
 from docker.types import Mount
 
 from harness import __version__
@@ -30,6 +29,7 @@ from harness.lifecycle.pipeline import arguments, run_pipeline
 from harness.lifecycle.spec import TrainingSpec
 from harness.lifecycle.steps import describe
 from harness.report.record import Status
+from harness.runtime.interrupts import held, sigterm_interrupts
 from harness.runtime.job import answer
 
 IMAGE = f"rehearsal/pipeline:{__version__}"
@@ -62,9 +62,9 @@ def main(spec_json: str, result_path: str) -> None:
     told = json.loads(spec_json)
     spec = TrainingSpec.from_json(json.dumps(told["training"]))
     run = DockerSteps(Place(**told["cluster"]))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the step's container goes too
     progress = Path(f"{result_path}.progress")
-    answer(result_path, lambda: run_pipeline(spec, progress, run).model_dump(mode="json"))
+    with sigterm_interrupts():  # so that the step's container goes too
+        answer(result_path, lambda: run_pipeline(spec, progress, run).model_dump(mode="json"))
 
 
 @dataclass
@@ -102,20 +102,28 @@ class DockerSteps:
             docker_task_handler.run_docker_container = original
 
     def _run_step(self, client: DockerClient, image: str, command: list[str], volumes: Any, **args: Any) -> int:
-        container = client.containers.create(image, command=command, volumes=volumes, **args)
+        container: Container | None = None
         try:
-            container.start()
-            for line in container.logs(stream=True, follow=True):
-                print(line.decode(errors="replace"), end="")
-            code = int(container.wait()["StatusCode"])
-            container.reload()
-            if container.attrs["State"]["OOMKilled"]:
-                self._reason = f"it was out of memory: a step may use {self.place.memory_mib} MiB"
-            elif code:
-                self._reason = f"its container ended with exit code {code}"
-            return code
+            with held():  # else the engine may have made one that nobody knows of
+                container = client.containers.create(image, command=command, volumes=volumes, **args)
+            return self._code(container)
         finally:
-            container.remove(force=True)
+            if container is not None:
+                with held():
+                    container.remove(force=True)
+
+    def _code(self, container: Container) -> int:
+        """Run a container to its end, with its log on our output; its exit code."""
+        container.start()
+        for line in container.logs(stream=True, follow=True):
+            print(line.decode(errors="replace"), end="")
+        code = int(container.wait()["StatusCode"])
+        container.reload()
+        if container.attrs["State"]["OOMKilled"]:
+            self._reason = f"it was out of memory: a step may use {self.place.memory_mib} MiB"
+        elif code:
+            self._reason = f"its container ended with exit code {code}"
+        return code
 
     def _tell(self, todo: Todo) -> None:
         """Say how a step's container ended where the step itself could not."""
