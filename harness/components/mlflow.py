@@ -29,7 +29,9 @@ PRELOAD = ("mlflow.server.fastapi_app", "mlflow.store.tracking.sqlalchemy_store"
 SERVE = "harness.components.mlflow:serve"
 MIGRATION_S = 180
 _HEAD = "alembic_version"
-_MIGRATE = "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S; S(*sys.argv[1:])"
+_STORE_ENV = "MLFLOW_BACKEND_STORE_URI"  # a container is told of its store by it: everybody may read a command line
+_MIGRATE = "import os, sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S; "
+_MIGRATE += f"S(os.environ['{_STORE_ENV}'], *sys.argv[1:])"
 
 
 def mlflow(*, image: str = "", store: str = "sqlite:///{folder}/mlflow.db") -> Component:
@@ -45,13 +47,14 @@ def mlflow(*, image: str = "", store: str = "sqlite:///{folder}/mlflow.db") -> C
         argv=(
             *(("mlflow",) if image else (sys.executable, "-P", "-m", "mlflow")),
             "server", "--host", "{host}", "--port", "{port[http]}",
-            "--backend-store-uri", store, "--artifacts-destination", artifacts, "--serve-artifacts",
+            *(() if image else ("--backend-store-uri", store)),
+            "--artifacts-destination", artifacts, "--serve-artifacts",
             "--workers", "1", *(("--allowed-hosts", "*") if image else ()),  # peers know it by names that it does not
         ),
         image=image,
         inside={"http": 5000},
         limits=Limits(memory_mib=1024),
-        env=server_env(),
+        env={**server_env(), **({_STORE_ENV: store} if image else {})},
         ready=Ready(port="http", path="/health"),
         warm=SERVE,
         config=settings,
@@ -77,7 +80,7 @@ def migrated(store: str, *, image: str = IMAGE) -> Component:
 
 def migration(store: str, *, image: str = IMAGE) -> Component:
     """The recipe of a container that migrates an empty store and ends."""
-    argv = ("python", "-c", _MIGRATE, store, "mlflow-artifacts:/")
+    argv = ("python", "-c", _MIGRATE, "mlflow-artifacts:/")
     return replace(mlflow(image=image, store=store), name="mlflow-migration", argv=argv, ports=(), inside={})
 
 
@@ -129,8 +132,8 @@ def _make_template(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".template-", dir=path.parent) as folder:
         fresh = Path(folder) / "mlflow.db"
         # In a process of its own: alembic configures the logging of the process that it runs in.
-        argv = [sys.executable, "-c", _MIGRATE, f"sqlite:///{fresh}", "mlflow-artifacts:/"]
-        env = {**os.environ, **server_env()}
+        argv = [sys.executable, "-c", _MIGRATE, "mlflow-artifacts:/"]
+        env = {**os.environ, **server_env(), _STORE_ENV: f"sqlite:///{fresh}"}
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=MIGRATION_S, check=False)
         if done.returncode != 0 or not _is_migrated(fresh):
             tail = "\n".join(done.stderr.splitlines()[-5:])

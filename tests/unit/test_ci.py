@@ -82,6 +82,15 @@ def test_too_little_memory_leaves_the_smoke_out(tmp_path: Path) -> None:
     assert lines[-1] == "left out: the kind smoke:   missing  Docker  Too little memory: 5 GiB free are needed"
 
 
+@pytest.mark.parametrize("call", ["exec", "images build --dry-run", "doctor"])
+def test_a_defect_of_ours_is_not_left_out(tmp_path: Path, call: str) -> None:
+    """A traceback says nothing of the machine; a run that leaves the smoke out for it would stay green."""
+    fails = "echo 'Traceback (most recent call last):' >&2; echo 'KeyError: 1' >&2; exit 1"
+    code, lines, calls = ci(tmp_path, instead={call: fails})
+    assert (code, SMOKE in calls) == (1, False)
+    assert not any(line.startswith("left out") for line in lines)
+
+
 def test_what_was_asked_for_by_name_is_not_left_out(tmp_path: Path) -> None:
     """Or a job for the smoke alone would be green without one."""
     code, lines, _ = ci(tmp_path, "kind", instead={"exec": "echo 'rehearse: no engine' >&2; exit 1"})

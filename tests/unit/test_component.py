@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from harness.components import alertmanager, collector, model_server, postgres
 from harness.components import gateway as gateway_recipe
 from harness.components import mlflow as mlflow_recipe
 from harness.components import prometheus as prometheus_recipe
-from harness.components.component import fill
+from harness.components.component import Component, fill
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.errors import CapabilityMissing, RequestFailed
 from harness.images import load
 from harness.lifecycle.slo import LATENCY_BUCKETS_MS
+
+
+def contained_mlflow(store: str) -> Component:
+    return mlflow(image=mlflow_recipe.IMAGE, store=store)
 
 
 def bootstrap(tmp_path: Path) -> dict[str, Any]:
@@ -66,6 +71,15 @@ def test_mlflow_is_one_process_on_the_loopback_that_tells_nobody_of_itself() -> 
     assert {"--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"} <= set(argv)
     assert recipe.env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert recipe.env["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@pytest.mark.parametrize("recipe", [mlflow_recipe.migration, mlflow_recipe.migrated, contained_mlflow])
+def test_the_stores_password_is_in_no_command_line(recipe: Callable[[str], Component]) -> None:
+    """Every user of a machine may read those, also of what runs in its containers."""
+    store = "postgresql+psycopg2://postgres:secret@postgres/mlflow"
+    made = recipe(store)
+    assert "secret" not in " ".join(made.argv)
+    assert store in made.env.values()
 
 
 def test_without_a_prometheus_the_reason_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,15 @@ class ContainersBackend(LocalBackend):
 
     def close(self) -> None:
         """Stop everything, also what is being started, and remove what the run made in Docker."""
-        try:
+        with ExitStack() as ending:  # each goes on after an error of the one before
+            if self._own_registry:
+                ending.callback(self._registry.close)
+            if self._server is not None:
+                ending.callback(self._registry.give_back, self._server)
+            ending.callback(self.ground.close)
             if self._own_registry:
                 self._registry.stop()
             super().close()
-        finally:
-            self.ground.close()
-            if self._server is not None:
-                self._registry.give_back(self._server)
-            if self._own_registry:
-                self._registry.close()
 
     def _start_component(self, component: Component, deadline: Deadline) -> Running:
         starter = Starter(self.supervisor, self.events, self._components, self._containers())

@@ -50,7 +50,7 @@ class Ground:
     def volume(self, name: str, options: dict[str, str] | None = None) -> str:
         """The full name of a volume of this run; made if it is not there. `options`: those of Docker's own driver."""
         full = f"{self.name}-{name}"
-        with in_words(full):
+        with self.launching(full), in_words(full):
             self.docker.client.volumes.create(full, driver_opts=options or {}, labels=self.labels)
         return full
 
@@ -80,6 +80,8 @@ class Ground:
     @cached_property
     def _network(self) -> Network:
         """With its range of addresses named: Docker then lets a container that was cut off have its address again."""
+        if self._closed:  # nobody would remove it
+            raise PlatformError("network: the run has ended")
         with in_words("network"):
             try:
                 return self._ranged()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from docker.errors import APIError
 from testcontainers.core.network import Network
 from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 
@@ -97,13 +98,14 @@ def wait_ready(component: Component, child: ContainerChild, ports: Mapping[str, 
     ready, what = component.ready, f"{component.name} ready"
     if ready.command:
         command = list(ready.command)
-        wait(
-            lambda: child.poll() is None and child.execute(command)[0] == 0,
-            what=what,
-            deadline=deadline,
-            child=child,
-            every_s=COMMAND_EVERY_S,
-        )
+        wait(lambda: _succeeds(child, command), what=what, deadline=deadline, child=child, every_s=COMMAND_EVERY_S)
         return
     with client(f"http://{LOOPBACK}:{ports[ready.port]}", timeout_s=5.0) as http:
         wait(lambda: http.get(ready.path).status_code == 200, what=what, deadline=deadline, child=child)
+
+
+def _succeeds(child: ContainerChild, command: list[str]) -> bool:
+    try:
+        return child.execute(command)[0] == 0
+    except APIError:  # it has ended, as `wait` is about to see
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,12 +42,11 @@ class ContainerSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with ExitStack() as ending:  # each goes on after an error of the one before
+            ending.callback(self._events.close)
+            ending.callback(self.registry.close)
             self.registry.stop()
             self._supervisor.close()
-            self.registry.close()
-        finally:
-            self._events.close()
 
     def backend(self, folder: Path, events: EventLog) -> ContainersBackend:
         """A backend with clean state, whose jobs fork from this session's warm processes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from harness.containers.labels import OWNER, owner
-from harness.errors import CapabilityMissing
+from harness.errors import CapabilityMissing, PlatformError
 from harness.images.engine import docker, succeeds
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -40,12 +40,24 @@ def remove(label: str, *, looks: int = 1) -> list[str]:
 
 
 def gc() -> list[str]:
-    """Remove what dead owners have left; what it was. Nothing where there is no engine to ask."""
+    """Remove what dead owners have left; what it was. Nothing where there is no engine to ask.
+
+    PlatformError, after all else is gone, for what stays.
+    """
     try:
         owners = {text for kind in _KINDS for text in _owners(kind)}
     except CapabilityMissing:
         return []
-    return [one for text in sorted(owners) if not owner({OWNER: text}).alive() for one in remove(f"{OWNER}={text}")]
+    removed, stays = [], []
+    for text in sorted(owners):
+        if not owner({OWNER: text}).alive():
+            try:
+                removed += remove(f"{OWNER}={text}")
+            except PlatformError as error:
+                stays.append(error.message)
+    if stays:
+        raise PlatformError("; ".join(stays))
+    return removed
 
 
 def _named(kind: str, label: str) -> list[str]:

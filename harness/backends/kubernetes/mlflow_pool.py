@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class MlflowPool:
         """A spare that is ready: one that is, else the first that gets so, made if there is none at all."""
         spares = self._spares()
         if not spares and self._filling is not None:
-            self._filling.result(timeout=deadline.remaining_s())
+            futures.wait([self._filling], timeout=deadline.remaining_s())  # if it failed, this one tries again
             spares = self._spares()
         if not spares:
             self._start()

@@ -6,6 +6,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.backends.kubernetes.leftovers import clean
@@ -87,6 +88,8 @@ class Space:
         """The cluster's namespace of a logical one; made, with the Service of the run's MLflow, when first asked."""
         with self._lock:
             if logical not in self._made:
+                if self._closed:  # nobody would remove it
+                    raise PlatformError(f"namespace {logical}: the run has ended")
                 name = self._physical(logical)
                 if self._makes:
                     self.kube.apply(namespace_document(name, logical, self._label))
@@ -113,14 +116,13 @@ class Space:
                 return
             self._closed = True
         left: list[str] = []
-        try:
+        with ExitStack() as ending:  # each goes on after an error of the one before
+            ending.callback(self._tracking.close)
             if self._makes:
                 for name in self._made.values():
-                    self.kube.delete("v1/Namespace", name)
+                    ending.callback(self.kube.delete, "v1/Namespace", name)
             else:
                 left = clean(self.kube, self._made.values(), self._label, Deadline.after(CLOSE_S))
-        finally:
-            self._tracking.close()
         if left:
             raise PlatformError(
                 f"run {self._label}: left in the cluster: {', '.join(left)}",
