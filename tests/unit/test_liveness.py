@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,9 +11,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from psutil import STATUS_STOPPED, Process
 
 from harness.backends.embedded import liveness
-from harness.backends.embedded.liveness import FAILURES, Watch
+from harness.backends.embedded.liveness import FAILURES, Watch, waited_s
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
 
 
 @pytest.fixture
@@ -60,3 +65,22 @@ def test_a_process_that_works_does_not_hang(silent: tuple[str, int], monkeypatch
     """Its event loop is blocked by a long prediction; killing it would only begin that anew."""
     monkeypatch.setattr(liveness, "TIMEOUT_S", 0.5)
     assert probes("while True: pass", silent, FAILURES + 1) == [False] * (FAILURES + 1)
+
+
+def test_a_process_that_waits_for_a_processor_is_no_silent_one() -> None:
+    """More programs than processors want to run: each has waited. One that is stopped waits for nothing."""
+    spin = [sys.executable, "-S", "-c", "while True: pass"]
+    crowd = [subprocess.Popen(spin) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        deadline = Deadline.after(30)
+        wait(lambda: all(waited_s(each.pid) > 0.1 for each in crowd), what="a crowd", deadline=deadline, every_s=0.05)
+        os.kill(crowd[0].pid, signal.SIGSTOP)
+        wait(lambda: Process(crowd[0].pid).status() == STATUS_STOPPED, what="a stop", deadline=deadline)
+        before, others = waited_s(crowd[0].pid), waited_s(crowd[1].pid)
+        wait(lambda: waited_s(crowd[1].pid) > others + 0.1, what="the others' waits", deadline=deadline, every_s=0.05)
+        assert waited_s(crowd[0].pid) == before
+    finally:
+        for each in crowd:
+            each.kill()
+            each.wait()
+    assert waited_s(crowd[0].pid) == 0.0

@@ -117,6 +117,7 @@ class ContainersBackend(LocalBackend):
         return gateway.gateway(access_log=self.access_log, image=gateway.IMAGE)
 
     def _metrics(self, gateway: Running) -> Component:
+        replicas_folder(self.folder).mkdir(parents=True, exist_ok=True)  # else Docker would make it, as root's
         admin = f"{gateway.component.name}:{gateway.component.inside['admin']}"
         return prometheus.prometheus(admin, replicas=targets_file(self.folder), image=prometheus.IMAGE)
 

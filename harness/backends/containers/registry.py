@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from docker.errors import DockerException
 
 from harness.backends.containers.database import Database
 from harness.backends.containers.ground import Ground
@@ -75,8 +78,9 @@ class Registry:
 
     def give_back(self, server: Server) -> None:
         """Remove the database and the artifacts of a server whose container has ended."""
-        if not self._closed:
-            self.database.drop(server.database)
+        with contextlib.suppress(PlatformError, DockerException):  # it goes with the session at the latest
+            if not self._closed:
+                self.database.drop(server.database)
         shutil.rmtree(server.folder, ignore_errors=True)
 
     def stop(self) -> None:

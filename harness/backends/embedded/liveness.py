@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 from typing import Self
 
 import httpx
@@ -15,7 +17,8 @@ PROBE = "/v2/health/live"
 TIMEOUT_S = 3.0
 FAILURES = 3
 BUSY = 0.1
-"""A process that used this share of a core since the last probe works; its event loop is blocked, not dead."""
+"""A process that used this share of a core since the last probe, or waited for one, works: it is blocked, not dead."""
+_NS = 1e9
 
 
 class Watch:
@@ -54,7 +57,7 @@ class Watch:
             return False
 
     def _works(self) -> bool:
-        """Whether the process has used its share of a core since it was last looked at, or is gone altogether."""
+        """Whether the process has used its share of a core since the last look, or waited for it, or is gone."""
         before, began = self._used, self._looked
         self._used, self._looked = self._processor_s(), time.monotonic()
         return self._used - before >= BUSY * (self._looked - began)
@@ -64,4 +67,17 @@ class Watch:
             used = psutil.Process(self._pid).cpu_times()
         except psutil.NoSuchProcess:
             return float("inf")
-        return float(used.user + used.system)
+        return float(used.user + used.system) + waited_s(self._pid)
+
+
+def waited_s(pid: int) -> float:
+    """Seconds that a process's threads were ready to run and had no processor; 0 where the kernel does not say.
+
+    On a crowded machine, and in a container among many processes, that is what keeps it silent; one that stands still
+    waits for none.
+    """
+    waited = 0.0
+    for told in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            waited += int(told.read_text(encoding="ascii").split()[1]) / _NS
+    return waited
