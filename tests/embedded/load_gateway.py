@@ -16,6 +16,7 @@ from harness.clients.http import client
 from harness.lifecycle.slo import SLO
 from harness.load import Load, LoadSpec
 from harness.load.crew import Processes
+from harness.load.records import RECORD
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.ports import reserve
@@ -95,7 +96,7 @@ def run_for(load: Load, seconds: float) -> Any:
 
 
 def wait_for(load: Load, seconds: float) -> None:
-    wanted = seconds * load.spec.rps * 32 / load.spec.processes
+    wanted = load.spec.offered.requests(seconds) * RECORD.size / load.spec.shares
     wait(
         lambda: load.files.records(0).stat().st_size >= wanted,
         what="records",

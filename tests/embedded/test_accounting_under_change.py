@@ -15,6 +15,7 @@ from harness.clients.http import client
 from harness.errors import ConfigError
 from harness.lifecycle.dataset import Dataset
 from harness.load import Load
+from harness.load.records import RECORD
 from harness.model_version import ModelVersion
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -109,7 +110,7 @@ def test_a_load_that_makes_no_sense_leaves_nothing_behind(platform: Platform, fi
 
 def _sent(load: Load, seconds: float) -> None:
     """Wait until the generator has made its requests of so many seconds, from the load's beginning."""
-    wanted = seconds * load.spec.rps * 32
+    wanted = load.spec.offered.requests(seconds) * RECORD.size
     records = load.files.records(0)
     wait(lambda: records.stat().st_size >= wanted, what="requests", deadline=Deadline.after(60), every_s=0.02)
 

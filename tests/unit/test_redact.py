@@ -57,6 +57,7 @@ def test_a_secret_that_is_known_by_its_form_is_masked_anywhere(secret: str) -> N
         "sha256:5f0b0a5c9f1be77bd3c25cd15b0a4d0d",
         "the keyboard, a monkey and 3 tokens",
         "column key has 4 levels",
+        "HISTFAAAAB14nJNpmSzMwMDAxAABzFCaEUoz2X+AMIKpwDsn==",
         "user@example.com",
     ],
 )
