@@ -148,7 +148,9 @@ class Schedule:
         if self.broken is not None:
             raise self.broken
         if len(self.in_flight) >= self.traffic.max_in_flight:
-            self._write(sequence, due, time.monotonic(), 0, "", Failure.OVERLOADED)
+            now = time.monotonic()
+            self._late(due, now)
+            self._write(sequence, due, now, 0, "", Failure.OVERLOADED)
         else:
             self.in_flight[sequence] = (due, 0.0)
             gevent.spawn_raw(self._send, sequence, due)
@@ -156,6 +158,7 @@ class Schedule:
     def _send(self, sequence: int, due: float) -> None:
         sent = time.monotonic()
         self.in_flight[sequence] = (due, sent)
+        self._late(due, sent)
         status, revision, size, error = 0, "", 0, None
         try:
             response = self.client.request("POST", self.traffic.path, self._body(sequence), self._headers(sequence))
@@ -191,13 +194,15 @@ class Schedule:
         delay_us = int(((sent or now) - due) * 1e6)
         intended_us = int((due - origin) * 1e6)
         self.left += error not in NEVER_SENT
-        self.audit.delayed(max(0, delay_us))
         try:
             self.recorder.write(
                 sequence, intended_us, intended_us + delay_us, max(0, int((now - due) * 1e6)), status, revision, error
             )
         except OSError as failed:  # in a request's greenlet: the schedule ends with it
             self.broken = failed
+
+    def _late(self, due: float, sent: float) -> None:
+        self.audit.delayed(max(0, int((sent - due) * 1e6)))
 
     def _finish(self, ended: float) -> None:
         deadline = ended + self.traffic.drain_s

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.load.audit import EVERY_S, WINDOWS, Reading, SelfAudit, distrust, read, withheld
+from harness.load.audit import AT_ONCE_S, EVERY_S, VERY_LATE_US, WINDOWS, Reading, SelfAudit, distrust, read, withheld
 
 ON_TIME = Reading(at=100.0, late_p99_ms=1.0, cpu=0.3)
 
@@ -112,6 +112,22 @@ def test_the_audit_is_written_twice_a_second_and_no_oftener(tmp_path: Path, cloc
     clocks.pass_s(EVERY_S * 0.2)
     audit.look()
     assert reading(tmp_path).at == pytest.approx(EVERY_S * 1.1)
+
+
+def test_a_burst_after_a_standstill_is_told_at_once(tmp_path: Path, clocks: Clocks, audit: SelfAudit) -> None:
+    """A verdict that sees the burst's slow answers finds why in the audit; 50 ms later that is no news."""
+    clocks.pass_s(EVERY_S)
+    audit.look()
+    for number in range(100):
+        audit.delayed(200_000 if number < 80 else 50)
+    clocks.pass_s(AT_ONCE_S)
+    assert not audit.look()
+    told = reading(tmp_path)
+    assert (told.at, told.late_p99_ms) == (EVERY_S + AT_ONCE_S, pytest.approx(200, rel=0.07))
+    clocks.pass_s(AT_ONCE_S)
+    audit.delayed(VERY_LATE_US)
+    audit.look()
+    assert reading(tmp_path) == told
 
 
 def test_the_busiest_seconds_of_a_load_are_kept(clocks: Clocks, audit: SelfAudit) -> None:
