@@ -169,7 +169,7 @@ def _gaps_work(folder: Path, meta: Model, columns: Columns, estimator: Any) -> b
     """Whether rows with a missing value are answered as arrays as they are as a DataFrame, tried column by column."""
     may_miss = [at for at, column in enumerate(columns.columns) if column.kind in FLOATS | {"string"}]
     try:
-        row = meta.load_input_example(str(folder))[columns.names].to_numpy(dtype=object)[0]
+        row = _complete_rows(folder, meta, columns).to_numpy(dtype=object)[0]
         table = columns.objects([row] * len(may_miss))
         table[range(len(may_miss)), may_miss] = None
         with warnings.catch_warnings():
@@ -187,14 +187,18 @@ def _matrix(frame: pd.DataFrame, columns: Columns) -> np.ndarray:
     return frame.to_numpy(dtype=np.float64) if columns.numeric else columns.objects(frame.to_numpy(dtype=object))
 
 
+def _complete_rows(folder: Path, meta: Model, columns: Columns) -> pd.DataFrame:
+    """Of the model's own input example; what becomes of gaps is tried with gaps of our own (`_gaps_work`)."""
+    return meta.load_input_example(str(folder))[columns.names].dropna()
+
+
 def _works_on_arrays(folder: Path, meta: Model, columns: Columns, estimator: Any) -> bool:
     """Whether plain arrays give the very answers that a DataFrame gives, tried on the model's own input example."""
     if not columns.plain:
         return False
     try:
-        frame = meta.load_input_example(str(folder))
-        frame = frame[columns.names] if isinstance(frame, pd.DataFrame) else None
-        if frame is None or pd.isna(matrix := _matrix(frame, columns)).any() or _infinite(matrix):
+        matrix = _matrix(_complete_rows(folder, meta, columns), columns)
+        if not len(matrix) or _infinite(matrix):
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
