@@ -17,7 +17,7 @@ from harness.images import cache, docker, engine
 from harness.images.catalogue import Catalogue, Item
 from harness.images.graph import How, keys, ready, to_make
 from harness.images.kinds import KINDS
-from harness.images.leftovers import collect
+from harness.images.leftovers import collect, prune
 from harness.images.making import Commands, Making
 from harness.runtime.events import Event, Listener
 from harness.runtime.space import free_mb
@@ -94,9 +94,12 @@ class Builder:
             there |= self._pull([items[identity] for identity in wanted if identity not in there])
             left = to_make(items, wanted, there)
             self._require(left)
-            if any(items[identity].is_image for identity in left):
+            images = any(items[identity].is_image for identity in left)
+            if images:
                 collect()
             self._in_parallel(left, {identity: state.key for identity, state in states.items()})
+            if images:
+                prune()
             return survey(self._catalogue, wanted)
 
     def missing(self, wanted: Sequence[str]) -> list[str]:

@@ -141,7 +141,8 @@ def refusal(said: str) -> CapabilityMissing | None:
 
 def _privileged_refusal() -> str:
     """Why a privileged container cannot be started; "" if it can. An empty image tells: only its program is missing."""
-    docker("import", "-", _NOTHING, stdin=_EMPTY_TAR, timeout_s=ASK_TIMEOUT_S)
+    if not docker("image", "ls", "--quiet", _NOTHING, timeout_s=ASK_TIMEOUT_S).strip():
+        docker("import", "-", _NOTHING, stdin=_EMPTY_TAR, timeout_s=ASK_TIMEOUT_S)
     argv = ("run", "--rm", "--privileged", "--network=none", _NOTHING, "/nothing")
     said = _call(argv, None, ASK_TIMEOUT_S).stderr.decode(errors="replace")
     return "" if "no such file or directory" in said else _reason(said)

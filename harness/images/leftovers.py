@@ -1,6 +1,6 @@
-"""The containers that images are made in: named by who makes them, so that those of a killed build are found.
+"""What builds leave in Docker: the containers of one that was killed, and images whose name a newer one took.
 
-A label would stay in the image that the container becomes.
+The containers that images are made in are named by who makes them: a label would stay in the image that one becomes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 
 from harness.errors import CapabilityMissing
 from harness.images.engine import docker
+from harness.images.making import LABEL
 from harness.runtime.identity import Identity
 
 _PREFIX = "rehearsal-build"
@@ -31,6 +32,11 @@ def collect() -> list[str]:
     for name in left:
         docker("rm", "--force", "--volumes", name, timeout_s=_REMOVE_S)
     return left
+
+
+def prune() -> None:
+    """Remove the images that were made here and have lost their name, unless a container is made of one."""
+    docker("image", "prune", "--force", "--filter", f"label={LABEL}")
 
 
 def _maker(name: str) -> Identity:

@@ -8,17 +8,27 @@ takes its forks along, the gateway, a replica, and last the model itself.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.report import _format as fmt
 from harness.report._rollout_view import ended_well
-from harness.report.record import ClusterFinding, EventRecord, LoadRecord, RolloutRecord, RunRecord, Status
+from harness.report.record import (
+    ClusterFinding,
+    EventRecord,
+    GuardVerdict,
+    LoadRecord,
+    RolloutRecord,
+    RunRecord,
+    Status,
+)
 from harness.report.symptom import AFTER_S, Room, Symptom, first_symptom
 
 FAR = 0.5  # what a suspect at the far end of the window is worth, of one at the symptom
 CLUSTER_CLOCK_S = AFTER_S + 1.0  # a cluster tells times in whole seconds
+FULL_CORE = 0.85  # of a core over a second: a replica computes on one, and has little more to give
 ELSEWHERE = 0.3  # what a suspect is worth that belongs to another part of the platform, or to another service
 
 _FULL = re.compile(r"the disk of .+? is full|a disk is full|No space left on device")
@@ -216,6 +226,7 @@ def _of_record(record: RunRecord, symptom: Symptom) -> Iterator[Suspect]:
     for rollout in record.rollouts:
         if not ended_well(rollout):
             yield from _of_rollout(rollout, symptom)
+            yield from _saturated(record, rollout, symptom)
 
 
 def _late(load: LoadRecord, symptom: Symptom) -> Suspect:
@@ -226,13 +237,48 @@ def _late(load: LoadRecord, symptom: Symptom) -> Suspect:
     )
 
 
+def _saturated(record: RunRecord, rollout: RolloutRecord, symptom: Symptom) -> Iterator[Suspect]:
+    """A canary that was too slow while its replicas computed without a pause: they are too few for the rate."""
+    slow = any(guard.guard.startswith("slow") and guard.decision == "roll back" for guard in _guards(rollout))
+    replicas = {
+        event.message
+        for event in record.events
+        if (event.kind, event.subject) == ("replica.ready", rollout.service)
+        and event.data.get("revision") == rollout.canary
+    }
+    for load in record.loads:
+        cores = _cores(load, rollout.canary, symptom.at) if load.service == rollout.service else 0.0
+        if slow and replicas and cores >= FULL_CORE * len(replicas):
+            whose = "its replica" if len(replicas) == 1 else f"its {len(replicas)} replicas"
+            words = f"{rollout.canary} is saturated: {whose} used {cores:.2f} cores at {load.target_rps:g} requests/s"
+            step = (
+                "Offer fewer requests per second (`rps` in `[load]`), or give the service more replicas; "
+                "`rehearse load --find-capacity` says how many it answers."
+            )
+            yield Suspect(words, "requests wait for each other then, however good the model", step, 0.5, "saturated")
+
+
+def _guards(rollout: RolloutRecord) -> Iterator[GuardVerdict]:
+    for step in rollout.steps:
+        yield from step.guards
+
+
+def _cores(load: LoadRecord, revision: str, at: float) -> float:
+    """What the revision used in the second of this moment or in the next, whichever is more; 0 if that is not known."""
+    if load.timeline is None:
+        return 0.0
+    second = max(0, int((at - load.started_at) // load.timeline.step_s))
+    known = load.timeline.server_cpu.get(revision, [])[second : second + 2]
+    return max((value for value in known if math.isfinite(value)), default=0.0)
+
+
 def _of_rollout(rollout: RolloutRecord, symptom: Symptom) -> Iterator[Suspect]:
     if rollout.split.get("passed") is False:
         yield Suspect(
             f"the traffic was not split as configured: {rollout.reason}", "a correct split fails once in a million",
             "Compare the split with the routes in `logs/envoy.log`.", 0.78, "split",
         )  # fmt: skip
-    broken = [guard.guard for step in rollout.steps for guard in step.guards if guard.decision == "roll back"]
+    broken = any(guard.decision == "roll back" for guard in _guards(rollout))
     log = f"logs/{rollout.service.replace('/', '.')}.{rollout.canary}-*.log"
     if broken:
         why = f"no other event in the {fmt.seconds(symptom.at - symptom.since)} before {symptom.words} explains it"

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from harness.images import engine, leftovers
+from harness.images.making import LABEL
 from harness.runtime.identity import Identity
 
 EMPTY = "rehearsal/nothing:1"
+EMPTY_TAR = b"\0" * 1024
 
 
 @pytest.fixture
@@ -37,3 +39,29 @@ def test_the_container_of_a_killed_build_goes_and_that_of_a_living_one_stays(con
     names = engine.docker("ps", "--all", "--format", "{{.Names}}").split()
     assert mine in names
     assert dead not in names
+
+
+def test_an_image_whose_name_a_newer_one_took_goes() -> None:
+    """A build leaves one of each name; another's nameless image is not ours to remove."""
+    name = f"rehearsal/test-{os.getpid()}:1"
+    ours, theirs = f"LABEL {LABEL}=key", "LABEL somebody=else"
+    old, foreign, new = (
+        engine.docker("import", "--change", label, "-", name, stdin=EMPTY_TAR).strip()
+        for label in (ours, theirs, ours)
+    )
+    try:
+        leftovers.prune()
+        assert [engine.succeeds("image", "inspect", image) for image in (old, foreign, new)] == [False, True, True]
+    finally:
+        engine.succeeds("image", "rm", name)
+        engine.succeeds("image", "rm", foreign)
+
+
+def test_asking_whether_a_node_may_run_leaves_one_empty_image_however_often() -> None:
+    def left() -> list[str]:
+        return engine.docker("image", "ls", "--all", "--quiet").split()
+
+    engine.require_engine()
+    before = left()
+    engine.require_engine()
+    assert left() == before

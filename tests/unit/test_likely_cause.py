@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from harness.report.cause import likely, next_step, suspects
 from harness.report.record import EventRecord, Status, Step
 from harness.report.symptom import MOST, around, first_symptom
 from harness.run import Run
-from tests.unit import sample_record, sample_rollouts
+from tests.unit import sample_load, sample_record, sample_rollouts
 
 FIRST_BAD = sample_rollouts.BEGAN + 0.42
 SERVICE = "production/high-utiliser"
@@ -151,6 +152,36 @@ def test_a_rollout_without_evidence_is_put_down_to_what_kept_it_from_evidence() 
 
     record.events = [event(-0.5, "rollout.blind", SERVICE, "no counters: refused")]
     assert "no counters: refused" in likely(record)
+
+
+READY = event(2.0, "replica.ready", SERVICE, "production.high-utiliser.v2-3 ready in 0.19 s", revision="v2")
+SECOND = event(2.0, "replica.ready", SERVICE, "production.high-utiliser.v2-4 ready in 0.2 s", revision="v2")
+
+
+@pytest.mark.parametrize(
+    ("events", "cores", "told"),
+    [
+        ([READY], 0.91, "v2 is saturated: its replica used 0.91 cores at 400 requests/s"),
+        ([READY, SECOND], 1.8, "v2 is saturated: its 2 replicas used 1.80 cores"),
+        ([READY, SECOND], 0.91, "v2 itself"),
+        ([READY], 0.4, "v2 itself"),
+        ([READY], math.nan, "v2 itself"),
+        ([], 0.91, "v2 itself"),
+        ([READY, GATEWAY], 0.91, "envoy was killed"),
+    ],
+)
+def test_a_slow_canary_whose_replicas_never_pause_is_saturated(
+    events: list[EventRecord], cores: float, told: str
+) -> None:
+    """The remedy is another rate or more replicas; where its replicas are not known, nothing is claimed."""
+    record = sample_rollouts.rolled_back_run(events)
+    record.rollouts[0].steps[-1].guards[0].guard = "slow"
+    load = sample_load.load(seconds=5)
+    assert load.timeline is not None
+    load.target_rps, load.started_at, load.timeline.server_cpu["v2"] = 400.0, FIRST_BAD - 2.5, [0.1, 0.1, 0.2, cores]
+    record.loads = [load]
+    assert likely(record).startswith(told)
+    assert ("`rehearse load --find-capacity`" in next_step(record)) == ("saturated" in told)
 
 
 def test_a_wrong_split_is_the_gateways_not_the_canarys() -> None:

@@ -22,7 +22,7 @@ ROWS = pd.DataFrame({"age": [20.0, 30.0, 40.0], "children": [0.0, 2.0, np.nan]})
 
 @pytest.mark.parametrize("example", [ROWS, ROWS.iloc[::-1], ROWS.dropna()], ids=["last", "first", "none"])
 def test_a_gap_in_the_models_example_does_not_make_it_slow(example: pd.DataFrame, tmp_path: Path) -> None:
-    """Single rows go to the estimator as arrays, which is twice as fast as DataFrames, wherever the example has a gap."""
+    """Single rows go to the estimator as arrays, twice as fast as DataFrames, wherever the example has a gap."""
     served = saved(example, tmp_path)
     assert (served.on_arrays, served.gaps_on_arrays) == (True, True)
 
