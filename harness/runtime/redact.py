@@ -25,8 +25,8 @@ _TEXT_RULES = (
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE), rf"\g<1>{MASK}"),
     # Authorization: Bearer xyz
     (re.compile(r"\b(bearer|basic)(\s+)[\w.~+/=-]{6,}", re.IGNORECASE), rf"\g<1>\g<2>{MASK}"),
-    # "--token abc", "--api-key=abc", "PASSWORD=abc", '"secret": "abc"', "key=abc" in a query; "==" alone is where base64
-    # ends, and "pwd" stands before it sooner or later
+    # "--token abc", "--api-key=abc", "PASSWORD=abc", '"secret": "abc"', "key=abc" in a query; "==" alone is where
+    # base64 ends, and "pwd" stands before it sooner or later
     (
         re.compile(
             rf"(?P<name>(?<![\w.-])(?:--)?(?:{_NAME}|(?<=[?&])key)[\"']?\s*[=:]\s*[\"']?)"

@@ -46,8 +46,7 @@ def test_an_image_whose_name_a_newer_one_took_goes() -> None:
     name = f"rehearsal/test-{os.getpid()}:1"
     ours, theirs = f"LABEL {LABEL}=key", "LABEL somebody=else"
     old, foreign, new = (
-        engine.docker("import", "--change", label, "-", name, stdin=EMPTY_TAR).strip()
-        for label in (ours, theirs, ours)
+        engine.docker("import", "--change", label, "-", name, stdin=EMPTY_TAR).strip() for label in (ours, theirs, ours)
     )
     try:
         leftovers.prune()
