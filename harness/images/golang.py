@@ -116,11 +116,14 @@ def source_version(catalogue: Catalogue, module: str, source: str) -> list[str]:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of `go build`: static programs, read-only go.mod, and no way round the checksums."""
+    """The environment of `go build`: static programs, read-only go.mod, and no way round the checksums.
+
+    GOGC: the compiler collects its garbage less often, for 400 MB instead of 300 and a fifth less CPU time.
+    """
     kept = {name: value for name, value in given.items() if name not in _UNVERIFIED}
     if kept.get("GOSUMDB") == "off":
         del kept["GOSUMDB"]
-    return {**kept, "CGO_ENABLED": "0", "GOOS": "linux", "GOFLAGS": FLAGS, "GOWORK": "off"}
+    return {"GOGC": "400", **kept, "CGO_ENABLED": "0", "GOOS": "linux", "GOFLAGS": FLAGS, "GOWORK": "off"}
 
 
 def built_name(package: str, module: str) -> str:

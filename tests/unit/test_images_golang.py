@@ -59,6 +59,7 @@ def test_the_environment_leaves_no_way_round_the_checksums() -> None:
     given = {"PATH": "/bin", "GOSUMDB": "off", "GOFLAGS": "-mod=mod", "GONOSUMCHECK": "1", "GONOSUMDB": "*"}
     assert environment(given) == {
         "PATH": "/bin",
+        "GOGC": "400",
         "CGO_ENABLED": "0",
         "GOOS": "linux",
         "GOWORK": "off",
