@@ -102,7 +102,9 @@ class ApiServer:
         return cls(ApiClient(configuration=found), timeout_s=timeout_s)
 
     def close(self) -> None:
+        """Close the connections, too: the official client leaves that to the garbage collector."""
         self.api.close()
+        self.api.rest_client.pool_manager.clear()
 
     def json(self, method: str, path: str, **options: Any) -> Any:
         """The answer's JSON; see `text` for options and errors."""

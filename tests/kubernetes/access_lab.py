@@ -11,9 +11,11 @@ from harness.backends.kubernetes.access import Cell, Resource
 from harness.clients._kubernetes_http import ApiServer
 from harness.clients.kubernetes import Kube
 from harness.errors import AccessDenied, RequestFailed
+from harness.runtime.clock import Deadline
 
 NAME = "tried"
 TOKEN_S = 600
+WEBHOOK_S = 20.0
 _METHODS = {"get": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _METHODS |= {"list": "GET", "watch": "GET", "deletecollection": "DELETE"}
 _OF_MANY = ("list", "watch", "create", "deletecollection")
@@ -63,7 +65,19 @@ def with_token(admin: Kube, namespace: str, account: str) -> Kube:
 
 
 def ask(kube: Kube, cell: Cell, namespace: str) -> Outcome:
-    """Make the call of a cell in a namespace; what would change something is a dry run."""
+    """Make the call of a cell in a namespace; what would change something is a dry run.
+
+    A webhook that has just been installed is not reached from everywhere at once: then it is asked again.
+    """
+    deadline = Deadline.after(WEBHOOK_S)
+    while True:
+        outcome = _asked(kube, cell, namespace)
+        if outcome.status != 500 or "failed calling webhook" not in outcome.message or deadline.passed():
+            return outcome
+        deadline.clock.sleep(0.2)
+
+
+def _asked(kube: Kube, cell: Cell, namespace: str) -> Outcome:
     resource, verb = cell.resource, cell.verb
     query: dict[str, Any] = {}
     if verb in ("create", "update", "patch", "delete", "deletecollection"):
