@@ -52,7 +52,8 @@ class Component:
     `files` are written below {folder} before the start. `warm` is the "module:function" that a fork from the nursery
     runs with `config` instead of exec'ing `argv`. A recipe with an `image` is a container's: `argv` is what the image's
     own program is told, and a container has its ports for itself, so `inside` says their numbers;
-    `scratch` are folders in it, besides /tmp, that it writes and that are kept in memory.
+    `scratch` are folders in it, besides /tmp, that it writes and that are kept in memory. `user` ("uid:gid") is for an
+    image whose program starts as root and steps down by itself, which takes capabilities that no container here has.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Component:
     inside: Mapping[str, int] = field(default_factory=dict)
     limits: Limits = Limits()
     scratch: tuple[str, ...] = ()
+    user: str = ""
     warm: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     restart: Restart = NEVER

@@ -7,6 +7,15 @@ from harness.components.component import LOOPBACK, Component, Limits, Ready, Res
 IMAGE = "docker.io/library/postgres:15"
 USER = "postgres"
 DATA = "/var/lib/postgresql/data"
+SOCKETS = "/run/postgresql"
+"""Where its clients inside of the container find it: `psql --host`. The official image looks here at its first start."""
+_OWN_USER = "999:999"
+_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "unix_socket_directories": SOCKETS,
+}
 
 
 def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> Component:
@@ -14,7 +23,7 @@ def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> 
     return Component(
         name="postgres",
         version=tag_of(image),
-        argv=("postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
+        argv=("postgres", *(word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}"))),
         image=image,
         env={
             "POSTGRES_USER": USER,
@@ -24,7 +33,8 @@ def postgres(password: str, *, database: str = "mlflow", image: str = IMAGE) -> 
         },
         ports=("postgres",),
         inside={"postgres": 5432},
-        scratch=(DATA,),
+        scratch=(DATA, SOCKETS),
+        user=_OWN_USER,
         limits=Limits(memory_mib=512),
         # The server of the first start, which makes the database, listens on no address.
         ready=Ready("postgres", command=("pg_isready", "--quiet", "--host", LOOPBACK, "--dbname", database)),

@@ -143,6 +143,7 @@ class RecipeContainer(DockerContainer, ABC):
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "read_only": True,
+            **({"user": recipe.user} if recipe.user else {}),
         }
 
     def _lay_out(self, recipe: Component) -> None:

@@ -131,6 +131,15 @@ def test_the_recipes_images_are_those_of_the_catalogue() -> None:
         assert load().image(module.IMAGE).name == module.IMAGE
 
 
+def test_postgresql_starts_as_its_own_user_from_the_official_image_and_from_ours() -> None:
+    """The official one starts as root, which may step down to nobody here, and makes its socket where it finds it."""
+    recipe = postgres.postgres("secret")
+    assert recipe.user == "999:999"
+    assert "/run/postgresql" in recipe.scratch, "its root file system is read-only"
+    assert "unix_socket_directories=/run/postgresql" in recipe.argv, "ours would have it in /tmp"
+    assert postgres.SOCKETS == "/run/postgresql"
+
+
 def test_a_query_gives_label_sets_and_values() -> None:
     """The metric's own name is left out of the key."""
     series = {"metric": {"__name__": "x", "revision": "v2", "namespace": "p"}, "value": [1.0, "2.5"]}

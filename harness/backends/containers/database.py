@@ -49,7 +49,7 @@ class Database:
         """Have the server, with the migrated database in it; again does nothing."""
         with self._lock:
             if self._running is None:
-                recipe = replace(postgres.postgres(self._password, database=TEMPLATE), scratch=())
+                recipe = replace(postgres.postgres(self._password, database=TEMPLATE), scratch=(postgres.SOCKETS,))
                 self._running = self._starter.start(recipe, deadline)
                 self._migrate(deadline)
 
@@ -86,7 +86,7 @@ class Database:
     def _run(self, program: str, *arguments: str) -> str:
         """What a client program of the server's own container prints; PlatformError with its last line."""
         child = cast(ContainerChild, self.running.child)
-        code, said = child.execute([program, "--host=/tmp", f"--username={postgres.USER}", *arguments])
+        code, said = child.execute([program, f"--host={postgres.SOCKETS}", f"--username={postgres.USER}", *arguments])
         if code:
             raise PlatformError(f"PostgreSQL: {program}: {(said.strip().splitlines() or ['no word on why'])[-1]}")
         return said
