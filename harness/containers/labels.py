@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
-from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 
 OWNER = "rehearsal.dev/maker"
-"""Who made it: pid:start of the process, as harness.runtime.identity tells it.
+"""Who made it, as harness.runtime.owner tells it.
 
 Not the label of a kind cluster's network, which may outlive its maker.
 """
@@ -18,11 +17,9 @@ RUN = "rehearsal.dev/run"
 
 def owned(run: str = "") -> dict[str, str]:
     """The labels of what this process makes, for a run if it has one."""
-    me = Identity.of(os.getpid())
-    return {OWNER: f"{me.pid}:{me.start}", **({RUN: run} if run else {})}
+    return {OWNER: str(Owner.me()), **({RUN: run} if run else {})}
 
 
-def owner(labels: Mapping[str, str]) -> Identity:
-    """Who made what has these labels; nobody that lives, if they do not say."""
-    pid, _, start = labels.get(OWNER, "0:0").partition(":")
-    return Identity(int(pid), int(start)) if pid.isdecimal() and start.isdecimal() else Identity(0, 0)
+def owner(labels: Mapping[str, str]) -> Owner | None:
+    """Who made what has these labels; None if they do not say."""
+    return Owner.parse(labels.get(OWNER, ""))

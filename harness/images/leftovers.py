@@ -5,30 +5,27 @@ The containers that images are made in are named by who makes them: a label woul
 
 from __future__ import annotations
 
-import os
-
 from harness.errors import CapabilityMissing
 from harness.images.engine import docker
 from harness.images.making import LABEL
-from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 
-_PREFIX = "rehearsal-build"
+_PREFIX, _MADE_BY = "rehearsal-build", "--"
 _REMOVE_S = 60.0
 
 
 def container_name(item: str) -> str:
     """What the container is called in which this process makes an item."""
-    maker = Identity.of(os.getpid())
-    return f"{_PREFIX}-{item.rpartition('/')[2].partition(':')[0]}-{maker.pid}-{maker.start}"
+    return f"{_PREFIX}-{item.rpartition('/')[2].partition(':')[0]}{_MADE_BY}{Owner.me()}"
 
 
 def collect() -> list[str]:
-    """Remove the containers whose makers are dead; their names. Without an engine there are none."""
+    """Remove the containers whose makers are known to be dead; their names. Without an engine there are none."""
     try:
         names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{_PREFIX}-").split()
     except CapabilityMissing:
         return []
-    left = [name for name in names if not _maker(name).alive()]
+    left = [name for name in names if (maker := _maker(name)) and maker.dead()]
     for name in left:
         docker("rm", "--force", "--volumes", name, timeout_s=_REMOVE_S)
     return left
@@ -39,6 +36,5 @@ def prune() -> None:
     docker("image", "prune", "--force", "--filter", f"label={LABEL}")
 
 
-def _maker(name: str) -> Identity:
-    _, pid, start = name.rsplit("-", 2)
-    return Identity(int(pid), int(start))
+def _maker(name: str) -> Owner | None:
+    return Owner.parse(name.partition(_MADE_BY)[2])

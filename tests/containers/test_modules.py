@@ -15,6 +15,7 @@ import pytest
 from testcontainers.core.network import Network
 
 from harness.backends.embedded.routes import Route, render_routes
+from harness.components import postgres
 from harness.components.collector import Comparison
 from harness.components.replica import PayloadLog
 from harness.containers import (
@@ -32,6 +33,7 @@ from harness.containers import (
 from harness.containers.labels import owner
 from harness.images import engine
 from harness.runtime.clock import Deadline
+from harness.runtime.owner import Owner
 from harness.runtime.wait import wait
 from tests.containers.conftest import in_a_process
 
@@ -66,7 +68,7 @@ def test_start_and_stop_without_with(docker_engine: engine.Engine) -> None:
     assert container.start() is container
     labels = container.get_wrapped_container().labels
     assert labels["who"] == "me"
-    assert owner(labels).alive()
+    assert owner(labels) == Owner.me()
     assert httpx.get(f"{container.get_connection_url()}/api/v2/alerts").json() == []
     container.stop()
     container.stop()
@@ -147,6 +149,22 @@ def test_mlflow_over_postgres_keeps_runs_and_serves_a_registered_version(network
                 answer = httpx.post(models.get_predict_url(), json={"instances": [[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0]]})
     high, low = answer.json()["predictions"]
     assert high > 0.5 > low
+
+
+def test_postgresql_starts_from_an_image_that_starts_as_root(docker_client: docker.DockerClient) -> None:
+    """As the official one does, which steps down by itself where it may: here it may not, and its root is read-only."""
+    made = docker_client.containers.create(postgres.IMAGE)
+    name = "rehearsal/test-postgres-as-root:1"
+    try:
+        repository, _, tag = name.partition(":")
+        made.commit(repository, tag, changes="USER 0")
+        with PostgresContainer(name) as database:
+            argv = ["psql", f"--host={postgres.SOCKETS}", "--username=postgres", "--tuples-only", "--command=select 42"]
+            done = database.get_wrapped_container().exec_run(argv)
+            assert (done.exit_code, done.output.split()) == (0, [b"42"]), done.output
+    finally:
+        made.remove(force=True)
+        docker_client.images.remove(name, force=True)
 
 
 def test_mlflow_alone_keeps_its_store_in_its_folder(docker_engine: engine.Engine, tmp_path: Path) -> None:

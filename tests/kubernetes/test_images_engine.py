@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from harness.images import engine, leftovers
 from harness.images.making import LABEL
 from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 
 EMPTY = "rehearsal/nothing:1"
 EMPTY_TAR = b"\0" * 1024
@@ -21,7 +23,7 @@ def containers() -> Iterator[tuple[str, str]]:
     """A container of a build that this process makes, and one whose maker was killed."""
     engine.require_engine()  # which leaves an empty image behind
     with subprocess.Popen(["sleep", "600"]) as maker:
-        dead = f"rehearsal-build-node-{maker.pid}-{Identity.of(maker.pid).start}"
+        dead = f"rehearsal-build-node--{replace(Owner.me(), process=Identity.of(maker.pid))}"
         maker.kill()
     mine = leftovers.container_name(f"rehearsal/test-{os.getpid()}:1")
     for name in (mine, dead):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from harness.components.postgres import postgres
 from harness.errors import PlatformError, ProcessExited
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
+from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 from harness.runtime.supervisor import Supervisor
 
 
@@ -90,14 +93,15 @@ def test_nothing_is_made_for_a_run_that_has_ended(monkeypatch: pytest.MonkeyPatc
 def test_what_one_dead_owner_left_and_stays_keeps_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told when all else is gone."""
     tried: list[str] = []
+    stuck, other = (str(replace(Owner.me(), process=Identity(pid, 1))) for pid in (4194305, 4194306))
 
     def remove(label: str) -> list[str]:
         tried.append(label)
-        if label.endswith("=4194305:1"):
+        if label.endswith(f"={stuck}"):
             raise PlatformError("volume x stays")
         return ["container y"]
 
-    monkeypatch.setattr(sweep, "_owners", lambda kind: ["4194305:1", "4194306:1"])
+    monkeypatch.setattr(sweep, "_owners", lambda kind: [stuck, other])
     monkeypatch.setattr(sweep, "remove", remove)
     with pytest.raises(PlatformError, match="volume x stays"):
         sweep.gc()

@@ -16,7 +16,6 @@ from harness.backends.kubernetes import here
 from harness.backends.kubernetes.backend import KubernetesBackend
 from harness.backends.kubernetes.foreign_install import off_the_nodes, to_bring, without_needs
 from harness.backends.kubernetes.manifests import components, fill, load
-from harness.backends.kubernetes.owners import Owner
 from harness.backends.kubernetes.pipeline_job import Cluster
 from harness.backends.kubernetes.registry import check_prefix, for_clusters, how_to_get, in_registry, moved
 from harness.errors import AccessDenied, CapabilityMissing, ConfigError, UsageError
@@ -183,17 +182,6 @@ def test_only_an_optional_step_is_skipped(tmp_path: Path) -> None:
             lack("serving")
     assert [step.status for step in run.record.steps] == [Status.SKIPPED, Status.FAILED]
     assert [skip.step for skip in run.record.skips] == ["metrics"]
-
-
-def test_an_owner_is_known_to_be_dead_only_on_its_own_machine() -> None:
-    """What another machine's process does cannot be seen from here."""
-    me = Owner.me()
-    assert Owner.parse(str(me)) == me
-    assert not me.dead()
-    assert replace(me, start=me.start + 1).dead()
-    assert replace(me, boot="before the machine was started again").dead()
-    assert not replace(me, host="another", pid=1, start=1).dead()
-    assert Owner.parse("somebody") is None
 
 
 def test_a_pipeline_s_place_crosses_the_process_border_with_its_registry() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from harness.images.archive import LAYER
 from harness.images.catalogue import Catalogue, Item
 from harness.images.making import Commands, Making
 from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 from tests.unit.fake_programs import FakePrograms, fake_programs
 
 DEB822 = """Types: deb
@@ -272,11 +273,12 @@ def test_a_text_in_kinds_go_source_is_read_with_what_it_is_made_of() -> None:
 def test_the_container_of_a_build_is_removed_once_its_maker_is_dead(programs: FakePrograms) -> None:
     """A privileged one that nobody uses must not stay; one that is in use must."""
     mine = leftovers.container_name("rehearsal/node-platform:v1.34.4")
-    assert mine == f"rehearsal-build-node-platform-{os.getpid()}-{Identity.of(os.getpid()).start}"
+    assert mine == f"rehearsal-build-node-platform--{Owner.me()}"
     with subprocess.Popen([shutil.which("sleep") or "sleep", "60"]) as other:
-        dead = f"rehearsal-build-node-{other.pid}-{Identity.of(other.pid).start}"
+        maker = replace(Owner.me(), process=Identity.of(other.pid))
         other.kill()
-    programs.put("docker", f'case "$1" in ps) echo {mine}; echo {dead};; esac')
+    dead, strangers = f"rehearsal-build-node--{maker}", f"rehearsal-build-node--{replace(maker, namespace='1')}"
+    programs.put("docker", f'case "$1" in ps) echo {mine}; echo {dead}; echo {strangers};; esac')
     assert leftovers.collect() == [dead]
     assert [call for call in programs.calls() if " rm " in call] == [f"docker rm --force --volumes {dead}"]
 

@@ -1,17 +1,18 @@
 """Removes what a dead process of ours has left in Docker: containers, networks and volumes, found by their labels.
 
-`python -P -m harness.backends.containers.sweep OWNER` removes what OWNER ("pid:start", see harness.containers.labels)
-made, and prints a line for each; a warden runs it after a kill -9. `gc` removes what every dead owner made.
+`python -P -m harness.backends.containers.sweep OWNER` removes what OWNER (as harness.runtime.owner has it) made, and
+prints a line for each; a warden runs it after a kill -9. `gc` removes what every owner made that is known to be dead.
 """
 
 from __future__ import annotations
 
 import sys
 
-from harness.containers.labels import OWNER, owner
+from harness.containers.labels import OWNER
 from harness.errors import CapabilityMissing, PlatformError
 from harness.images.engine import docker, succeeds
 from harness.runtime.clock import Deadline
+from harness.runtime.owner import Owner
 from harness.runtime.wait import wait
 
 REMOVE_S = 60.0
@@ -40,7 +41,7 @@ def remove(label: str, *, looks: int = 1) -> list[str]:
 
 
 def gc() -> list[str]:
-    """Remove what dead owners have left; what it was. Nothing where there is no engine to ask.
+    """Remove what owners have left that are known to be dead; what it was. Nothing where there is no engine to ask.
 
     PlatformError, after all else is gone, for what stays.
     """
@@ -50,7 +51,7 @@ def gc() -> list[str]:
         return []
     removed, stays = [], []
     for text in sorted(owners):
-        if not owner({OWNER: text}).alive():
+        if (owner := Owner.parse(text)) and owner.dead():
             try:
                 removed += remove(f"{OWNER}={text}")
             except PlatformError as error:

@@ -25,6 +25,7 @@ from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.interrupts import held
+from harness.runtime.owner import Owner
 from harness.runtime.ports import LOOPBACK
 from harness.runtime.process import launch
 from harness.runtime.wait import wait
@@ -174,10 +175,9 @@ class Cluster(pytest_kind.KindCluster):
         return path
 
     def _create_network(self) -> None:
-        owner = Identity.of(os.getpid())
         labels = {
             MANAGED_BY: MANAGER,
-            OWNER_LABEL: f"{owner.pid}:{owner.start}",
+            OWNER_LABEL: str(Owner.me()),
             STATE_LABEL: str(clusters.folder() / f"{self.name}.json"),
         }
         create_network(self.name, labels)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import AccessDenied
 from harness.load.remote import is_loopback
+from harness.runtime.owner import boot_id
 
 if TYPE_CHECKING:
     from harness.clients.kubernetes import Kube
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def elsewhere(kube: Kube) -> str:
@@ -21,11 +19,6 @@ def elsewhere(kube: Kube) -> str:
     """
     host = str(kube.server.api.configuration.host)
     return "" if is_loopback(host) and nodes_are_here(kube) else host
-
-
-def boot_id() -> str:
-    """This machine's: one for each start of a kernel; a node that is a container of this machine tells the same."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def nodes_are_here(kube: Kube) -> bool:

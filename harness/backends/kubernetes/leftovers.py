@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
-from harness.backends.kubernetes.owners import OWNER, Owner
-from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, RUN_LABEL, run_labels
+from harness.backends.kubernetes.world import MANAGED_BY, MANAGER, OWNER, RUN_LABEL, run_labels
 from harness.errors import AccessDenied, RequestFailed, WaitTimeout
 from harness.runtime.clock import Deadline
+from harness.runtime.owner import Owner
 from harness.runtime.wait import wait
 
 if TYPE_CHECKING:

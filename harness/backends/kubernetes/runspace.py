@@ -10,16 +10,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.backends.kubernetes.leftovers import clean
-from harness.backends.kubernetes.owners import OWNER, Owner
 from harness.backends.kubernetes.world import (
     LOGICAL_LABEL,
     MLFLOW_PORT,
     MLFLOW_SERVICE,
+    OWNER,
     GatewayRef,
     run_labels,
 )
 from harness.errors import CapabilityMissing, PlatformError
 from harness.runtime.clock import Deadline
+from harness.runtime.owner import Owner
 
 if TYPE_CHECKING:
     from harness.clients.kubernetes import Kube

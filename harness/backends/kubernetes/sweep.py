@@ -14,7 +14,7 @@ from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.errors import CapabilityMissing
 from harness.images.engine import docker
 from harness.runtime.clock import Deadline
-from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 from harness.runtime.wait import wait
 
 OWNER_LABEL, STATE_LABEL = "rehearsal.dev/owner", "rehearsal.dev/state"
@@ -95,7 +95,7 @@ def _ours() -> list[str]:
 
 
 def _orphan(name: str) -> bool:
-    """Whether the state file of a network's cluster is gone, wherever it was, and its maker too."""
+    """Whether the state file of a network's cluster is gone, wherever it was, and its maker is known to be dead."""
     labels = network_labels(name)
-    pid, _, start = labels.get(OWNER_LABEL, "0:0").partition(":")
-    return not Path(labels.get(STATE_LABEL, "")).is_file() and not Identity(int(pid), int(start)).alive()
+    maker = Owner.parse(labels.get(OWNER_LABEL, ""))
+    return not Path(labels.get(STATE_LABEL, "")).is_file() and maker is not None and maker.dead()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "rehearsal"
 RUN_LABEL = f"{PREFIX}run"
+OWNER = f"{PREFIX}owner"
+"""An annotation of what a run made first: the process that made it, as harness.runtime.owner has it."""
 LOGICAL_LABEL = f"{PREFIX}namespace"
 """On a physical namespace: what scenarios call it."""
 SYSTEM = "rehearsal-system"
