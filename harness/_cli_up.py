@@ -10,8 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from harness._world_options import world_options
 from harness.backends.kubernetes.world import WorldOptions
 from harness.backends.session import require
 from harness.config import load_settings
-from harness.errors import PlatformError, UsageError
+from harness.errors import PlatformError, RehearsalError, UsageError
 from harness.images.leftovers import collect
 from harness.runtime import state
 from harness.runtime.clock import Deadline
@@ -107,16 +107,37 @@ def start_timeout_s(options: WorldOptions) -> float:
     return START_TIMEOUT_S if options.backend == "embedded" else CLUSTER_TIMEOUT_S
 
 
-def collect_garbage(*, as_json: bool, kept: bool = False) -> str:
-    """End what dead runs left behind, with `kept` also the cluster that --keep left, and say what it was."""
+@dataclass
+class Garbage:
+    """What was ended of what dead runs left, and why the rest was not, a line for each."""
+
+    ended: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def told(self, *, as_json: bool) -> str:
+        if as_json:
+            return json.dumps(asdict(self))
+        return "\n".join(f"ended {one}" for one in self.ended) or ("" if self.failed else NOTHING_LEFT)
+
+
+def collect_garbage(*, kept: bool = False) -> Garbage:
+    """End what dead runs left behind, with `kept` also the cluster that --keep left; what fails keeps nothing else."""
     from harness.backends.containers import sweep as containers
     from harness.backends.kubernetes import sweep as clusters
 
-    ended = [*state.gc(), *containers.gc(), *(f"cluster {name}" for name in clusters.gc(kept=kept))]
-    ended += [f"container {name}" for name in collect()]
-    if as_json:
-        return json.dumps({"ended": ended})
-    return "\n".join(f"ended {one}" for one in ended) or NOTHING_LEFT
+    collectors: dict[str, Callable[[], list[str]]] = {
+        "processes": state.gc,
+        "containers": containers.gc,
+        "clusters": lambda: [f"cluster {name}" for name in clusters.gc(kept=kept)],
+        "containers of builds": lambda: [f"container {name}" for name in collect()],
+    }
+    found = Garbage()
+    for what, end in collectors.items():
+        try:
+            found.ended += end()
+        except (RehearsalError, OSError) as error:
+            found.failed.append(f"gc: {what}: {' '.join(str(error).split())}")
+    return found
 
 
 def collect_in_cluster(options: WorldOptions, runs: Sequence[str], *, as_json: bool) -> str:

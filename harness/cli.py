@@ -226,10 +226,11 @@ def gc(
     """End what a run that died left behind: processes, kind clusters and networks, containers of builds.
 
     Nothing else is ever touched: a process counts only with the pid and the start time that the run noted, a cluster
-    only if it is labelled as ours, nobody uses it and, without --kept, nobody keeps it.
+    only if it is labelled as ours, nobody uses it and, without --kept, nobody keeps it. What cannot be ended keeps
+    nothing else from it: a line for each, and exit code 1.
 
-    With --context, in that cluster: what carries the label of a run whose process is gone from this machine. Runs of
-    other machines are told, and ended only by --run.
+    With --context, in that cluster: what carries the label of a run whose process is known to be dead. Other runs are
+    told, and ended only by --run.
     """
     from harness import _cli_up
 
@@ -237,7 +238,13 @@ def gc(
         for flag, value in {"--kubeconfig": kubeconfig, "--namespaces": namespaces, "--run": runs}.items():
             if value:
                 raise UsageError(f"gc: {flag}: needs --context NAME, the cluster to look at")
-        _print(_cli_up.collect_garbage(as_json=as_json, kept=kept))
+        found = _cli_up.collect_garbage(kept=kept)
+        if told := found.told(as_json=as_json):
+            _print(told)
+        for line in found.failed:
+            _complain(line, 1)
+        if found.failed:
+            raise typer.Exit(1)
         return
     if kept:
         raise UsageError("gc: --kept: is about the kind cluster of this machine, not about --context")

@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from harness import _cli_up
 from harness._cli_progress import Progress
 from harness._cli_up import stop_runs
+from harness.backends.containers import sweep
+from harness.backends.kubernetes import sweep as clusters
 from harness.cli import run_command
-from harness.errors import TrainingFailed, UsageError
+from harness.errors import PlatformError, TrainingFailed, UsageError
 from harness.report.record import RunRecord, Skip, Status
 from harness.runtime import state
 from harness.runtime.events import Event
@@ -250,6 +253,34 @@ def test_gc_says_what_it_ended(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{places}/no-engine.sock")
     assert run_command(["gc"]) == 0
     assert capsys.readouterr().out == "nothing was left behind\n"
+
+
+def test_what_gc_cannot_end_keeps_nothing_else_from_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each failure, an exit code that a script sees, and what was ended is told all the same."""
+
+    def refuse(**_: object) -> list[str]:
+        raise PlatformError("the engine\nrefuses", hint="ask it")
+
+    def unreadable() -> list[str]:
+        raise PermissionError(13, "Permission denied", "/state")
+
+    monkeypatch.setattr(state, "gc", unreadable)
+    monkeypatch.setattr(sweep, "gc", lambda: ["container c"])
+    monkeypatch.setattr(clusters, "gc", refuse)
+    monkeypatch.setattr(_cli_up, "collect", lambda: ["rehearsal-build-node"])
+    assert run_command(["gc"]) == 1
+    told = capsys.readouterr()
+    assert told.out == "ended container c\nended container rehearsal-build-node\n"
+    assert told.err.splitlines() == [
+        "rehearse: gc: processes: [Errno 13] Permission denied: '/state'",
+        "rehearse: gc: clusters: the engine refuses Hint: ask it",
+    ]
+    assert run_command(["gc", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["ended"] == ["container c", "container rehearsal-build-node"]
+    assert len(document["failed"]) == 2
 
 
 def test_doctor_speaks_json(capsys: pytest.CaptureFixture[str]) -> None:
