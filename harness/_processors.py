@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from types import TracebackType
-from typing import Self
 
 from harness.errors import RehearsalError
+from harness.runtime.sampler import Sampler
 
 EVERY_S = 1.0
 
@@ -27,31 +25,15 @@ class Reading:
     used: Used
 
 
-class ProcessorMeter:
+class ProcessorMeter(Sampler):
     """Reads once a second, in a thread of its own, until it is left; `read` says what has been used so far."""
 
     def __init__(self, read: Callable[[], Used]) -> None:
+        super().__init__("processors", EVERY_S)
         self.readings: list[Reading] = []
         self._read = read
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="processors", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        self._take()
-        while not self._stop.wait(EVERY_S):
-            self._take()
-
-    def _take(self) -> None:
+    def take(self) -> None:
         try:
             used = self._read()
         except RehearsalError:  # the service is gone, or the gateway is being started again

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from types import TracebackType
-from typing import Self
-
 import psutil
+
+from harness.runtime.sampler import Sampler
 
 EVERY_S = 0.5
 MB = 1_000_000
 
 
-class MemoryMeter:
+class MemoryMeter(Sampler):
     """Samples the proportional set size (PSS) of the process tree; shared pages of forked processes count once.
 
     PSS and not RSS, because a fork shares the pages of its nursery: adding up RSS would count them again and again.
     """
 
     def __init__(self) -> None:
+        super().__init__("memory", EVERY_S)
         self.peak_mb = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            self.peak_mb = max(self.peak_mb, tree_mb())
+    def take(self) -> None:
+        self.peak_mb = max(self.peak_mb, tree_mb())
 
 
 def tree_mb() -> float:
