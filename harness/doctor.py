@@ -109,6 +109,13 @@ def node_engine() -> str:
     return found.words
 
 
+def container_images() -> str:
+    """The images of the containers world."""
+    from harness.images import container_images
+
+    return f"all {len(container_images())}"
+
+
 def node_image() -> str:
     """The image of kind's nodes, which has all others in it."""
     from harness.images import node_image
@@ -151,6 +158,7 @@ NEEDS: tuple[Need, ...] = (
         "pip install 'rehearsal[containers]'",
     ),
     Need("containers", "Docker", "a running engine", engine, _GET_DOCKER),
+    Need("containers", "images", "its components", container_images, "rehearse images build"),
     Need("kind", "pytest-kind", "making the cluster", package("pytest-kind"), "pip install 'rehearsal[kind]'"),
     Need("kind", "Docker", "kind's nodes", node_engine, _GET_DOCKER),
     Need("kind", "images", "kind's nodes", node_image, "rehearse images build"),

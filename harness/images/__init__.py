@@ -18,8 +18,10 @@ from harness.runtime.events import Listener
 
 __all__ = [
     "Catalogue", "How", "Item", "Source", "State",
-    "build", "bundle", "load", "missing", "node_image", "program", "require", "survey",
+    "build", "bundle", "container_images", "load", "missing", "node_image", "program", "require", "survey",
 ]  # fmt: skip
+
+_OF_CONTAINERS = ("postgres", "mlflow", "envoy", "prometheus", "model-server", "collector", "pipeline")
 
 
 def build(names: Sequence[str] = (), *, source: Source = Source.AUTO, listener: Listener) -> list[State]:
@@ -60,6 +62,14 @@ def require(names: Sequence[str]) -> None:
             f"Images are missing, or were made of something else than now: {', '.join(missing)}.",
             hint=f"rehearse images build {' '.join(missing)}",
         )
+
+
+def container_images() -> list[str]:
+    """The names of the images of the containers world; CapabilityMissing, as `require`, unless all are here."""
+    catalogue = load()
+    names = [item.id for short in _OF_CONTAINERS for item in catalogue.find(short) if item.is_image]
+    require(names)
+    return names
 
 
 def node_image() -> str:

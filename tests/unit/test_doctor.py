@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import images
+from harness.components import collector, gateway, mlflow, model_server, postgres, prometheus
+from harness.containers import pipeline
 from harness.doctor import NEEDS, Need, examine, package, program, table, usable
 from harness.errors import CapabilityMissing
 from tests.unit.fake_programs import fake_programs
@@ -79,3 +82,16 @@ def test_kind_is_usable_only_with_an_engine_that_may_run_its_node_and_with_its_i
     assert found["images"].how.startswith("rehearse images build")
     containers = {finding.what: finding for finding in examine() if finding.backend == "containers"}
     assert containers["Docker"].found == "28.5.1 (cgroup v1, 0 GiB memory)"
+    assert not usable(containers.values(), "containers"), "an engine without the images starts nothing"
+    assert containers["images"].how.startswith("rehearse images build docker.io/library/postgres:15 ghcr.io/mlflow/")
+
+
+def test_the_images_that_doctor_asks_for_are_those_that_the_containers_world_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the world itself asks for the same before it starts."""
+    monkeypatch.setattr(images, "require", lambda names: None)
+    components = (postgres, mlflow, gateway, prometheus, model_server, collector, pipeline)
+    assert set(images.container_images()) == {component.IMAGE for component in components}
+    needs = {need.what: need for need in NEEDS if need.backend == "containers"}
+    assert needs["images"].probe() == "all 7"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 from harness import images
-from harness.components import collector, gateway, mlflow, model_server, postgres, prometheus
-from harness.containers import pipeline
 from harness.errors import CapabilityMissing
 from harness.images.engine import Engine, probe, require_room
 from harness.runtime.ports import reserve
@@ -15,9 +13,6 @@ OLDEST = (20, 10)
 MEMORY_GIB = 2.0
 """Free memory that a run takes at its peak, under load."""
 DISK_GIB = 1.0
-IMAGES = (
-    postgres.IMAGE, mlflow.IMAGE, gateway.IMAGE, prometheus.IMAGE, model_server.IMAGE, collector.IMAGE, pipeline.IMAGE,
-)  # fmt: skip
 
 
 def require() -> Engine:
@@ -29,7 +24,7 @@ def require() -> Engine:
             hint="install a later Docker Engine",
         )
     require_room(engine, memory_gib=MEMORY_GIB, disk_gib=DISK_GIB)
-    images.require(IMAGES)
+    images.container_images()
     reserve()
     return engine
 
