@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
-from harness.backends.kubernetes import clusters
+from harness.backends.kubernetes import clusters, kind
 from harness.backends.kubernetes.cluster import NODE_PORTS, creation_failure, kind_config
 from harness.backends.kubernetes.clusters import KEPT, ClusterState, Way, session_name, way
-from harness.errors import ConfigError, WaitTimeout
+from harness.errors import ConfigError, PlatformError, WaitTimeout
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 
@@ -137,3 +139,22 @@ def test_a_creation_that_failed_is_told_in_a_line(log: str, told: str) -> None:
     """kind's log is long; its cause is not."""
     assert told in creation_failure(log)
     assert "\n" not in creation_failure(log)
+
+
+def test_a_cluster_is_left_though_what_is_being_installed_in_it_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would stay until somebody collects it."""
+    done: list[str] = []
+
+    def fails() -> None:
+        done.append("installer")
+        raise PlatformError("an installation does not stop")
+
+    world = kind.KindWorld.__new__(kind.KindWorld)
+    parts: Any = SimpleNamespace
+    world._closed, world.cluster = False, parts(name="c")
+    world._installer = parts(stop=fails)
+    world._mlflow, world.kube = (parts(close=lambda name=name: done.append(name)) for name in ("mlflow", "client"))
+    monkeypatch.setattr(kind.kind_cluster, "release", lambda cluster: done.append(f"cluster {cluster.name}"))
+    with pytest.raises(PlatformError, match="does not stop"):
+        world.close()
+    assert done == ["installer", "mlflow", "client", "cluster c"]

@@ -136,11 +136,11 @@ class KindWorld:
         if self._closed:
             return
         self._closed = True
-        with held():
+        with held(), ExitStack() as ending:  # each goes on after an error of the one before
+            ending.callback(kind_cluster.release, self.cluster)
+            ending.callback(self.kube.close)
+            ending.callback(self._mlflow.close)
             self._installer.stop()
-            self._mlflow.close()
-            self.kube.close()
-            kind_cluster.release(self.cluster)
 
     def _url(self, node_port: int) -> str:
         return f"http://{LOOPBACK}:{self.cluster.port(node_port)}"
