@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from harness.chaos.faults import CLUSTER_FAULTS, CONTAINER_FAULTS, Fault, Hits, phase_name
 from harness.chaos.readings import FaultyReadings
-from harness.errors import CapabilityMissing, UsageError
+from harness.errors import CapabilityMissing, PlatformError, RehearsalError, UsageError
 from harness.lifecycle.rollout import Phase, State
 from harness.runtime.clock import Deadline
-from harness.runtime.events import EventLog
+from harness.runtime.events import EventLog, Level
 from harness.runtime.space import free_mb
 from harness.runtime.wait import wait
 
@@ -70,6 +70,7 @@ class Injection:
         self._ending = ExitStack()
         self._timer: threading.Timer | None = None
         self._waiting: threading.Thread | None = None
+        self._not_undone = ""
 
     @property
     def when(self) -> str:
@@ -90,12 +91,15 @@ class Injection:
             self._begin()
 
     def end(self) -> None:
-        """End what still lasts; the second call does nothing."""
+        """End what still lasts; PlatformError for what could not be undone when its time was over."""
         if self._waiting is not None and self._waiting is not threading.current_thread():
             self._waiting.join()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer.join()  # it may be undoing this very moment
         self._ending.close()
+        if self._not_undone:
+            raise PlatformError(self._not_undone)
 
     def _begin_when_there(self) -> None:
         what = f"{self.fault.name}: a replica of {self.target.revision}"
@@ -108,14 +112,23 @@ class Injection:
         if undo := ACTS[self.fault.name](self.target, self.fault.settings):
             self._ending.callback(undo)
         if self.fault.lasts_s is not None:
-            self._timer = threading.Timer(self.fault.lasts_s, self._ending.close)
+            self._timer = threading.Timer(self.fault.lasts_s, self._end_in_time)
             self._timer.daemon = True
             self._timer.start()
         self.done = True
 
-    def _tell(self, kind: str, message: str) -> None:
+    def _end_in_time(self) -> None:
+        """In the timer's thread, which nobody waits for: what it raises is told, and raised by `end`."""
+        try:
+            self._ending.close()
+        except Exception as error:
+            words = error.message if isinstance(error, RehearsalError) else f"{type(error).__name__}: {error}"
+            self._not_undone = f"{self.fault.name} cannot be undone: {words}"
+            self._tell("chaos.not_undone", self._not_undone, "error")
+
+    def _tell(self, kind: str, message: str, level: Level = "warning") -> None:
         revision = self.target.revision if self.fault.hits is Hits.REPLICA else ""
-        self.target.events.emit(kind, self.fault.name, message, level="warning", revision=revision)
+        self.target.events.emit(kind, self.fault.name, message, level=level, revision=revision)
 
 
 Settings = Mapping[str, object]

@@ -106,9 +106,18 @@ class Starter:
         def died(code: int) -> None:
             running.tell(f"{running.component.name} {ending(code, running.child.cause)}")
             # Not in the watcher's thread: it has other deaths to tell while this component becomes ready again.
-            threading.Thread(target=self._restart, args=(running, code), daemon=True).start()
+            threading.Thread(target=self._restart_or_tell, args=(running, code), daemon=True).start()
 
         self.supervisor.on_death(running.child, died)
+
+    def _restart_or_tell(self, running: Running, code: int) -> None:
+        """Nobody waits for this thread: what it raises is told as the component's end, and never lost."""
+        try:
+            self._restart(running, code)
+        except Exception as error:
+            name = running.component.name
+            running.failed = f"{name} {ending(code)}; it cannot be started again: {type(error).__name__}: {error}"
+            self.events.emit("component.failed", name, running.failed, level="error", code=code)
 
     def _restart(self, running: Running, code: int) -> None:
         component = running.component
