@@ -8,7 +8,7 @@ IMAGE = "docker.io/library/postgres:15"
 USER = "postgres"
 DATA = "/var/lib/postgresql/data"
 SOCKETS = "/run/postgresql"
-"""Where its clients inside of the container find it: `psql --host`. The official image looks here at its first start."""
+"""Where clients inside of the container find it: `psql --host`. The official image looks there at its first start."""
 _OWN_USER = "999:999"
 _SETTINGS = {
     "fsync": "off",

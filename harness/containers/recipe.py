@@ -17,8 +17,8 @@ from testcontainers.core.container import DockerContainer
 
 from harness.components.component import EVERY_INTERFACE, LOOPBACK, Component, fill
 from harness.components.files import write_files
-from harness.containers._ready import RecipeReady
 from harness.containers.labels import owned
+from harness.containers.ready import RecipeReady
 from harness.containers.refusals import in_words, reaper, require_image
 
 NOBODY = 65532

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from docker.errors import APIError, DockerException, ImageNotFound
+from requests.exceptions import RequestException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
@@ -21,11 +22,20 @@ def in_words(what: str) -> Iterator[None]:
     """CapabilityMissing if there is no engine to talk to, PortTaken, and PlatformError for what else it refuses."""
     try:
         yield
-    except DockerException as error:
+    except (DockerException, RequestException) as error:
         if not isinstance(error, APIError):
             engine.probe()  # it knows what is missing, and how to get it
         if any(words in str(error) for words in _TAKEN):
             raise PortTaken(f"{what}: {_reason(error)}", hint="name no port of the host: Docker picks one") from error
+        raise PlatformError(f"{what}: {_reason(error)}") from error
+
+
+@contextmanager
+def in_a_line(what: str) -> Iterator[None]:
+    """PlatformError for whatever the engine refuses to a thing that runs, also where there is no engine any more."""
+    try:
+        yield
+    except (DockerException, RequestException) as error:
         raise PlatformError(f"{what}: {_reason(error)}") from error
 
 
@@ -67,6 +77,6 @@ def _get(image: str) -> str:
     return f"docker pull {image}, or name an image that is there"
 
 
-def _reason(error: DockerException) -> str:
+def _reason(error: DockerException | RequestException) -> str:
     said = str(getattr(error, "explanation", None) or error)
     return said.strip().splitlines()[-1].rstrip(".")

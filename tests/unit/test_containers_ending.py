@@ -6,16 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from docker.errors import APIError
 
 from harness.backends.containers import backend, session, sweep
-from harness.backends.containers.child import ContainerChild
 from harness.backends.containers.ground import Ground
-from harness.backends.containers.launcher import wait_ready
 from harness.components.postgres import postgres
+from harness.containers.ready import wait_ready
 from harness.errors import PlatformError, ProcessExited
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -113,11 +111,13 @@ def test_a_database_that_ends_while_it_is_asked_is_told_as_ended() -> None:
 
     class Ends:
         name = "postgres"
-        code: int | None = None
+
+        def __init__(self) -> None:
+            self.code: int | None = None
 
         def execute(self, argv: list[str]) -> tuple[int, str]:
             self.code = 1
-            raise APIError("container is not running")
+            raise PlatformError("container is not running")
 
         def poll(self) -> int | None:
             return self.code
@@ -126,4 +126,4 @@ def test_a_database_that_ends_while_it_is_asked_is_told_as_ended() -> None:
             return "FATAL: no room"
 
     with pytest.raises(ProcessExited, match="FATAL: no room"):
-        wait_ready(postgres("secret"), cast(ContainerChild, Ends()), {}, Deadline.after(5))
+        wait_ready(postgres("secret"), Ends(), {}.get, Deadline.after(5))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
+from harness.containers.refusals import in_a_line
 from harness.errors import PlatformError
 from harness.runtime.process import open_log, tail
 
@@ -57,7 +58,8 @@ class ContainerChild:
 
     def address(self, network: str) -> str:
         """Its address in a network; "" while it is cut off from that."""
-        self._container.reload()
+        with in_a_line(self.name):
+            self._container.reload()
         found = self._container.attrs["NetworkSettings"]["Networks"].get(network) or {}
         return str(found.get("IPAddress", ""))
 
@@ -71,20 +73,17 @@ class ContainerChild:
         return self._code if self._ended.wait(timeout_s) else None
 
     def stop(self, grace_s: float = GRACE_S) -> int | None:
-        """As Child.stop; what is left of the container is removed."""
+        """As Child.stop; what is left of the container is removed. PlatformError for what the engine refuses."""
         self.stopping = True
-        self.kill(signal.SIGCONT)
-        if self.poll() is None:
-            self.kill(signal.SIGTERM)
-            if self.wait(grace_s) is None:
-                self.kill(signal.SIGKILL)
-                self.wait(KILL_S)
-        self._remove()
+        try:
+            self._end(grace_s)
+        finally:
+            self._remove()
         return self._code
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
         """Signal its first process; SIGSTOP pauses the whole container, and SIGCONT lets it go on."""
-        with contextlib.suppress(APIError):  # it has ended, or does not stand still
+        with in_a_line(self.name), contextlib.suppress(APIError):  # it has ended, or does not stand still
             if signum == signal.SIGSTOP:
                 self._container.pause()
             elif signum == signal.SIGCONT:
@@ -96,9 +95,18 @@ class ContainerChild:
         return tail(self.log, lines)
 
     def execute(self, argv: list[str]) -> tuple[int, str]:
-        """Run a program inside of it: exit code, output. Errors: docker.errors.APIError if it has ended."""
-        done = self._container.exec_run(argv)
+        """Run a program inside of it: exit code, output. Errors: PlatformError, also if it has ended."""
+        with in_a_line(self.name):
+            done = self._container.exec_run(argv)
         return int(done.exit_code), done.output.decode(errors="replace")
+
+    def _end(self, grace_s: float) -> None:
+        self.kill(signal.SIGCONT)
+        if self.poll() is None:
+            self.kill(signal.SIGTERM)
+            if self.wait(grace_s) is None:
+                self.kill(signal.SIGKILL)
+                self.wait(KILL_S)
 
     def _signal(self, signum: int) -> None:
         self._container.reload()
@@ -132,7 +140,8 @@ class ContainerChild:
     def _remove(self) -> None:
         with self._removing:
             self._thread.join(LOG_S)
-            self._started.stop()
+            with in_a_line(self.name):
+                self._started.stop()
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from docker.errors import APIError
-from requests.exceptions import RequestException
 
 from harness.backends.containers.child import ContainerChild
 from harness.backends.containers.launcher import Containers
@@ -17,6 +16,7 @@ from harness.backends.embedded.faults import EmbeddedFaults
 from harness.backends.embedded.starter import Running
 from harness.backends.status import Status
 from harness.components.slow_names import READY, slow_names
+from harness.containers.refusals import in_a_line
 from harness.errors import CapabilityMissing, PlatformError, UsageError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
@@ -26,6 +26,8 @@ Undo = Callable[[], None]
 SLOW_S = 1.5
 """How late a name is told while names are slow; a resolver gives up after five seconds."""
 START_S = 20.0
+NOTICED_S = 2.0
+"""The engine refuses what it is asked of a container before its child has noticed the end."""
 FILLER = f"{MODELS}/.filler"
 _USE_UP_MEMORY = (
     "open('/proc/1/oom_score_adj', 'w').write('1000')\n"  # the kernel shall choose the server, and not this program
@@ -39,6 +41,7 @@ _FILL = (
     "    while file.write(bytes(1 << 16)): pass\n"
     "except OSError: pass"
 )
+_IS_IN = "already exists in network"
 _UNLINK = "import pathlib, sys; pathlib.Path(sys.argv[1]).unlink(missing_ok=True)"
 
 
@@ -72,19 +75,21 @@ class ContainerFaults(EmbeddedFaults):
     def _use_up_memory(self, namespace: str, name: str, revision: str) -> None:
         child = self._one_of(namespace, name, revision)
         self._told(child, "its memory is used up")
-        with contextlib.suppress(APIError, RequestException):  # it ends in the middle of it
+        with contextlib.suppress(PlatformError):  # it ends in the middle of it
             child.execute(_python(_USE_UP_MEMORY))
 
     def _cut_off(self, namespace: str, name: str, revision: str) -> Undo:
         child, network = self._one_of(namespace, name, revision), self._containers.ground.network
         address = child.address(network.name)
         self._told(child, f"leaves the network {network.name}")
-        network._unwrap_network.disconnect(child.id, force=True)
+        with in_a_line(child.name):
+            network._unwrap_network.disconnect(child.id, force=True)
 
         def join() -> None:
-            with contextlib.suppress(APIError):  # it was found dead, and replaced
-                network._unwrap_network.connect(child.id, ipv4_address=address, aliases=[child.name])
-            self._told(child, f"joins the network {network.name}")
+            with _while_it_lives(child):  # else it was found dead, and replaced
+                with in_a_line(child.name), _unless_joined():
+                    network._unwrap_network.connect(child.id, ipv4_address=address, aliases=[child.name])
+                self._told(child, f"joins the network {network.name}")
 
         return join
 
@@ -96,8 +101,10 @@ class ContainerFaults(EmbeddedFaults):
             raise PlatformError(f"fault volume-full: {child.name}: {said.strip()}")
 
         def free() -> None:
-            with contextlib.suppress(UsageError, APIError):  # with the last replica its volume went, too
-                self._any_of(namespace, name).execute(_python(_UNLINK, FILLER))
+            with contextlib.suppress(UsageError):  # with the last replica its volume went, too
+                child = self._any_of(namespace, name)
+                with _while_it_lives(child):
+                    child.execute(_python(_UNLINK, FILLER))
             self._tell(f"{namespace}/{name}", f"the volume {MODELS} has room again", "ended")
 
         return free
@@ -138,6 +145,26 @@ class ContainerFaults(EmbeddedFaults):
 
     def _told(self, child: ContainerChild, message: str, **data: Any) -> None:
         self._tell(child.name, message, "container", pid=child.pid, **data)
+
+
+@contextlib.contextmanager
+def _unless_joined() -> Iterator[None]:
+    """Passes over the one refusal that means that the container is in the network already."""
+    try:
+        yield
+    except APIError as error:
+        if _IS_IN not in str(error):
+            raise
+
+
+@contextlib.contextmanager
+def _while_it_lives(child: ContainerChild) -> Iterator[None]:
+    """Passes over what the engine refuses to a container that has ended, or is being removed."""
+    try:
+        yield
+    except PlatformError:
+        if not child.stopping and child.wait(NOTICED_S) is None:
+            raise
 
 
 def _python(code: str, *arguments: str) -> list[str]:

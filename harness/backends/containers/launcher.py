@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from docker.errors import APIError
+from docker.errors import DockerException
+from requests.exceptions import RequestException
 from testcontainers.core.network import Network
 from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 
 from harness.backends.containers.child import ContainerChild
 from harness.backends.containers.ground import Ground
-from harness.clients.http import client
 from harness.components.component import Component
+from harness.containers.ready import wait_ready
 from harness.containers.recipe import ComponentContainer
+from harness.containers.refusals import in_a_line
 from harness.errors import RehearsalError
 from harness.runtime.clock import Deadline
-from harness.runtime.ports import LOOPBACK
 from harness.runtime.supervisor import Supervisor
-from harness.runtime.wait import wait
-
-COMMAND_EVERY_S = 0.1
 
 
 class AtOnce(WaitStrategy):
@@ -56,7 +54,7 @@ class Containers:
     ) -> ContainerChild:
         child = self.start(component, folder, ports, mounts=self.mounts.get(component.name, ()))
         try:
-            wait_ready(component, child, ports, deadline)
+            wait_ready(component, child, ports.get, deadline)
         except RehearsalError:
             self.supervisor.stop(child)
             raise
@@ -65,8 +63,11 @@ class Containers:
     def start(
         self, component: Component, folder: Path, ports: Mapping[str, int], *, mounts: tuple[Mounted, ...] = ()
     ) -> ContainerChild:
-        """Start a container and return before it is ready; PortTaken if one of the ports was taken."""
-        with self.ground.launching(component.name):
+        """Start a container and return before it is ready.
+
+        PortTaken if one of the ports was taken, PlatformError for what else the engine refuses; nothing is left then.
+        """
+        with self.ground.launching(component.name), in_a_line(component.name):
             container = ComponentContainer(component).with_folder(folder).with_network(self.ground.network)
             container.with_labels(self.ground.labels).waiting_for(AtOnce())
             for name, port in ports.items():
@@ -76,36 +77,32 @@ class Containers:
             container.start()
             child = self._held(component, container)
             if other := self.joins.get(component.name):
-                other.connect(child.id)
+                self._join(child, other)
             return child
 
     def take(self, component: Component, container: ComponentContainer) -> ContainerChild:
-        """Take a container that was started for whoever needs one: it joins the run, and belongs to its supervisor."""
-        with self.ground.launching(component.name):
+        """Take a container that was started for whoever needs one: it joins the run, and belongs to its supervisor.
+
+        PlatformError for what the engine refuses; nothing is left then.
+        """
+        with self.ground.launching(component.name), in_a_line(component.name):
             child = self._held(component, container)
-            self.ground.network.connect(child.id, network_aliases=[component.name])
+            self._join(child, self.ground.network, [component.name])
             return child
 
     def _held(self, component: Component, container: ComponentContainer) -> ContainerChild:
         log = self.supervisor.log_path(component.name)
-        child = ContainerChild(component.name, container, log, limit_mib=component.limits.memory_mib)
+        try:
+            child = ContainerChild(component.name, container, log, limit_mib=component.limits.memory_mib)
+        except (DockerException, RequestException):
+            container.stop()
+            raise
         self.supervisor.adopt(child)
         return child
 
-
-def wait_ready(component: Component, child: ContainerChild, ports: Mapping[str, int], deadline: Deadline) -> None:
-    """Wait until a container answers as its recipe says; ProcessExited as soon as it has ended, WaitTimeout."""
-    ready, what = component.ready, f"{component.name} ready"
-    if ready.command:
-        command = list(ready.command)
-        wait(lambda: _succeeds(child, command), what=what, deadline=deadline, child=child, every_s=COMMAND_EVERY_S)
-        return
-    with client(f"http://{LOOPBACK}:{ports[ready.port]}", timeout_s=5.0) as http:
-        wait(lambda: http.get(ready.path).status_code == 200, what=what, deadline=deadline, child=child)
-
-
-def _succeeds(child: ContainerChild, command: list[str]) -> bool:
-    try:
-        return child.execute(command)[0] == 0
-    except APIError:  # it has ended, as `wait` is about to see
-        return False
+    def _join(self, child: ContainerChild, network: Network, aliases: list[str] | None = None) -> None:
+        try:
+            network.connect(child.id, network_aliases=aliases)
+        except (DockerException, RequestException):
+            self.supervisor.stop(child, 0.0)
+            raise

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +17,19 @@ from docker.errors import DockerException
 from harness.backends.containers.database import Database
 from harness.backends.containers.ground import Ground
 from harness.backends.containers.launcher import AtOnce, Containers
-from harness.clients.http import client
 from harness.components import mlflow
 from harness.components.component import Component
+from harness.containers.ready import Started, wait_ready
 from harness.containers.recipe import ComponentContainer
 from harness.errors import PlatformError, PortTaken
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
-from harness.runtime.ports import LOOPBACK, reserve
+from harness.runtime.ports import reserve
 from harness.runtime.supervisor import Supervisor
-from harness.runtime.wait import wait
 
 START_S = 120.0
 PORT_TRIES = 5
+_ENDED = "mlflow: the session has ended"
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,21 @@ class Registry:
             self._begin()
 
     def claim(self, deadline: Deadline) -> Server:
-        """A server that no other run has or had; the caller owns its container, and gives the rest back."""
+        """A server that no other run has or had; the caller owns its container, and gives the rest back.
+
+        PlatformError if it is not ready within the deadline, and when the session has ended.
+        """
         with self._lock:
             self._begin()
-            assert self._next is not None
             claimed, self._next = self._next, None
+        if claimed is None:
+            raise PlatformError(_ENDED)
         try:
             server = claimed.result(timeout=deadline.remaining_s())
         except TimeoutError as error:
             raise PlatformError("mlflow ready: not within the deadline") from error
+        except CancelledError as error:
+            raise PlatformError(_ENDED) from error
         if self._spare:
             self.prepare()
         return server
@@ -85,7 +91,8 @@ class Registry:
 
     def stop(self) -> None:
         """Start nothing any more."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
@@ -111,14 +118,9 @@ class Registry:
             except PortTaken:
                 if not left:
                     raise
-        with client(f"http://{LOOPBACK}:{ports['http']}", timeout_s=5.0) as http:
-            wait(
-                lambda: http.get(component.ready.path).status_code == 200,
-                what="mlflow ready",
-                deadline=deadline,
-                fail=lambda: "the session has ended" if self._closed else self._ended(container),
-                every_s=0.05,
-            )
+        held = Started(component.name, container.get_wrapped_container())
+        fail = lambda: "the session has ended" if self._closed else ""  # noqa: E731
+        wait_ready(component, held, ports.get, deadline, fail=fail)
         return Server(component, container, folder, ports, name, time.monotonic() - began)
 
     def _started(self, component: Component, folder: Path, port: int) -> ComponentContainer:
@@ -127,11 +129,3 @@ class Registry:
             container.with_labels(self.ground.labels).waiting_for(AtOnce())
             container.with_network_aliases(folder.name).with_bind_ports(component.inside["http"], port)
             return container.start()
-
-    @staticmethod
-    def _ended(container: ComponentContainer) -> str:
-        wrapped = container.get_wrapped_container()
-        wrapped.reload()
-        if wrapped.status not in ("exited", "dead"):
-            return ""
-        return f"its container has ended.\n{wrapped.logs(tail=20).decode(errors='replace')}"

@@ -10,13 +10,14 @@ from typing import cast
 
 from harness.backends.collector import logger_url
 from harness.backends.containers.child import ContainerChild
-from harness.backends.containers.launcher import Containers, Mounted, wait_ready
+from harness.backends.containers.launcher import Containers, Mounted
 from harness.backends.embedded.planner import Address
 from harness.backends.embedded.replicas import fault_file, payload_log, replica_env, replica_name
 from harness.backends.embedded.revisions import Desired, Workload
 from harness.components.component import EVERY_INTERFACE, Component, Ready
 from harness.components.model_server import PORT, model_server
 from harness.components.replica import Replica, TransformerReplica
+from harness.containers.ready import wait_ready
 from harness.errors import PlatformError, PortTaken
 from harness.runtime.clock import Deadline
 from harness.runtime.ports import LOOPBACK, reserve
@@ -69,7 +70,7 @@ class ContainerReplicas:
     def wait_ready(self, wanted: Desired, child: Child, deadline: Deadline) -> Address:
         recipe, port = self._started[child]
         held = cast(ContainerChild, child)
-        wait_ready(recipe, held, {"http": port}, deadline)
+        wait_ready(recipe, held, {"http": port}.get, deadline)
         return held.address(self.containers.ground.network.name), PORT
 
     def reached_at(self, child: Child, address: Address) -> Address:
