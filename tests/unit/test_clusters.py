@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.backends.kubernetes import clusters, kind
+from harness.backends.kubernetes import cluster, clusters, kind
 from harness.backends.kubernetes.cluster import NODE_PORTS, creation_failure, kind_config
 from harness.backends.kubernetes.clusters import KEPT, ClusterState, Way, session_name, way
 from harness.errors import ConfigError, PlatformError, WaitTimeout
@@ -154,7 +154,7 @@ def test_a_cluster_is_left_though_what_is_being_installed_in_it_does_not_stop(mo
     world._closed, world.cluster = False, parts(name="c")
     world._installer = parts(stop=fails)
     world._mlflow, world.kube = (parts(close=lambda name=name: done.append(name)) for name in ("mlflow", "client"))
-    monkeypatch.setattr(kind.kind_cluster, "release", lambda cluster: done.append(f"cluster {cluster.name}"))
+    monkeypatch.setattr(cluster, "release", lambda cluster: done.append(f"cluster {cluster.name}"))
     with pytest.raises(PlatformError, match="does not stop"):
         world.close()
     assert done == ["installer", "mlflow", "client", "cluster c"]

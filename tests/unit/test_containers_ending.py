@@ -126,4 +126,4 @@ def test_a_database_that_ends_while_it_is_asked_is_told_as_ended() -> None:
             return "FATAL: no room"
 
     with pytest.raises(ProcessExited, match="FATAL: no room"):
-        wait_ready(postgres("secret"), Ends(), {}.get, Deadline.after(5))
+        wait_ready(postgres("secret"), Ends(), lambda port: None, Deadline.after(5))

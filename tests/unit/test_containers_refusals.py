@@ -23,6 +23,7 @@ from harness.backends.containers.registry import Registry
 from harness.components.postgres import postgres
 from harness.containers import refusals
 from harness.errors import CapabilityMissing, PlatformError
+from harness.images import engine
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Event, EventLog
 from harness.runtime.wait import wait
@@ -174,8 +175,8 @@ def test_a_container_that_may_not_join_a_network_is_not_left(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it was started for the run, or is one that the session had ready."""
-    made: list[Component] = []
-    monkeypatch.setattr(launcher, "ComponentContainer", lambda component: made.append(Component()) or made[-1])
+    made = Component()
+    monkeypatch.setattr(launcher, "ComponentContainer", lambda component: made)
     supervisor: Any = Supervisor(tmp_path)
     recipe = postgres("secret")
     joins: Any = {"postgres": Network(error)}
@@ -185,7 +186,7 @@ def test_a_container_that_may_not_join_a_network_is_not_left(
     ready: Any = Component()
     with pytest.raises(PlatformError, match=r"^postgres: (refused|gone)$"):
         Containers(supervisor, ground(Network(error))).take(recipe, ready)
-    assert (made[0].stopped, ready.stopped, supervisor.held) == (1, 1, [])
+    assert (made.stopped, ready.stopped, supervisor.held) == (1, 1, [])
 
 
 def test_a_container_that_is_gone_before_it_is_held_is_a_line(tmp_path: Path) -> None:
@@ -202,14 +203,14 @@ def test_an_engine_that_goes_while_something_starts_is_a_line(
     error: RequestException | DockerException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it is gone for good, what is missing is told instead, with how to get it."""
-    monkeypatch.setattr(refusals.engine, "probe", lambda: None)
+    monkeypatch.setattr(engine, "probe", lambda: None)
     with pytest.raises(PlatformError, match=LINE), refusals.in_words("x"):
         raise error
 
     def missing() -> None:
         raise CapabilityMissing("The Docker engine is not running.")
 
-    monkeypatch.setattr(refusals.engine, "probe", missing)
+    monkeypatch.setattr(engine, "probe", missing)
     with pytest.raises(CapabilityMissing), refusals.in_words("x"):
         raise error
 
@@ -297,7 +298,12 @@ def test_a_server_whose_start_was_called_off_is_refused_in_words(
     events: Any = None
     stopping = Registry(tmp_path, supervisor, events, spare=False)
     busy, goes_on = threading.Event(), threading.Event()
-    stopping._pool.submit(lambda: (busy.set(), goes_on.wait(10)))
+
+    def turn() -> None:
+        busy.set()
+        goes_on.wait(10)
+
+    stopping._pool.submit(turn)
     busy.wait(10)
     with ThreadPoolExecutor(1) as runs:
         stopping.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_an_owner_is_a_word_that_a_label_an_annotation_and_a_container_s_name_ma
     here: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the host is called; the machine's own id is not told."""
-    monkeypatch.setattr(owners.socket, "gethostname", lambda: "ml.box 7/ü")
+    monkeypatch.setattr(socket, "gethostname", lambda: "ml.box 7/ü")
     odd = Owner.me()
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", str(odd))
     assert Owner.parse(str(odd)) == odd
@@ -89,7 +90,12 @@ def test_on_a_shared_engine_only_what_is_known_to_be_dead_is_removed(
     told = [str(here), str(dead), str(beside), str(away), "4711:123456"]
     monkeypatch.setattr(sweep, "_owners", lambda kind: told)
     removed: list[str] = []
-    monkeypatch.setattr(sweep, "remove", lambda label: removed.append(label) or [])
+
+    def remove(label: str) -> list[str]:
+        removed.append(label)
+        return []
+
+    monkeypatch.setattr(sweep, "remove", remove)
     assert sweep.gc() == []
     assert removed == [f"{OWNER}={dead}"]
 
