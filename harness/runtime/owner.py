@@ -36,8 +36,12 @@ class Owner:
     @classmethod
     def me(cls) -> Owner:
         """This process."""
-        namespace = _PID_NAMESPACE.stat().st_ino
-        return cls(Identity.of(os.getpid()), str(namespace), boot_id(), _machine(), _host())
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Owner:
+        """The process that has this pid here."""
+        return cls(Identity.of(pid), _namespace(), boot_id(), _machine(), _host())
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
@@ -53,37 +57,62 @@ class Owner:
         process = f"{self.process.pid}.{self.process.start}"
         return f"{process}.{self.namespace}.{self.boot}.{self.machine}.{self.host}"
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def here(self) -> bool:
+        """Whether its pid, and those of its children, mean something to this process."""
+        return (self.namespace, self.boot) == (_namespace(), boot_id())
+
+    def alive(self) -> bool:
+        """Whether it is known to live; `dead` may be false for the same owner: of others nothing is known."""
+        return self.here() and self.process.alive()
+
     def dead(self) -> bool:
         """Whether it is known to be gone: by its pid where that means something, or because its machine was restarted.
 
         A machine is known by its id and its host name together: hosts of one name are not rare, and containers of one
         image may have one id.
         """
-        me = Owner.me()
-        if self.boot == me.boot:
-            return self.namespace == me.namespace and not self.process.alive()
-        return bool(self.machine) and (self.machine, self.host) == (me.machine, me.host)
+        if self.boot == boot_id():
+            return self.here() and not self.process.alive()
+        return bool(self.machine) and (self.machine, self.host) == (_machine(), _host())
 
     @property
     def words(self) -> str:
         """Where it is, for people."""
-        return f"process {self.process.pid} of {self.host}"
+        return f"process {self.pid} of {self.host}"
 
 
 def boot_id() -> str:
-    """This machine's: one for each start of a kernel; a node that is a container of this machine tells the same."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
+    """This machine's: one for each start of a kernel; a node that is a container of this machine tells the same.
+
+    "" where /proc does not say.
+    """
+    return _text(_BOOT_ID)
 
 
 def _machine() -> str:
     """A digest of the machine's id, which systemd asks to keep to oneself; "" where there is none, as in containers."""
-    try:
-        told = _MACHINE_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+    told = _text(_MACHINE_ID)
     if told in ("", _UNSET):
         return ""
     return hashlib.sha256(f"rehearsal {told}".encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _namespace() -> str:
+    try:
+        return str(_PID_NAMESPACE.stat().st_ino)
+    except OSError:
+        return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _host() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 from harness.runtime.paths import state_home
 
 SWEEP_S = 120.0
@@ -38,7 +39,7 @@ class RunState:
 
     run_id: str
     folder: str
-    owner: Identity
+    owner: Owner
     started_at: float = field(default_factory=time.time)
     children: tuple[ChildState, ...] = ()
     addresses: dict[str, str] = field(default_factory=dict)
@@ -49,7 +50,12 @@ class RunState:
         return [child for child in self.children if child.process.alive()]
 
     def kill_children(self) -> list[str]:
-        """Kill the process groups of the children that still are who they were; returns their names."""
+        """Kill the process groups of the children that still are who they were; returns their names.
+
+        None where the owner's pids mean nothing, as after a restart of the machine.
+        """
+        if not self.owner.here():
+            return []
         return [child.name for child in reversed(self.children) if child.process.kill_group()]
 
     def swept(self) -> list[str]:
@@ -90,10 +96,13 @@ def list_runs() -> list[RunState]:
 
 
 def gc() -> list[str]:
-    """Kill what runs with a dead owner left behind; returns "run: child" for each process killed."""
+    """Kill what runs left whose owner is known to be dead; returns "run: child" for each process killed.
+
+    A home may be shared between machines or containers: what runs there is not touched.
+    """
     killed: list[str] = []
     for path, state in _state_files():
-        if not state.owner.alive():
+        if state.owner.dead():
             killed += [f"{state.run_id}: {name}" for name in [*state.kill_children(), *state.swept()]]
             state.remove_scratch()
             path.unlink(missing_ok=True)
@@ -116,7 +125,7 @@ def _from_json(data: dict[str, Any]) -> RunState:
     return RunState(
         run_id=data["run_id"],
         folder=data["folder"],
-        owner=Identity(**data["owner"]),
+        owner=Owner(**{**data["owner"], "process": Identity(**data["owner"]["process"])}),
         started_at=data["started_at"],
         children=tuple(ChildState(child["name"], Identity(**child["process"])) for child in data["children"]),
         addresses=data["addresses"],

@@ -21,8 +21,8 @@ from harness.runtime import state
 from harness.runtime._watcher import Watcher
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
-from harness.runtime.identity import Identity
 from harness.runtime.nursery import Nursery
+from harness.runtime.owner import Owner
 from harness.runtime.process import Child, ending, launch, open_log
 
 START_S = 60.0
@@ -62,8 +62,7 @@ class Supervisor:
         self._lock = threading.RLock()
         self._sockets = tempfile.TemporaryDirectory(prefix=state.SCRATCH, ignore_cleanup_errors=True)
         run = run_id or folder.name
-        owner = Identity.of(os.getpid())
-        self._state = state.RunState(run, str(folder), owner, scratch=self._sockets.name, sweep=tuple(sweep))
+        self._state = state.RunState(run, str(folder), Owner.me(), scratch=self._sockets.name, sweep=tuple(sweep))
         self._state_path = state.state_path(f"{self._state.run_id}-{os.urandom(3).hex()}")
         self._watcher = Watcher(self._died)
         self._callbacks: dict[Child, Callable[[int], None]] = {}

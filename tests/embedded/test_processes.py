@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,11 +17,12 @@ import pytest
 
 from harness.backends.embedded import warmth
 from harness.errors import PlatformError
-from harness.runtime import state
+from harness.runtime import owner, state
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.nursery import Nursery
+from harness.runtime.owner import Owner
 from harness.runtime.paths import state_home
 from harness.runtime.supervisor import Supervisor, base_env
 from harness.runtime.wait import wait
@@ -203,9 +205,41 @@ def test_gc_never_kills_a_process_that_only_has_the_pid_of_a_dead_child() -> Non
     bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         recycled = state.ChildState("envoy", Identity(bystander.pid, start=1))
-        dead_owner = Identity(os.getpid(), start=1)
+        dead_owner = replace(Owner.me(), process=Identity(os.getpid(), start=1))
         state.write(state.state_path("run"), state.RunState("run", "folder", dead_owner, children=(recycled,)))
         assert state.gc() == []
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"namespace": "1"}, {"boot": "b", "machine": "m"}], ids=["a container", "a machine"]
+)
+def test_gc_touches_no_run_of_another_place_that_shares_this_home(elsewhere: dict[str, str]) -> None:
+    """It may live: its state stays, and nothing of it is swept; nor is it one that `rehearse down` could stop."""
+    process = Identity.of(os.getpid())
+    stranger = replace(Owner.me(), process=replace(process, start=1), **elsewhere)
+    path = state.state_path("strange")
+    child = state.ChildState("envoy", process)
+    state.write(path, state.RunState("strange", "folder", stranger, children=(child,), sweep=("platform",)))
+    assert state.gc() == []
+    assert path.exists()
+    assert state.list_runs() == []
+
+
+def test_a_restart_of_the_machine_leaves_pids_that_are_others_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is forgotten, and no process is taken for its child."""
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        monkeypatch.setattr(owner, "_machine", lambda: "m")
+        before = replace(Owner.me(), boot="b")
+        path = state.state_path("before")
+        child = state.ChildState("envoy", Identity.of(bystander.pid))
+        state.write(path, state.RunState("before", "folder", before, children=(child,)))
+        assert state.gc() == []
+        assert not path.exists()
         assert bystander.poll() is None
     finally:
         bystander.kill()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from harness.report.record import RunRecord, Skip, Status
 from harness.runtime import state
 from harness.runtime.events import Event
 from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 
 HEAVY = {
     "evidently", "kfp", "kserve", "locust", "matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "scipy", "sklearn",
@@ -64,7 +66,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process that is noted as a running platform."""
     with subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"]) as process:
         noted = state.RunState(
-            "20260101-000000-platform", "/folder", Identity.of(process.pid), addresses={"mlflow": "http://x"}
+            "20260101-000000-platform", "/folder", Owner.of(process.pid), addresses={"mlflow": "http://x"}
         )
         state.write(state.state_path(noted.run_id), noted)
         yield process
@@ -237,7 +239,7 @@ def test_down_ends_the_platform_and_waits_for_it(sleeper: subprocess.Popen[bytes
 
 def test_down_never_signals_a_process_that_took_over_the_pid(sleeper: subprocess.Popen[bytes]) -> None:
     """A pid alone proves nothing: the start time differs, so there is nothing to stop."""
-    other = Identity(sleeper.pid, Identity.of(sleeper.pid).start - 1)
+    other = replace(Owner.me(), process=Identity(sleeper.pid, Identity.of(sleeper.pid).start - 1))
     for path in Path(os.environ["REHEARSAL_STATE"]).glob("*.json"):
         path.unlink()
     state.write(state.state_path("old"), state.RunState("old", "/folder", other))

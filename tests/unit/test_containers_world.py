@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ from harness.errors import CapabilityMissing
 from harness.images.engine import Engine
 from harness.runtime import ports, state
 from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 
 GIB = 1024**3
-NOBODY = Identity(2**22 + 1, 1)
+NOBODY = replace(Owner.me(), process=Identity(2**22 + 1, 1))
 
 
 def an_engine(version: str = "24.0.7", memory: int = 8 * GIB, disk: int = 50 * GIB) -> Engine:

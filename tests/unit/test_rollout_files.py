@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from harness.errors import UsageError
 from harness.lifecycle.rollout import Approval, Canary, Phase, State
 from harness.report.record import Approval as Gate
 from harness.runtime import state as run_state
-from harness.runtime.identity import Identity
+from harness.runtime.owner import Owner
 
 OPEN = State(
     Canary(manual=(10,)),
@@ -32,9 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REHEARSAL_STATE", str(tmp_path / "state"))
     folder = tmp_path / "20260101-090000-release"
     folder.mkdir()
-    owner = Identity.of(os.getpid())
-    assert owner is not None
-    run_state.write(run_state.state_path(folder.name), run_state.RunState(folder.name, str(folder), owner))
+    run_state.write(run_state.state_path(folder.name), run_state.RunState(folder.name, str(folder), Owner.me()))
     return folder
 
 

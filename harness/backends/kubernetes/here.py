@@ -28,4 +28,4 @@ def nodes_are_here(kube: Kube) -> bool:
     except AccessDenied:
         return False
     told = {str(node.get("status", {}).get("nodeInfo", {}).get("bootID", "")) for node in nodes}
-    return told == {boot_id()}
+    return bool(boot := boot_id()) and told == {boot}
