@@ -168,21 +168,26 @@ class Supervisor:
         return self.folder / "logs" / f"{name}.log"
 
     def close(self) -> None:
-        """Stop every child, forked ones before their nursery, and remove the state file; safe to call twice."""
+        """Stop every child, forked ones before their nursery, and remove the state file; safe to call twice.
+
+        PlatformError, after all else, for a child that cannot be stopped.
+        """
         self._watcher.stop()
         with self._lock:
             self._closed = True
             children, self._children = self._children[::-1], []
         nurseries = {nursery.child for nursery in self._nurseries}
-        for batch in ([c for c in children if c not in nurseries], [c for c in children if c in nurseries]):
-            if batch:
-                with ThreadPoolExecutor(len(batch)) as pool:
-                    list(pool.map(lambda child: child.stop(), batch))
+        with contextlib.ExitStack() as ending:  # each goes on after an error of the one before
+            ending.callback(self._sockets.cleanup)
+            ending.callback(self._forget)
+            ending.callback(_stop, [child for child in children if child in nurseries])
+            _stop([child for child in children if child not in nurseries])
+
+    def _forget(self) -> None:
         self._state_path.unlink(missing_ok=True)
         if self._warden is not None:
             _end_warden(self._warden)
             self._warden = None
-        self._sockets.cleanup()
 
     def _adopt(self, child: Child, task: bool = False) -> Child:
         if self._closed:
@@ -234,6 +239,13 @@ def base_env() -> dict[str, str]:
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     env["NO_PROXY"] = env["no_proxy"] = ",".join(filter(None, [env.get("NO_PROXY", ""), NO_PROXY]))
     return env
+
+
+def _stop(children: Sequence[Child]) -> None:
+    """Side by side; an error of one is raised when all others have been stopped."""
+    if children:
+        with ThreadPoolExecutor(len(children)) as pool:
+            list(pool.map(lambda child: child.stop(), children))
 
 
 def _start_warden(path: Path, log: Path) -> subprocess.Popen[bytes]:

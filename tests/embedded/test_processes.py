@@ -201,6 +201,29 @@ def test_orphans_of_a_parent_and_warden_killed_by_9_are_collected_at_the_next_st
     assert "spawned" in (tmp_path / "next.jsonl").read_text()
 
 
+def test_what_cannot_be_stopped_keeps_nothing_else_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose engine is gone: processes and nurseries end, and the state file goes."""
+    events = EventLog(tmp_path / "events.jsonl")
+    supervisor = Supervisor(tmp_path, events)
+    supervisor.__enter__()
+    nursery = supervisor.nursery("nursery", ["json"])
+    stuck, other = (supervisor.spawn(name, ["sleep", "60"]) for name in ("stuck", "other"))
+
+    def refused(*_: object) -> int | None:
+        raise PlatformError("stuck: the engine is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stuck, "stop", refused)
+        with pytest.raises(PlatformError, match="the engine is gone"):
+            supervisor.close()
+    assert [child.poll() is None for child in (stuck, other, nursery.child)] == [True, False, False]
+    assert not list(state_home().glob("*.json"))
+    stuck.stop()
+    events.close()
+
+
 def test_gc_never_kills_a_process_that_only_has_the_pid_of_a_dead_child() -> None:
     bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
