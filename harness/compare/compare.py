@@ -34,6 +34,15 @@ class Verdict(StrEnum):
     WITHHELD = "withheld"
 
 
+class Outcome(StrEnum):
+    """What is said of the whole comparison; the first that is so."""
+
+    REGRESSION = "regression"
+    INCOMPLETE = "incomplete"
+    NO_VERDICT = "no verdict"
+    NO_REGRESSION = "no regression"
+
+
 class Budget(StrEnum):
     """What is said of one budget."""
 
@@ -80,13 +89,27 @@ class Comparison:
         return [row for row in self.rows if row.budget is Budget.BROKEN]
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing is said of any quantity."""
-        return all(row.verdict is Verdict.WITHHELD for row in self.rows)
+    def lacking(self) -> list[str]:
+        """The loads of the run to measure by that the other one has not."""
+        return [load for load, where in self.alone.items() if where == "A"]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Only "no regression" is a pass: what was not offered again, or cannot be judged, may hide one."""
+        if self.broken:
+            return Outcome.REGRESSION
+        if self.lacking:
+            return Outcome.INCOMPLETE
+        silent = all(row.verdict is Verdict.WITHHELD for row in self.rows)
+        return Outcome.NO_VERDICT if silent else Outcome.NO_REGRESSION
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.NO_REGRESSION
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for scripts; what nothing bounds is null."""
-        data: dict[str, Any] = finite({"passed": not self.broken, **asdict(self)})
+        data: dict[str, Any] = finite({"passed": self.passed, "outcome": self.outcome.value, **asdict(self)})
         return data
 
 

@@ -41,10 +41,18 @@ class Sample:
         return "" if found >= LEAST_BATCHES else f"the load was too short: {enough}"
 
 
+def probes(record: RunRecord) -> set[str]:
+    """The loads of capacity searches: their rates and numbers are the search's own, so no other run has their like."""
+    return {step.load for search in record.capacity for step in search.steps}
+
+
 def samples(record: RunRecord, folder: Path) -> dict[Key, Sample]:
-    """Every load of a run. UsageError: a ledger is not in the folder, or is not one."""
+    """Every load of a run but a search's probes. UsageError: a ledger is not in the folder, or is not one."""
     found: dict[Key, Sample] = {}
+    searched = probes(record)
     for load in record.loads:
+        if load.name in searched:
+            continue
         if load.sent:
             same = sum(name == load.name for name, _ in found)
             found[load.name, same] = sample(load, folder)

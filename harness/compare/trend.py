@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from harness.compare.sample import probes
 from harness.report.record import LoadRecord, RunRecord
 from harness.report.store import finite
 
@@ -131,11 +132,11 @@ def _values(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[tuple[fl
 
 
 def _figures(record: RunRecord) -> Iterator[tuple[str, str, float]]:
-    probes = {step.load for search in record.capacity for step in search.steps}
+    searched = probes(record)
     for search in record.capacity:
         if search.capacity_rps is not None:
             yield f"capacity of {search.service}", "1/s", search.capacity_rps
-    for name, load in _named([load for load in record.loads if load.name not in probes]).items():
+    for name, load in _named([load for load in record.loads if load.name not in searched]).items():
         yield from ((f"{name}: {what}", unit, value) for what, unit, value in _of_load(load))
     yield "duration", "s", record.duration_s
     if record.peak_memory_mb:

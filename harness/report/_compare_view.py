@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 TIME = Axis("time", "s", from_zero=False)
 WORDS = {"failed": "Failed requests", "answered well": "Good answers"}
 TONES = {"worse": "failed", "better": "passed", "no difference shown": "skipped", "withheld": "interrupted"}
+OUTCOMES = {  # the status that colours an outcome, and a badge's words
+    "regression": ("failed", "a regression"),
+    "incomplete": ("failed", "incomplete"),
+    "no verdict": ("interrupted", "no verdict"),
+    "no regression": ("passed", "no regression shown"),
+}
 BUDGETS = {"kept": "passed", "broken": "failed", "open": "skipped"}
 _WIDEST = math.log(16.0)  # of a drawn ratio: what is beyond is drawn at the edge
 _POINTS = 200
@@ -71,12 +77,17 @@ def _log(value: float) -> float:
     return -_WIDEST if value <= 0 else min(_WIDEST, max(-_WIDEST, math.log(value)))
 
 
+def said(found: Comparison) -> tuple[str, str]:
+    """The status of the whole, and a badge's words for it."""
+    status, words = OUTCOMES[found.outcome.value]
+    worse = any(row.verdict.value == "worse" for row in found.rows)
+    return status, "worse, but not shown to break the budget" if found.passed and worse else words
+
+
 def opening(found: Comparison) -> str:
     """The sentence that the page and the terminal begin with."""
     if not found.rows:
         return "The two runs have no load in common."
-    if found.silent:
-        return f"Nothing can be said: {found.rows[0].note}."
     if broken := found.broken:
         worst = max(broken, key=lambda row: abs(math.log(row.ratio.low or 1e-9)))
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -86,6 +97,10 @@ def opening(found: Comparison) -> str:
             f"{quantity(worst.before, worst.unit)} before, {quantity(worst.after, worst.unit)} after "
             f"({between(worst.ratio)}){more}."
         )
+    if lacking := found.lacking:
+        return f"B lacks {'load' if len(lacking) == 1 else 'loads'} {', '.join(lacking)} of A."
+    if found.outcome.value == "no verdict":
+        return f"Nothing can be said: {found.rows[0].note}."
     worse, better = (sum(row.verdict.value == what for row in found.rows) for what in ("worse", "better"))
     if not worse and not better:
         return "No difference was shown."

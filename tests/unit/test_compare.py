@@ -10,9 +10,11 @@ import pytest
 
 from harness._cli_compare import lines
 from harness.cli import run_command
-from harness.compare import Comparison, Key, Sample, Verdict, compare
+from harness.compare import Comparison, Key, Sample, Verdict, compare, samples
 from harness.compare.compare import Budget
 from harness.compare.sample import of_requests
+from harness.report.store import load_record, write_record
+from tests.unit import compared_runs, sample_load
 from tests.unit.compared_runs import requests, written
 
 KEY = ("steady", 0)
@@ -116,10 +118,43 @@ def test_the_command_writes_a_page_and_json_and_its_exit_code_is_the_budgets(
 
 def test_a_comparison_that_can_say_nothing_does_not_look_passed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(home, "short", requests(3, seconds=3.0))
-    assert run_command(["compare", "base", "short", "--reports", str(home)]) == 0
+    assert run_command(["compare", "base", "short", "--reports", str(home)]) == 1
     assert "NO VERDICT: Nothing can be said: the load was too short" in capsys.readouterr().out
     (page,) = home.glob("*-compare*/index.html")
-    assert '<section class="verdict skipped"' in page.read_text(encoding="utf-8")
+    assert '<section class="verdict interrupted"' in page.read_text(encoding="utf-8")
+    told = json.loads((page.parent / "compare.json").read_text())
+    assert (told["passed"], told["outcome"]) == (False, "no verdict")
+
+
+def test_a_load_that_only_the_first_run_has_fails_the_comparison(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not offered again may hide anything; what was offered in addition hides nothing."""
+    of_two = [compared_runs.of(requests(1), load=name).loads[0] for name in ("steady", "burst")]
+    both = written(home, "both", requests(1))
+    record = load_record(both)
+    record.loads = of_two
+    write_record(record, both)
+
+    assert run_command(["compare", "both", "base", "--reports", str(home), "--budget", "0.2"]) == 1
+    assert "\nINCOMPLETE: B lacks load burst of A.\n" in capsys.readouterr().out
+    (page,) = home.glob("*-compare*/index.html")
+    assert '<section class="verdict failed"' in page.read_text(encoding="utf-8")
+    assert "B lacks load burst of A." in page.read_text(encoding="utf-8")
+    told = json.loads((page.parent / "compare.json").read_text())
+    assert (told["passed"], told["outcome"], told["alone"]) == (False, "incomplete", {"burst": "A"})
+
+    assert run_command(["compare", "base", "both", "--reports", str(home), "--budget", "0.2"]) == 0
+    assert "alone    burst is in B only" in capsys.readouterr().out
+
+
+def test_the_probes_of_a_capacity_search_are_not_compared(tmp_path: Path) -> None:
+    """Another run's search has probes of other rates and numbers: that it lacks one of these is no finding."""
+    record = sample_load.run(30)
+    (search,), name = record.capacity, record.loads[0].name
+    search.steps[-1].load = name
+    assert name in {load.name for load in record.loads if load.sent}
+    assert samples(record, tmp_path) == {}
 
 
 @pytest.mark.parametrize(
