@@ -116,6 +116,25 @@ def ratio_of_rare(before: tuple[Counts, Counts], after: tuple[Counts, Counts], a
     return Interval(observed, low / (1 - low) * scale, high / (1 - high) * scale if high < 1 else math.inf)
 
 
+def next_share(hits: Counts, sizes: Counts, size: int, alpha: float) -> tuple[float, float]:
+    """Where the share of rare events of one further batch lies but with probability alpha; all batches alike.
+
+    Of all events a part falls into the further batch that its size says: the interval has the numbers of events that
+    do not contradict it (Nelson 1970, "Confidence intervals for the ratio of two Poisson means and Poisson predictor
+    intervals"). Batches that differ by more than chance count as fewer requests.
+    """
+    from scipy import special
+
+    total, worth = sum(sizes), effective(hits, sizes, alpha)
+    if not worth or not size:
+        return 0.0, 1.0
+    events, further = sum(hits) / total * worth, size / total * worth
+    part = size / (size + total)
+    low = float(special.btdtria(1 - alpha / 2, events, part)) - 1 if events else 0.0
+    high = float(special.btdtria(alpha / 2, events + 1, part))
+    return max(0.0, low / further), min(1.0, high / further)
+
+
 def _log(more: float, less: float) -> float:
     return math.inf if math.isinf(more) or less <= 0 else math.log(more / less)
 

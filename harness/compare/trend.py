@@ -3,7 +3,9 @@
 A run's figure differs from the last run's for reasons that no single run shows: another machine, other neighbours. So
 the newest is held against the spread of the runs before it, by the prediction interval of one further observation of a
 normal distribution (Hahn 1969, "Factors for calculating two-sided prediction intervals"), on logarithms, as such
-figures are spread by factors. All figures of a trend share its error rate (Bonferroni).
+figures are spread by factors. The share of failed requests is held against how many failed before, of how many: it is 0
+in most runs, and a logarithm would not know the difference between one failure and a thousand. All figures of a trend
+share its error rate (Bonferroni).
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
+from harness.compare.intervals import next_share
 from harness.compare.sample import probes
 from harness.report.record import LoadRecord, RunRecord
 from harness.report.store import finite
@@ -21,6 +24,14 @@ from harness.report.store import finite
 ERROR_RATE = 0.01
 LEAST = 5  # runs before the newest, without which nothing is said
 LEAST_SPREAD = 0.005  # of a logarithm: runs that are alike to the last digit do not promise that the next one is
+
+
+class Value(NamedTuple):
+    """A figure of one run (its time in Unix s); of a share of requests in percent, how many requests there were."""
+
+    at: float
+    value: float
+    requests: int = 0
 
 
 class Newest(StrEnum):
@@ -94,18 +105,27 @@ def trend(records: Sequence[RunRecord], *, last: int, error_rate: float = ERROR_
     return Trend(tuple(tracks), error_rate)
 
 
-def figure(name: str, unit: str, points: Sequence[tuple[float, float]], alpha: float) -> Figure:
+def figure(name: str, unit: str, values: Sequence[Value], alpha: float) -> Figure:
     """A figure with what is said of its newest value."""
-    low, high = predicted([value for _, value in points[:-1]], alpha)
-    high = min(high, 100.0) if unit == "%" and math.isfinite(high) else high
-    value = points[-1][1]
+    low, high = _expected(values[:-1], values[-1], alpha)
+    value = values[-1].value
     newest = (
-        Newest.FEW if len(points) <= LEAST
+        Newest.FEW if len(values) <= LEAST
         else Newest.HIGHER if value > high
         else Newest.LOWER if value < low
         else Newest.LIKE
     )  # fmt: skip
-    return Figure(name, unit, tuple(points), low, high, newest)
+    return Figure(name, unit, tuple((each.at, each.value) for each in values), low, high, newest)
+
+
+def _expected(before: Sequence[Value], newest: Value, alpha: float) -> tuple[float, float]:
+    if not newest.requests:
+        return predicted([each.value for each in before], alpha)
+    if len(before) < LEAST:
+        return 0.0, math.inf
+    hits = [round(each.value / 100 * each.requests) for each in before]
+    low, high = next_share(hits, [each.requests for each in before], newest.requests, alpha)
+    return 100 * low, 100 * high
 
 
 def predicted(before: Sequence[float], alpha: float) -> tuple[float, float]:
@@ -121,33 +141,33 @@ def predicted(before: Sequence[float], alpha: float) -> tuple[float, float]:
     return math.exp(max(-700, mean - reach)), math.exp(min(700, mean + reach))
 
 
-def _values(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[tuple[float, float]]]:
-    """Each figure that the newest run has: (name, unit) -> (Unix seconds, value) of the runs that have it."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+def _values(records: Sequence[RunRecord]) -> dict[tuple[str, str], list[Value]]:
+    """Each figure that the newest run has: (name, unit) -> its values in the runs that have it."""
+    found: dict[tuple[str, str], list[Value]] = {}
     for record in records:
-        for name, unit, value in _figures(record):
-            found.setdefault((name, unit), []).append((record.started_at, value))
+        for name, unit, value, requests in _figures(record):
+            found.setdefault((name, unit), []).append(Value(record.started_at, value, requests))
     newest = records[-1].started_at
-    return {key: points for key, points in found.items() if points[-1][0] == newest and len(points) > 1}
+    return {key: values for key, values in found.items() if values[-1].at == newest and len(values) > 1}
 
 
-def _figures(record: RunRecord) -> Iterator[tuple[str, str, float]]:
+def _figures(record: RunRecord) -> Iterator[tuple[str, str, float, int]]:
     searched = probes(record)
     for search in record.capacity:
         if search.capacity_rps is not None:
-            yield f"capacity of {search.service}", "1/s", search.capacity_rps
+            yield f"capacity of {search.service}", "1/s", search.capacity_rps, 0
     for name, load in _named([load for load in record.loads if load.name not in searched]).items():
-        yield from ((f"{name}: {what}", unit, value) for what, unit, value in _of_load(load))
-    yield "duration", "s", record.duration_s
+        yield from ((f"{name}: {what}", unit, value, sent) for what, unit, value, sent in _of_load(load))
+    yield "duration", "s", record.duration_s, 0
     if record.peak_memory_mb:
-        yield "peak memory", "MB", record.peak_memory_mb
+        yield "peak memory", "MB", record.peak_memory_mb, 0
 
 
-def _of_load(load: LoadRecord) -> Iterator[tuple[str, str, float]]:
+def _of_load(load: LoadRecord) -> Iterator[tuple[str, str, float, int]]:
     if load.sent:
-        yield "good answers", "%", 100 * (1 - sum(each.failed for each in load.latency) / load.sent)
+        yield "failed requests", "%", 100 * sum(each.failed for each in load.latency) / load.sent, load.sent
     if load.overall is not None and not load.distrust:
-        yield from ((name, "ms", value) for name, value in (
+        yield from ((name, "ms", value, 0) for name, value in (
             ("p50", load.overall.p50_ms), ("p99", load.overall.p99_ms)) if value)  # fmt: skip
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from harness.cli import run_command
-from harness.compare.trend import Newest, figure, predicted, trend
+from harness.compare.intervals import next_share
+from harness.compare.trend import Newest, Value, figure, predicted, trend
 from harness.report.record import RunRecord
 from harness.report.store import write_record
 from tests.unit import sample_load
@@ -40,6 +41,48 @@ def test_a_percentile_that_doubled_is_said_and_one_as_ever_is_not() -> None:
     assert trend(nights(*steady, 10.7), last=30).moved == []
 
 
+def failing(*shares: float, sent: int = 20_000) -> list[RunRecord]:
+    """A run a night of which this share of the requests failed, one revision's load."""
+    records = nights(*[10.0] * len(shares))
+    for record, share in zip(records, shares, strict=True):
+        (load,) = record.loads
+        load.sent, load.latency = sent, load.latency[:1]
+        load.latency[0].failed = round(share * sent)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("before", "newest", "said"),
+    [
+        ([0.001, 0.0012, 0.0009, 0.001, 0.0011], 0.01, Newest.HIGHER),  # 99.9 % -> 99 % good answers
+        ([0.0] * 5, 0.01, Newest.HIGHER),
+        ([0.0] * 5, 0.0001, Newest.LIKE),  # two of 20,000
+        ([0.01, 0.011, 0.009, 0.01, 0.01], 0.0, Newest.LOWER),
+        ([0.001, 0.02, 0.0, 0.004, 0.03], 0.01, Newest.LIKE),  # as they fail now and then
+    ],
+)
+def test_failures_that_are_more_than_before_are_said_and_no_more_are_not(
+    before: list[float], newest: float, said: Newest
+) -> None:
+    (track,) = trend(failing(*before, newest), last=30).tracks
+    (failures,) = [each for each in track.figures if each.name == "step: failed requests"]
+    assert failures.newest is said
+    assert failures.points[-1][1] == pytest.approx(100 * newest)
+
+
+def test_failures_as_before_are_said_to_differ_as_rarely_as_is_stated() -> None:
+    """Of 4,000 newest runs at alpha = 0.05 at most 5 % lie outside, independent failures or not."""
+    chance = np.random.default_rng(4)
+    for spread in (1e-9, 0.5):  # of the logarithm of the nights' rates
+        outside = 0
+        for _ in range(4000):
+            rates = 1e-3 * np.exp(chance.normal(0, spread, 7))
+            *before, newest = chance.binomial(10_000, rates)
+            low, high = next_share(before, [10_000] * 6, 10_000, 0.05)
+            outside += not low <= newest / 10_000 <= high
+        assert outside / 4000 <= 0.06
+
+
 def test_a_capacity_that_fell_is_said_whatever_its_probes_were_called() -> None:
     """The loads that confirmed it are of a rate of their own each night, and are no figures."""
     records = nights(*[10.0] * 7)
@@ -64,7 +107,7 @@ def test_the_interval_is_that_of_one_further_value_of_a_log_normal_distribution(
 
 def test_with_few_runs_nothing_is_said() -> None:
     assert predicted([1.0] * 4, 0.01) == (0.0, math.inf)
-    assert figure("p99", "ms", [(0.0, 1.0), (1.0, 99.0)], 0.01).newest is Newest.FEW
+    assert figure("p99", "ms", [Value(0.0, 1.0), Value(1.0, 99.0)], 0.01).newest is Newest.FEW
 
 
 def test_runs_of_another_title_or_world_are_another_kind_and_only_the_last_count() -> None:
