@@ -17,6 +17,7 @@ import pyarrow.parquet
 from harness.load.access_log import ENTRY_FIELDS, AccessLogTail
 from harness.load.account import account
 from harness.load.records import RECORD_FIELDS, LoadFiles, write_json
+from harness.load.shapes import Steady
 from harness.load.spec import LoadSpec
 from harness.report.load import write_load
 from harness.report.record import RunRecord
@@ -52,7 +53,7 @@ def made_up(folder: Path, requests: int) -> tuple[LoadSpec, LoadFiles, AccessLog
     write_json(files.go, {"origin": 0.0, "started_at": 1.7e9})
     told = {"requests": requests, "left": requests, "duration_s": requests / RPS, "cpu": 0.2}
     write_json(files.finished(0), told)
-    return LoadSpec("bench", "http://127.0.0.1", "m", "/v1", payload, rps=RPS), files, log
+    return LoadSpec("bench", "http://127.0.0.1", "m", "/v1", payload, Steady(RPS)), files, log
 
 
 def main() -> None:

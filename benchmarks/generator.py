@@ -14,6 +14,7 @@ from benchmarks._loopback import PATH, Server, server
 from harness.load import LoadSpec
 from harness.load.generator import LOCUSTFILE
 from harness.load.records import LoadFiles, read_json, write_json
+from harness.load.shapes import Steady
 from harness.runtime.clock import Deadline
 from harness.runtime.process import Child
 from harness.runtime.wait import wait
@@ -107,7 +108,7 @@ def _load(
     payload = folder / "payload.jsonl"
     payload.write_text('{"instances": [[0, 1, 0, 0, 11.0, 1.0, 0, 0, 0]]}\n', encoding="utf-8")
     files = LoadFiles(folder)
-    spec = LoadSpec("bench", here.url, "m.example.com", PATH, payload, rps=rps, connections=USERS)
+    spec = LoadSpec("bench", here.url, "m.example.com", PATH, payload, Steady(rps), connections=USERS)
     write_json(files.spec, spec.traffic("bench"))
     return files, _locust(here, locustfile, 1, seconds, {"REHEARSAL_LOAD": f"{files.spec}:0", **env})
 

@@ -99,7 +99,6 @@ def shape_of(rps: float | None, seconds: float | None, shape: str | None, trace:
     if seconds is not None and not seconds > 0:
         raise UsageError(f"load: --for: expected seconds above 0, got {seconds:g}")
     if shape is None and trace is None:
-        check(rps=DEFAULT_RPS if rps is None else rps)
         return Steady(DEFAULT_RPS if rps is None else rps, DEFAULT_S if seconds is None else seconds)
     found = the_shape(rps, shape, trace)
     if speed != 1.0:

@@ -18,7 +18,6 @@ from harness.lifecycle.slo import SLO
 from harness.load import Ledger, Load, LoadSpec
 from harness.load.shape_file import parse_shape
 from harness.load.shapes import Shape, Steady
-from harness.load.spec import check as check_load
 from harness.load.trace import Replay
 from harness.model_version import ModelVersion
 from harness.run import Run
@@ -68,12 +67,12 @@ def the_shape(rps: float | None, shape: Shape | str | None, trace: Path | str | 
     given = [name for name, value in (("rps", rps), ("shape", shape), ("trace", trace)) if value is not None]
     if len(given) != 1:
         raise ConfigError(f"load: expected one of rps, shape and trace, got {' and '.join(given) or 'none'}")
+    if rps is not None:
+        return Steady(rps)
     if trace is not None:
         return Replay(str(trace))
-    if shape is not None:
-        return parse_shape(shape) if isinstance(shape, str) else shape
-    check_load(rps=rps or 0.0)
-    return Steady(rps or 0.0)
+    assert shape is not None
+    return parse_shape(shape) if isinstance(shape, str) else shape
 
 
 def longest(shape: Shape) -> float:
@@ -89,12 +88,12 @@ def write_bodies(path: Path, rows: Sequence[Sequence[Any]], features: Sequence[s
 
 def reproduce(spec: LoadSpec, slo: SLO | None) -> str:
     """The command that offers the same load again, to the model of the main job or, with --run or --host, another."""
-    words = ["rehearse", "load", "--shape", spec.offered.text()]
+    words = ["rehearse", "load", "--shape", spec.shape.text()]
     words += ["--arrivals", spec.arrivals, "--seed", str(spec.seed)] if spec.arrivals != "constant" else []
     words += ["--protocol", "v2"] if spec.path.startswith("/v2") else []
     words += ["--users", str(spec.users)] if spec.users else []
     words += ["--processes", str(spec.processes)] if spec.processes > 1 else []
-    words += ["--for", f"{spec.max_s:g}"] if spec.offered.duration_s is None else []
+    words += ["--for", f"{spec.max_s:g}"] if spec.shape.duration_s is None else []
     if slo not in (None, SLO()):
         words += ["--slo", ",".join(f"{each.name}={getattr(slo, each.name)}" for each in fields(SLO))]
     return shlex.join(words)

@@ -147,7 +147,7 @@ class Service:
             state = RolloutFiles(resume).load() if resume else None
             policy = state.policy if state else policy
             if (
-                problem := untestable(policy, sum(load.spec.offered.mean_rps for load in self.loads))
+                problem := untestable(policy, sum(load.spec.shape.mean_rps for load in self.loads))
                 if self.loads
                 else ""
             ):

@@ -71,11 +71,11 @@ def _templates() -> tuple[Document, Document]:
 
 def _plan(spec: LoadSpec) -> dict[str, str]:
     """The locustfile, the bodies and the trace, as every Pod finds them under /load."""
-    if isinstance(spec.offered, Replay) and Path(spec.offered.trace).suffix != ".csv":
-        raise ConfigError(f"load.shape: {spec.offered.trace}: a distributed load takes a trace as .csv")
+    if isinstance(spec.shape, Replay) and Path(spec.shape.trace).suffix != ".csv":
+        raise ConfigError(f"load.shape: {spec.shape.trace}: a distributed load takes a trace as .csv")
     locustfile = (data_folder("loadtests") / _locustfile(spec)).read_text(encoding="utf-8")
     payload = Path(spec.payload).read_text(encoding="utf-8")
-    trace = Path(spec.offered.trace).read_text(encoding="utf-8") if isinstance(spec.offered, Replay) else ""
+    trace = Path(spec.shape.trace).read_text(encoding="utf-8") if isinstance(spec.shape, Replay) else ""
     if (size := len(payload.encode()) + len(trace.encode())) > MOST_BYTES:
         raise ConfigError(
             f"load.payload: {spec.payload} has {size:,} bytes, a distributed load takes {MOST_BYTES:,}",
@@ -86,13 +86,13 @@ def _plan(spec: LoadSpec) -> dict[str, str]:
 
 def _locustfile(spec: LoadSpec) -> str:
     """The name of the file in loadtests/ that sends this shape."""
-    return f"{spec.offered.kind}.py"
+    return f"{spec.shape.kind}.py"
 
 
 def _shape_arguments(spec: LoadSpec) -> list[str]:
     """The options of that file."""
-    found = arguments(spec.offered)
-    return ["--trace", "/load/trace.csv", *found[2:]] if isinstance(spec.offered, Replay) else found
+    found = arguments(spec.shape)
+    return ["--trace", "/load/trace.csv", *found[2:]] if isinstance(spec.shape, Replay) else found
 
 
 def _plan_arguments(spec: LoadSpec, place: Place, load_id: str) -> list[str]:

@@ -72,7 +72,7 @@ def account(
     doubt = distrust(delay_p99, overall.p99_ms, cpu)
     return Ledger(
         name=spec.name,
-        target_rps=spec.offered.mean_rps,
+        target_rps=spec.shape.mean_rps,
         shape=_shape(spec),
         sent=sum(tally.classes.values()),
         classes=dict(tally.classes.most_common()),
@@ -103,7 +103,7 @@ def account(
 
 
 def _shape(spec: LoadSpec) -> ShapeRecord:
-    shape = spec.offered
+    shape = spec.shape
     told = {"kind": shape.kind, "parameters": shape.parameters(), "duration_s": shape.duration_s}
     return ShapeRecord.model_validate({**told, "words": shape.words()})
 

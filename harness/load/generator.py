@@ -79,8 +79,8 @@ class Load:
 
         By default as long as the load may last, and the answers that are under way.
         """
-        if self.spec.offered.duration_s is None:
-            raise LoadFailed(f"load {self.spec.name}: a {self.spec.offered.kind} load ends with its block, not before")
+        if self.spec.shape.duration_s is None:
+            raise LoadFailed(f"load {self.spec.name}: a {self.spec.shape.kind} load ends with its block, not before")
         deadline = deadline or Deadline.after(self.spec.max_s + WAIT_S)
         what = f"load {self.spec.name}: the end of its shape"
         wait(self._crew.ended, what=what, deadline=deadline, every_s=0.1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.load.arrivals import ARRIVALS, Arrivals, most_requests
-from harness.load.shapes import LEAST_RPS, MOST_RPS, MOST_S, Shape, Steady
+from harness.load.shapes import MOST_S, Shape
 from harness.load.trace import Replay
 
 DRAIN_S = 5.0
@@ -19,7 +19,6 @@ MOST_WORKERS = 1000
 _SLACK_S = 60.0
 START_S = 10.0  # Locust counts its run time from before the processes are ready
 _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits are
-    "rps": (LEAST_RPS, MOST_RPS),
     "max_s": (1.0, MOST_S + _SLACK_S),
     "timeout_s": (0.01, 600.0),
     "connections": (1, 10_000),
@@ -33,7 +32,7 @@ _LIMITS: dict[str, tuple[float, float]] = {  # whole numbers where the limits ar
 class LoadSpec:
     """What to send where: POST `path` to the gateway at `url`, for at most `max_s` seconds.
 
-    `shape`: at what rate; without one `rps` requests a second. A shape that ends does so within `max_s`.
+    `shape`: at what rate. A shape that ends does so within `max_s`.
 
     `host` is the service's host name; `payload` a file with one body a line, sent in turn; a request that is due while
     `connections` are in flight is not sent, and is counted as such. `arrivals`: evenly spaced, or a Poisson process of
@@ -46,7 +45,7 @@ class LoadSpec:
     host: str
     path: str
     payload: Path
-    rps: float = 100.0
+    shape: Shape
     max_s: float = 600.0
     connections: int = 256
     timeout_s: float = 10.0
@@ -55,11 +54,9 @@ class LoadSpec:
     processes: int = 1
     users: int = 0
     workers: int = 0
-    shape: Shape | None = None
 
     def __post_init__(self) -> None:
         check(
-            rps=self.rps,
             max_s=self.max_s,
             timeout_s=self.timeout_s,
             connections=self.connections,
@@ -86,22 +83,17 @@ class LoadSpec:
     @property
     def most(self) -> int:
         """More requests than this load will ever make."""
-        return most_requests(self.offered.requests(self.max_s + _SLACK_S), self.shares)
+        return most_requests(self.shape.requests(self.max_s + _SLACK_S), self.shares)
 
     @property
     def run_time_s(self) -> int:
         """When Locust ends the load; of a shape, which ends by itself, a while later, so that all of it is sent."""
-        return math.ceil(self.max_s if self.offered.duration_s is None else self.max_s + START_S)
+        return math.ceil(self.max_s if self.shape.duration_s is None else self.max_s + START_S)
 
     @property
     def first_s(self) -> float:
         """When the first request is due, from the load's origin."""
-        return next(self.offered.times(iter([0.0])), 0.0)
-
-    @property
-    def offered(self) -> Shape:
-        """The shape, or else the steady rate."""
-        return self.shape or Steady(self.rps)
+        return next(self.shape.times(iter([0.0])), 0.0)
 
     def traffic(self, load_id: str) -> dict[str, object]:
         """What a process of the generator is told, but for its share."""
@@ -110,7 +102,7 @@ class LoadSpec:
             "host": self.host,
             "path": self.path,
             "payload": str(self.payload.absolute()),
-            "shape": {"kind": self.offered.kind, **self.offered.parameters()},
+            "shape": {"kind": self.shape.kind, **self.shape.parameters()},
             "max_in_flight": max(1, self.connections // self.shares),
             "timeout_s": self.timeout_s,
             "drain_s": DRAIN_S,
@@ -133,10 +125,8 @@ def check(*, arrivals: str = "constant", **numbers: float) -> None:
             raise ConfigError(f"load.{name}: expected {allowed}, got {value!r}")
 
 
-def check_shape(shape: Shape | None, arrivals: str, max_s: float) -> None:
+def check_shape(shape: Shape, arrivals: str, max_s: float) -> None:
     """Raises ConfigError for a shape that the rest of the load does not fit."""
-    if shape is None:
-        return
     if shape.duration_s is not None and shape.duration_s > max_s:
         raise ConfigError(
             f"load.shape: {shape.kind} lasts {shape.duration_s:g} s, but the load may last {max_s:g} s",

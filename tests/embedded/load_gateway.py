@@ -17,6 +17,7 @@ from harness.lifecycle.slo import SLO
 from harness.load import Load, LoadSpec
 from harness.load.crew import Processes
 from harness.load.records import RECORD
+from harness.load.shapes import Shape
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.ports import reserve
@@ -49,10 +50,10 @@ class Gateway:
     folder: Path
     argv: list[str]
 
-    def load(self, slo: SLO | None = None, **fields: Any) -> Load:
+    def load(self, shape: Shape, slo: SLO | None = None, **fields: Any) -> Load:
         payload = self.folder / "payload.jsonl"
         payload.write_text('{"instances": [[1]]}\n{"instances": [[2]]}\n')
-        spec = LoadSpec("test", self.url, "model.example.com", "/v1", payload, max_s=30)
+        spec = LoadSpec("test", self.url, "model.example.com", "/v1", payload, shape, max_s=30)
         folder = self.folder / f"load-{next(NUMBERS)}"
         return Load(replace(spec, **fields), folder, self.supervisor, self.access_log, slo=slo)
 
@@ -96,7 +97,7 @@ def run_for(load: Load, seconds: float) -> Any:
 
 
 def wait_for(load: Load, seconds: float) -> None:
-    wanted = load.spec.offered.requests(seconds) * RECORD.size / load.spec.shares
+    wanted = load.spec.shape.requests(seconds) * RECORD.size / load.spec.shares
     wait(
         lambda: load.files.records(0).stat().st_size >= wanted,
         what="records",

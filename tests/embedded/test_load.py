@@ -14,6 +14,7 @@ import pytest
 
 from harness.lifecycle.slo import SLO
 from harness.load.arrivals import user_of
+from harness.load.shapes import Steady
 from harness.runtime.clock import Deadline
 from tests.embedded.load_gateway import Gateway, processes, rows, run_for, running
 
@@ -28,7 +29,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 def test_the_rate_is_kept_and_every_request_is_explained(gateway: Gateway) -> None:
     """200 requests a second for 3 seconds: within 2 %, one class, nothing unexplained."""
-    load = gateway.load(rps=200)
+    load = gateway.load(Steady(200))
     load.start(Deadline.after(30))
     ledger = run_for(load, 3.0)
     assert ledger.achieved_rps == pytest.approx(200, rel=0.02)
@@ -43,7 +44,7 @@ def test_the_rate_is_kept_and_every_request_is_explained(gateway: Gateway) -> No
 
 def test_an_answer_of_the_gateway_itself_is_a_refusal_with_its_flag(gateway: Gateway) -> None:
     """A cluster without a server: Envoy says 503, UF or UH, and no revision gets the blame."""
-    load = gateway.load(rps=50, path="/dead")
+    load = gateway.load(Steady(50), path="/dead")
     load.start(Deadline.after(30))
     ledger = run_for(load, 1.0)
     assert set(ledger.classes) <= {"refused:UF", "refused:UH", "refused:UF,URX"}
@@ -53,7 +54,7 @@ def test_an_answer_of_the_gateway_itself_is_a_refusal_with_its_flag(gateway: Gat
 
 def test_requests_beyond_the_bound_in_flight_are_counted_as_never_sent(gateway: Gateway) -> None:
     """An answer takes a second and one request may be in flight: most are not sent, and none is forgotten."""
-    load = gateway.load(rps=50, path="/slow", connections=1)
+    load = gateway.load(Steady(50), path="/slow", connections=1)
     load.start(Deadline.after(30))
     ledger = run_for(load, 2.0)
     assert ledger.unexplained == 0
@@ -64,7 +65,7 @@ def test_requests_beyond_the_bound_in_flight_are_counted_as_never_sent(gateway: 
 
 def test_a_client_that_gives_up_is_told_what_the_gateway_saw(gateway: Gateway) -> None:
     """Answers take a second, the client waits for 0.2 s: DC is Envoy's flag for a client that left."""
-    load = gateway.load(rps=20, path="/slow", timeout_s=0.2)
+    load = gateway.load(Steady(20), path="/slow", timeout_s=0.2)
     load.start(Deadline.after(30))
     ledger = run_for(load, 1.0)
     assert ledger.unexplained == 0
@@ -75,7 +76,7 @@ def test_poisson_arrivals_have_the_rate_and_the_spread_of_a_poisson_process(gate
     """300 a second for 3 s: the gaps' standard deviation is their mean; the seed alone decides when they are due."""
     dues = []
     for _ in range(2):
-        load = gateway.load(rps=300, arrivals="poisson", seed=7)
+        load = gateway.load(Steady(300), arrivals="poisson", seed=7)
         load.start(Deadline.after(30))
         ledger = run_for(load, 3.0)
         assert (ledger.unexplained, ledger.arrivals) == (0, "poisson")
@@ -89,7 +90,7 @@ def test_poisson_arrivals_have_the_rate_and_the_spread_of_a_poisson_process(gate
 
 def test_several_processes_offer_one_load_together(gateway: Gateway) -> None:
     """Two processes take turns: their requests are evenly spaced on one clock, and no number is used twice."""
-    load = gateway.load(rps=200, processes=2, users=5)
+    load = gateway.load(Steady(200), processes=2, users=5)
     load.start(Deadline.after(30))
     ledger = run_for(load, 2.0)
     assert (ledger.unexplained, ledger.processes, ledger.users) == (0, 2, 5)
@@ -102,7 +103,7 @@ def test_several_processes_offer_one_load_together(gateway: Gateway) -> None:
 
 def test_every_request_names_its_user(gateway: Gateway) -> None:
     """x-user-id is in the gateway's log; it is the ledger's `user`, and a user keeps its number in the next load."""
-    load = gateway.load(rps=100, users=3)
+    load = gateway.load(Steady(100), users=3)
     load.start(Deadline.after(30))
     ledger = run_for(load, 1.0)
     logged = [json.loads(line) for line in gateway.access_log.read_text().splitlines()]
@@ -114,7 +115,7 @@ def test_every_request_names_its_user(gateway: Gateway) -> None:
 
 def test_the_latencies_of_a_slow_server_break_the_slo(gateway: Gateway) -> None:
     """Every answer takes a second, 100 ms were promised; the generator was on time, so the verdict stands."""
-    load = gateway.load(rps=100, path="/slow", slo=SLO(slow=0.05, slower_than_ms=100))
+    load = gateway.load(Steady(100), path="/slow", slo=SLO(slow=0.05, slower_than_ms=100))
     load.start(Deadline.after(30))
     ledger = run_for(load, 2.0)
     assert ledger.distrust == ""
@@ -152,7 +153,7 @@ def test_steady_refuses_what_makes_no_sense(option: str, value: str, words: str)
 
 def test_the_load_ends_by_itself_after_its_longest_time(gateway: Gateway) -> None:
     """A scenario that forgets to stop its load does not leave it running."""
-    load = gateway.load(rps=50, max_s=2)
+    load = gateway.load(Steady(50), max_s=2)
     load.start(Deadline.after(30))
     assert processes(load).children[0].wait(15) == 0
     ledger = load.stop(Deadline.after(10))

@@ -149,7 +149,7 @@ def test_a_host_that_refuses_connections_is_told_within_two_seconds() -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--rps", "-5"], "load.rps: expected a number from 0.1 to 20000, got -5.0"),
+        (["--rps", "-5"], "load.shape: steady.rps: expected a number from 0.1 to 20000, got -5"),
         (["--shape", "ramp:from_rps=-1"], "load.shape: ramp.from_rps: expected a number from 0 to 20000, got -1"),
         (["--shape", "wave"], "load.shape: expected steady, step, ramp, spike, soak, diurnal, replay, or a .toml file"),
         (["--shape", "ramp", "--deadline", "10"], "load.shape: ramp lasts 30 s, but the load may last 10 s"),

@@ -12,6 +12,7 @@ import pytest
 
 from harness.errors import LoadFailed, PlatformError
 from harness.lifecycle.slo import SLO
+from harness.load.shapes import Steady
 from harness.runtime.clock import Deadline
 from harness.runtime.ports import reserve
 from harness.runtime.wait import wait
@@ -27,7 +28,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 def test_a_line_missing_from_the_access_log_is_unexplained(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody removed three lines of the gateway's log, and added one for a request that nobody sent."""
     monkeypatch.setattr("harness.load.generator.LOG_LAG_S", 0.5)
-    load = gateway.load(rps=100)
+    load = gateway.load(Steady(100))
     tampered = gateway.folder / "tampered.jsonl"
     load._access_log = tampered
     load.start(Deadline.after(30))
@@ -42,7 +43,7 @@ def test_a_line_missing_from_the_access_log_is_unexplained(gateway: Gateway, mon
 
 def test_a_process_of_several_that_dies_is_named(gateway: Gateway) -> None:
     """Half of a load is no load."""
-    load = gateway.load(rps=50, processes=2)
+    load = gateway.load(Steady(50), processes=2)
     load.start(Deadline.after(30))
     processes(load).children[1].kill()
     processes(load).children[1].wait(5)
@@ -52,7 +53,7 @@ def test_a_process_of_several_that_dies_is_named(gateway: Gateway) -> None:
 
 def test_a_gateway_that_is_killed_explains_what_it_took_with_it(gateway: Gateway) -> None:
     """Requests under way and lines not yet written: no more, no less; the next gateway goes on in the same log."""
-    load = gateway.load(rps=300)
+    load = gateway.load(Steady(300))
     load._deaths = gateway.deaths
     load.start(Deadline.after(30))
     wait_for(load, 1.0)
@@ -72,7 +73,7 @@ def test_a_death_that_nobody_tells_of_leaves_requests_unexplained(
 ) -> None:
     """The same, but the load is not told that the gateway died."""
     monkeypatch.setattr("harness.load.generator.LOG_LAG_S", 0.5)
-    load = gateway.load(rps=300)
+    load = gateway.load(Steady(300))
     load.start(Deadline.after(30))
     wait_for(load, 1.0)
     gateway.kill()
@@ -85,7 +86,7 @@ def test_a_death_that_nobody_tells_of_leaves_requests_unexplained(
 
 def test_a_generator_that_was_held_up_is_found_out_at_once_and_at_the_end(gateway: Gateway) -> None:
     """Stopped for a second: while it is, its audit grows old; then its requests are late; latency is not judged."""
-    load = gateway.load(rps=100, slo=SLO(slow=0.05, slower_than_ms=100))
+    load = gateway.load(Steady(100), slo=SLO(slow=0.05, slower_than_ms=100))
     load.start(Deadline.after(30))
     wait_for(load, 1.0)
     assert load.withheld(10_000) == ""
@@ -101,7 +102,7 @@ def test_a_generator_that_was_held_up_is_found_out_at_once_and_at_the_end(gatewa
 
 def test_a_generator_that_dies_is_an_error_with_its_log(gateway: Gateway) -> None:
     """Killed by -9: no ledger is better than a wrong one."""
-    load = gateway.load(rps=50)
+    load = gateway.load(Steady(50))
     load.start(Deadline.after(30))
     processes(load).children[0].kill()
     processes(load).children[0].wait(5)
@@ -111,7 +112,7 @@ def test_a_generator_that_dies_is_an_error_with_its_log(gateway: Gateway) -> Non
 
 def test_a_full_disk_ends_the_load_and_is_named(gateway: Gateway) -> None:
     """The records cannot be written: the schedule is not run again over them, and no ledger is made of the rest."""
-    load = gateway.load(rps=50)
+    load = gateway.load(Steady(50))
     load.files.folder.mkdir(parents=True)
     load.files.records(0).symlink_to("/dev/full")
     load.start(Deadline.after(30))
@@ -123,7 +124,7 @@ def test_a_full_disk_ends_the_load_and_is_named(gateway: Gateway) -> None:
 
 def test_a_disk_that_has_no_room_for_the_ledger_is_named(gateway: Gateway) -> None:
     """The records are there, their table cannot be written; a half one is not left under its name."""
-    load = gateway.load(rps=50)
+    load = gateway.load(Steady(50))
     load.files.folder.mkdir(parents=True)
     (load.files.folder / "ledger.part").symlink_to("/dev/full")
     load.start(Deadline.after(30))
@@ -134,7 +135,7 @@ def test_a_disk_that_has_no_room_for_the_ledger_is_named(gateway: Gateway) -> No
 
 def test_a_gateway_that_is_not_there_is_said_at_the_deadline(gateway: Gateway) -> None:
     """Nobody listens at the URL: requests are never sent, so the load does not count as started."""
-    load = gateway.load(url=f"http://127.0.0.1:{reserve()}", rps=20)
+    load = gateway.load(Steady(20), url=f"http://127.0.0.1:{reserve()}")
     with pytest.raises(PlatformError, match="first answer"):
         load.start(Deadline.after(4))
 

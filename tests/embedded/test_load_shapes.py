@@ -32,7 +32,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 @pytest.mark.parametrize("many", [1, 2])
 def test_what_is_offered_is_the_shape(gateway: Gateway, many: int) -> None:
     """20, then 100, then 20 a second: each second has its count, from one process or two, and the load ends itself."""
-    load = gateway.load(shape=Spike(20, 100, 1, 1, 1), processes=many)
+    load = gateway.load(Spike(20, 100, 1, 1, 1), processes=many)
     load.start(Deadline.after(30))
     load.wait()
     assert [child.wait(10) for child in processes(load).children] == [0] * many
@@ -47,7 +47,7 @@ def test_what_is_offered_is_the_shape(gateway: Gateway, many: int) -> None:
 
 def test_a_shape_of_fewer_requests_than_processes_is_sent_as_well(gateway: Gateway) -> None:
     """The second process has nothing to send, and is not waited for."""
-    load = gateway.load(shape=Step((1,), 1.0), processes=2)
+    load = gateway.load(Step((1,), 1.0), processes=2)
     load.start(Deadline.after(30))
     load.wait()
     assert load.stop(Deadline.after(15)).sent == 1
@@ -57,7 +57,7 @@ def test_a_trace_is_sent_again_request_by_request(gateway: Gateway, tmp_path: Pa
     """Each at its time with its body; a pause in between is one."""
     trace = tmp_path / "trace.csv"
     trace.write_text("timestamp,payload\n10,1\n10.25,0\n10.25,1\n11.5,1\n")
-    load = gateway.load(shape=Replay(str(trace)))
+    load = gateway.load(Replay(str(trace)))
     load.start(Deadline.after(30))
     load.wait()
     ledger = load.stop(Deadline.after(15))

@@ -15,6 +15,7 @@ from harness.load import Ledger, LoadSpec
 from harness.load.access_log import AccessLogTail
 from harness.load.account import account
 from harness.load.records import LoadFiles, read_json
+from harness.load.shapes import Steady
 from harness.runtime.clock import Deadline
 from harness.runtime.ports import reserve
 from harness.runtime.wait import wait
@@ -36,7 +37,7 @@ def test_workers_share_one_schedule_and_their_parts_make_one_ledger(gateway: Gat
     payload.write_text('{"instances": [[1]]}\n')
     files = LoadFiles(gateway.folder / "parts")
     files.folder.mkdir()
-    spec = LoadSpec("test", gateway.url, "model.example.com", "/v1", payload, rps=200, max_s=30, workers=WORKERS)
+    spec = LoadSpec("test", gateway.url, "model.example.com", "/v1", payload, Steady(200), max_s=30, workers=WORKERS)
     log = AccessLogTail(gateway.access_log, "abcd1234", files, spec.most)
     port = str(reserve())
     plan = ["--rps", "200", "--path", "/v1", "--payload", str(payload), "--load-id", "abcd1234"]

@@ -12,6 +12,7 @@ from harness.load import Ledger, LoadSpec
 from harness.load.access_log import AccessLogTail
 from harness.load.account import account
 from harness.load.records import Failure, LoadFiles, Recorder, write_json
+from harness.load.shapes import Steady
 
 STARTED_AT = 1_000_000.0
 
@@ -64,8 +65,9 @@ class Story:
             told = {"requests": requests, "left": requests, "duration_s": 1.0, "cpu": 0.1}
             write_json(self.files.finished(share), told)
         spec = LoadSpec(
-            "test", "http://x", "h", "/v1", self.payload, processes=self.shares, users=self.users, arrivals="poisson"
-        )
+            "test", "http://x", "h", "/v1", self.payload, Steady(100),
+            processes=self.shares, users=self.users, arrivals="poisson",
+        )  # fmt: skip
         found = account(spec, self.files, self.tail, self.folder / "ledger.parquet", deaths, slo)
         assert sum(found.classes.values()) == found.sent
         return found

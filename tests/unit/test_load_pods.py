@@ -15,7 +15,7 @@ from harness.errors import ConfigError, UsageError
 from harness.load._pod_documents import PART, Place, documents
 from harness.load.pods import Pods
 from harness.load.records import LoadFiles
-from harness.load.shapes import Ramp
+from harness.load.shapes import Ramp, Steady
 from harness.load.spec import LoadSpec
 from harness.load.trace import Replay
 from harness.runtime.clock import Deadline
@@ -28,7 +28,7 @@ PLACE = Place(cast(Kube, None), "load-1", LABELS, "rehearsal/load:1.0", "http://
 def spec(tmp_path: Path) -> LoadSpec:
     payload = tmp_path / "payload.jsonl"
     payload.write_text('{"instances": [[1]]}\n', encoding="utf-8")
-    return LoadSpec("big", "http://x", "m.example.com", "/v1", payload, rps=4000, max_s=60, workers=4, users=9)
+    return LoadSpec("big", "http://x", "m.example.com", "/v1", payload, Steady(4000), max_s=60, workers=4, users=9)
 
 
 def made(spec: LoadSpec) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from harness.load import LoadSpec
 from harness.load.shapes import Shape, Spike, Steady, Step
 
 
+def told(payload: Path) -> dict[str, Any]:
+    return {"name": "a", "url": "http://x", "host": "h", "path": "/v1", "payload": payload, "shape": Steady(50)}
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"rps": 0}, "load.rps: expected a number from 0.1 to 20000, got 0"),
-        ({"rps": float("inf")}, "load.rps"),
         ({"max_s": -1}, "load.max_s"),
         ({"connections": 0}, "load.connections"),
-        ({"rps": True}, "load.rps"),
         ({"arrivals": "bursts"}, "load.arrivals: expected constant or poisson, got 'bursts'"),
         ({"processes": 0}, "load.processes: expected a whole number from 1 to"),
         ({"workers": -1}, "load.workers: expected a whole number from 0 to 1000, got -1"),
@@ -39,21 +40,27 @@ def test_a_load_that_makes_no_sense_is_one_clear_line(tmp_path: Path, fields: di
     payload = tmp_path / "payload.jsonl"
     payload.write_text("{}\n")
     with pytest.raises(ConfigError) as caught:
-        LoadSpec(**{"name": "a", "url": "http://x", "host": "h", "path": "/v1", "payload": payload, **fields})
+        LoadSpec(**{**told(payload), **fields})
     assert words in str(caught.value)
+
+
+def test_the_shape_alone_says_the_rate(tmp_path: Path) -> None:
+    """A second word for it would sooner or later say another rate."""
+    payload = tmp_path / "payload.jsonl"
+    payload.write_text("{}\n")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rps'"):
+        LoadSpec(**told(payload), rps=100)
 
 
 @pytest.mark.parametrize(
     ("shape", "run_time_s", "first_s"),
-    [(Step((0, 10), 15), 40, 15), (Spike(before_s=0, after_s=0), 40, 0), (Steady(50), 30, 0), (None, 30, 0)],
+    [(Step((0, 10), 15), 40, 15), (Spike(before_s=0, after_s=0), 40, 0), (Steady(50), 30, 0)],
 )
-def test_locust_does_not_cut_a_shape_short(
-    tmp_path: Path, shape: Shape | None, run_time_s: int, first_s: float
-) -> None:
+def test_locust_does_not_cut_a_shape_short(tmp_path: Path, shape: Shape, run_time_s: int, first_s: float) -> None:
     """A shape may last as long as its load; Locust counts from before it begins. One rate ends when its time is up."""
     payload = tmp_path / "payload.jsonl"
     payload.write_text("{}\n")
-    spec = LoadSpec("a", "http://x", "h", "/v1", payload, max_s=30, shape=shape)
+    spec = LoadSpec("a", "http://x", "h", "/v1", payload, shape, max_s=30)
     assert (spec.run_time_s, spec.first_s) == (run_time_s, first_s)
 
 
@@ -61,7 +68,7 @@ def test_the_command_that_offers_a_load_again_has_its_slo(tmp_path: Path) -> Non
     """As `rehearse load --slo` takes it; the one that is meant anyway is not said."""
     payload = tmp_path / "payload.jsonl"
     payload.write_text("{}\n")
-    spec = LoadSpec("a", "http://x", "h", "/v1", payload, max_s=30, shape=Steady(50, 10))
+    spec = LoadSpec("a", "http://x", "h", "/v1", payload, Steady(50, 10), max_s=30)
     assert reproduce(spec, None) == reproduce(spec, SLO()) == "rehearse load --shape steady:rps=50,hold_s=10"
     told = reproduce(spec, SLO(errors=0.0125, slower_than_ms=50))
     assert told == "rehearse load --shape steady:rps=50,hold_s=10 --slo errors=0.0125,slower_than_ms=50,slow=0.05"

@@ -96,7 +96,7 @@ def test_a_load_refuses_a_trace_that_it_cannot_send(tmp_path: Path) -> None:
     payload.write_text("{}\n{}\n{}\n{}\n")
     fields = {"name": "a", "url": "http://x", "host": "h", "path": "/v1", "payload": payload}
     replay = Replay(written(tmp_path, GOOD))
-    assert LoadSpec(**fields, shape=replay).offered is replay  # type: ignore[arg-type]
+    assert LoadSpec(**fields, shape=replay).shape is replay  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"load.arrivals: a replay has the arrivals of its trace, not poisson ones"):
         LoadSpec(**fields, shape=replay, arrivals="poisson")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"replay lasts 2.25 s, but the load may last 2 s"):
