@@ -28,6 +28,9 @@ def load(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of Poisson arrivals, and of the rows.")] = 7,
     users: Annotated[int, typer.Option("--users", metavar="N", help="How many users to name in x-user-id.")] = 0,
     processes: Annotated[int, typer.Option("--processes", metavar="N", help="How many processes send it.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="How many Pods send it, instead (kind, kubernetes).")
+    ] = 0,
     protocol: Annotated[str, typer.Option("--protocol", metavar="P", help="Inference protocol: v1 or v2.")] = "v1",
     payload: Annotated[
         Path | None, typer.Option("--payload", metavar="FILE", help="Request bodies, one a line (held-out rows).")
@@ -88,10 +91,12 @@ def load(
 
     if capacity and (rps, seconds, shape, trace) != (None,) * 4:
         raise UsageError("load: --find-capacity chooses the rates itself", hint="--low and --high bound them.")
+    if workers and (capacity or run or host):
+        raise UsageError("load: --workers send one load, to a platform of its own")
     wanted = command.shape_of(rps, seconds, shape, trace, speed)
     choice = command.Choice(
         shape=wanted,
-        manner=command.manner(slo, arrivals, seed, users, processes, protocol, payload),
+        manner=command.manner(slo, arrivals, seed, users, processes, protocol, payload, workers),
         max_s=command.longest(wanted) if deadline is None else deadline,
         target=command.target(run, host, service_host, model, allow_remote=allow_remote),
         search=(low, high, precision, confidence, budget) if capacity else None,

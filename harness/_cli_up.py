@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness._world_options import world_options
+from harness._world_options import as_flags, world_options
 from harness.backends.kubernetes.world import WorldOptions
 from harness.backends.session import require
 from harness.config import load_settings
@@ -85,22 +85,6 @@ def detach(reports: Path | None, options: WorldOptions, *, serve: bool = False, 
         raise PlatformError(f"up: the platform did not start: {tail[0]}", hint=f"The whole log: {log}")
     shutil.move(log, home / run_id / "up.log")
     _announce(find_running("up", str(home / run_id)), as_json=as_json)
-
-
-def as_flags(options: WorldOptions) -> list[str]:
-    """The flags that say the same as the options."""
-    argv = ["--backend", options.backend]
-    if options.context:
-        argv += ["--context", options.context]
-    if options.kubeconfig:
-        argv += ["--kubeconfig", str(options.kubeconfig)]
-    if options.namespaces:
-        argv += ["--namespaces", ",".join(f"{name}={where}" for name, where in options.namespaces.items())]
-    if options.image_prefix:
-        argv += ["--image-prefix", options.image_prefix]
-    switches = {"--install": options.install, "--keep": options.keep, "--reuse": options.reuse}
-    switches["--allow-remote"] = options.allow_remote
-    return argv + [flag for flag, given in switches.items() if given]
 
 
 def start_timeout_s(options: WorldOptions) -> float:

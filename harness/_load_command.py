@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness._cli_progress import Progress
 from harness._cli_run import exit_code, verdict_lines
-from harness._traffic import longest, the_shape
+from harness._reproduce import longest, of_settings
+from harness._traffic import the_shape
 from harness._world_options import world_options
 from harness.config import load_settings
 from harness.errors import ConfigError, RehearsalError, StepFailed, UsageError
@@ -60,14 +61,15 @@ def manner(
     processes: int,
     protocol: str,
     payload: Path | None,
+    workers: int,
 ) -> Manner:
     """How requests are made, from the options; ConfigError for one that makes no sense."""
     if protocol not in ("v1", "v2"):
         raise ConfigError(f"load.protocol: expected v1 or v2, got {protocol!r}")
-    check(arrivals=arrivals, users=users, processes=processes)
+    check(arrivals=arrivals, users=users, processes=processes, workers=workers)
     if payload is not None and not payload.is_file():
         raise ConfigError(f"load.payload: {payload}: no such file; it holds one request body a line")
-    return Manner(_slo(slo), arrivals, seed, users, processes, protocol, payload)  # type: ignore[arg-type]
+    return Manner(_slo(slo), arrivals, seed, users, processes, protocol, payload, workers)  # type: ignore[arg-type]
 
 
 def offer(choice: Choice, config: Path | None, world: Mapping[str, Any], reports: Path | None, *, as_json: bool) -> int:
@@ -185,6 +187,7 @@ def _offering(choice: Choice, settings: Settings, run: Run) -> Iterator[Offering
         open_backend(world_options(settings), run.folder, run.events) as backend,
         Platform(backend, run, seed=choice.manner.seed, runner=plan.runner) as platform,
     ):
+        run.remade = of_settings(settings)
         service, _ = serve(platform, plan)
         yield OwnService(platform, service)
 

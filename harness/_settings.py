@@ -223,8 +223,9 @@ class RolloutSettings(Section):
 
 
 class Settings(Section):
-    """All that a run is told; `root` is the folder that relative paths and the training module are found from."""
+    """All that a run is told, in `file` if there is one; `root` is where relative paths and the module start."""
 
+    file: FilePath | None = None
     root: FilePath = Field(default_factory=Path.cwd)
     run: RunSettings = RunSettings()
     cluster: ClusterSettings = ClusterSettings()

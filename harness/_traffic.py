@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness._processors import ProcessorMeter, cores
+from harness._reproduce import reproduce, to_host
 from harness.clients.inference import Protocol, body_of
 from harness.errors import ConfigError, RehearsalError
-from harness.lifecycle.slo import SLO
-from harness.load import Ledger, Load, LoadSpec
+from harness.load import Ledger, Load
 from harness.load.shape_file import parse_shape
 from harness.load.shapes import Shape, Steady
 from harness.load.trace import Replay
@@ -26,8 +25,6 @@ from harness.runtime.events import Event
 from harness.service import READY_S, Service
 
 GATEWAY = "envoy"  # the name of its component
-LONGEST_S = 600.0
-AFTER_S = 5.0  # a generator is told to end so long after its shape does, should it not end by itself
 
 
 @dataclass(frozen=True)
@@ -75,28 +72,10 @@ def the_shape(rps: float | None, shape: Shape | str | None, trace: Path | str | 
     return parse_shape(shape) if isinstance(shape, str) else shape
 
 
-def longest(shape: Shape) -> float:
-    """How long a load of this shape may last if nobody says so: as long as the shape, or ten minutes."""
-    return LONGEST_S if shape.duration_s is None else max(1.0, shape.duration_s + AFTER_S)
-
-
 def write_bodies(path: Path, rows: Sequence[Sequence[Any]], features: Sequence[str], protocol: Protocol) -> None:
     """Write rows as request bodies, one a line. V2 gets a tensor a column: text has no place in a matrix of numbers."""
     named: Sequence[Any] = rows if protocol == "v1" else [dict(zip(features, row, strict=True)) for row in rows]
     path.write_text("".join(json.dumps(body_of(protocol, [row])) + "\n" for row in named), encoding="utf-8")
-
-
-def reproduce(spec: LoadSpec, slo: SLO | None) -> str:
-    """The command that offers the same load again, to the model of the main job or, with --run or --host, another."""
-    words = ["rehearse", "load", "--shape", spec.shape.text()]
-    words += ["--arrivals", spec.arrivals, "--seed", str(spec.seed)] if spec.arrivals != "constant" else []
-    words += ["--protocol", "v2"] if spec.path.startswith("/v2") else []
-    words += ["--users", str(spec.users)] if spec.users else []
-    words += ["--processes", str(spec.processes)] if spec.processes > 1 else []
-    words += ["--for", f"{spec.max_s:g}"] if spec.shape.duration_s is None else []
-    if slo not in (None, SLO()):
-        words += ["--slo", ",".join(f"{each.name}={getattr(slo, each.name)}" for each in fields(SLO))]
-    return shlex.join(words)
 
 
 @contextmanager
@@ -127,7 +106,8 @@ def _ended(load: Load, service: Service, run: Run, meter: ProcessorMeter) -> Led
     steps = len(timeline.offered)
     timeline.server_cpu = cores(meter.readings, ledger.started_at, timeline.step_s, steps)
     name = f"{service.namespace}/{service.name}"
-    run.record.loads.append(ledger.record(name, run.folder, reproduce(load.spec, load.slo)))
+    where = run.remade or to_host(load.spec.url, service.host, service.name)
+    run.record.loads.append(ledger.record(name, run.folder, reproduce(load.spec, ledger, load.slo, where)))
     return ledger
 
 

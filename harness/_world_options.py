@@ -27,3 +27,19 @@ def world_options(settings: Settings) -> WorldOptions:
     )
     check(options)
     return options
+
+
+def as_flags(options: WorldOptions) -> list[str]:
+    """The flags that say the same as the options."""
+    argv = ["--backend", options.backend]
+    if options.context:
+        argv += ["--context", options.context]
+    if options.kubeconfig:
+        argv += ["--kubeconfig", str(options.kubeconfig)]
+    if options.namespaces:
+        argv += ["--namespaces", ",".join(f"{name}={where}" for name, where in options.namespaces.items())]
+    if options.image_prefix:
+        argv += ["--image-prefix", options.image_prefix]
+    switches = {"--install": options.install, "--keep": options.keep, "--reuse": options.reuse}
+    switches["--allow-remote"] = options.allow_remote
+    return argv + [flag for flag, given in switches.items() if given]

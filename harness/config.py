@@ -93,7 +93,7 @@ def load_settings(config: Path | None = None, flags: Mapping[str, Any] | None = 
     _resolve(table, Path.cwd())
     where = _Places(path, given)
     try:
-        settings = Settings.model_validate({**table, "root": root})
+        settings = Settings.model_validate({**table, "file": path, "root": root})
     except ValidationError as error:
         raise ConfigError(where.message(error.errors()[0])) from None
     _check_together(settings, where)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness._traffic import longest, reproduce
+from harness._reproduce import longest, reproduce, to_host
 from harness.clients.inference import Protocol as Inference
 from harness.clients.inference import path_of
 from harness.errors import RehearsalError, UsageError
@@ -44,6 +43,7 @@ class Manner:
     processes: int = 1
     protocol: Inference = "v1"
     payload: Path | None = None
+    workers: int = 0
     rows: int = 500
 
 
@@ -72,6 +72,7 @@ class OwnService:
             arrivals=manner.arrivals,
             users=manner.users,
             processes=manner.processes,
+            workers=manner.workers,
             protocol=manner.protocol,
             payload=manner.payload,
             rows=manner.rows,
@@ -81,20 +82,18 @@ class OwnService:
 
 @dataclass(frozen=True)
 class Target:
-    """A server that others run; `access_log` is its gateway's, if that is at hand."""
+    """A server that others run, or what the platform `run` serves; `access_log` is its gateway's, if at hand."""
 
     url: str
     host: str = ""
     model: str = "model"
     access_log: Path | None = None
     payloads: Mapping[str, str] = field(default_factory=dict)
+    run: str = ""
 
-    def flags(self) -> str:
+    def flags(self) -> list[str]:
         """What names it on the command line."""
-        if self.access_log is not None:
-            return "--run latest"
-        host = ["--service-host", self.host] if self.host else []
-        return shlex.join(["--host", self.url, *host, "--model", self.model])
+        return ["--run", self.run] if self.run else to_host(self.url, self.host, self.model)
 
 
 class Elsewhere:
@@ -139,7 +138,7 @@ class Elsewhere:
 
     def _ended(self, load: Load) -> Any:
         ledger = load.stop(Deadline.after(READY_S))
-        command = f"{reproduce(load.spec, load.slo)} {self._target.flags()}"
+        command = reproduce(load.spec, ledger, load.slo, self._target.flags())
         self._run.record.loads.append(ledger.record(self.service, self._run.folder, command))
         return ledger
 
@@ -193,4 +192,4 @@ def target_of(state: RunState) -> Target:
     if not file.is_file():
         raise UsageError(f"load: {state.run_id} serves no model", hint="rehearse up --serve starts one that does.")
     told = json.loads(file.read_text(encoding="utf-8"))
-    return Target(**{**told, "access_log": Path(told["access_log"])})
+    return Target(**{**told, "access_log": Path(told["access_log"]), "run": state.run_id})

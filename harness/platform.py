@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness._reproduce import longest
 from harness._scaling import Scaling, scaled
 from harness._traffic import (
     GATEWAY,
     GatewayOutages,
     Window,
     accounted,
-    longest,
     mismatches,
     the_shape,
     windows_spec,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness._reproduce import of_settings
 from harness._traffic import Window
 from harness._world_options import world_options
 from harness.backends.backend import Capability, Part
@@ -46,6 +47,7 @@ def rehearse(settings: Settings, *, run_folder: Path, listener: Listener | None 
             open_backend(world, run_folder, run.events) as backend,
             Platform(backend, run, seed=plan.seed, runner=plan.runner) as platform,
         ):
+            run.remade = of_settings(settings)
             Rehearsal(platform, plan).play()
     except UsageError:
         raise

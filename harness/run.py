@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,6 +40,8 @@ class Run:
     def __init__(self, folder: Path, *, title: str, backend: str, listener: Listener | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.remade: Sequence[str] = ()
+        """The flags of `rehearse load` that make this run's platform and its model again; empty if none do."""
         self.events = EventLog(folder / "events.jsonl")
         if listener is not None:
             self.events.listen(listener)

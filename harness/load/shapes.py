@@ -245,6 +245,8 @@ def _lasting(*pieces: Piece) -> tuple[Piece, ...]:
 
 
 def _several(kind: str, name: str, value: Any) -> tuple[float, ...]:
+    """A list of numbers; a number is a list of one, as it is in a line without a slash."""
+    value = (value,) if is_finite(value) else value
     if isinstance(value, str) or not isinstance(value, Sequence) or not 0 < len(value) <= _MOST_LEVELS:
         raise ConfigError(f"load.shape: {kind}.{name}: expected a list of 1 to {_MOST_LEVELS} numbers, got {value!r}")
     return tuple(value)

@@ -335,7 +335,7 @@ class LoadRecord(_Record):
     timeline: LoadTimeline | None = None
     shape: ShapeRecord | None = None
     overall: LatencySummary | None = Field(default=None, description="of all requests, whoever answered")
-    reproduce: str = Field(default="", description="the command that offers this load again to a platform that is up")
+    reproduce: str = Field(default="", description="the command that offers this load again, for a shell")
     arrivals: Literal["constant", "poisson"] = "constant"
     processes: int = 1
     workers: int = Field(default=0, description="Pods of a cluster that sent it, if not processes of this machine")

@@ -99,7 +99,8 @@ def test_a_shape_is_offered_to_a_server_that_others_run(rehearse: Rehearse, tmp_
     assert load["timeline"]["offered"][:2] == [20, 60]
     assert load["shape"]["parameters"] == {"rates_rps": [20, 60], "each_s": 1}
     promise = "--slo errors=0.02,slower_than_ms=2000.0,slow=0.5"
-    assert load["reproduce"].startswith(f"rehearse load --shape step:rates_rps=20/60,each_s=1 {promise} --host http://")
+    assert load["reproduce"].startswith("rehearse load --shape step:rates_rps=20/60,each_s=1 --arrivals ")
+    assert load["reproduce"].endswith(f" {promise} --host {url} --service-host m.example.com --model model")
     (folder,) = (tmp_path / "reports").iterdir()
     assert (folder / "index.html").is_file()
     report = (folder / "load.html").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def document(done: subprocess.CompletedProcess[str]) -> Any:
 
 def test_a_platform_that_serves_takes_load_from_another_terminal(rehearse: Rehearse) -> None:
     """Held-out rows in both protocols; the ledger is joined with the log of that platform's gateway."""
-    rehearse("up", "--serve", "--detach", "--json")
+    run_id = document(rehearse("up", "--serve", "--detach", "--json"))["run"]
     try:
         flags = ("--shape", "step:rates_rps=10/20,each_s=1", "--slo", "slower_than_ms=5000,slow=0.5", "--json")
         for protocol in ("v1", "v2"):
@@ -51,7 +51,7 @@ def test_a_platform_that_serves_takes_load_from_another_terminal(rehearse: Rehea
             assert (load["sent"], load["unexplained"], load["joined"]) == (30, 0, True)
             (name,) = load["classes"]
             assert name.startswith("answered:v")
-            assert load["reproduce"].endswith("--run latest")
+            assert load["reproduce"].endswith(f"--run {run_id}")
     finally:
         rehearse("down", "--all")
 

@@ -7,10 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness._load_command import manner
-from harness._traffic import reproduce
 from harness.errors import ConfigError
-from harness.lifecycle.slo import SLO
 from harness.load import LoadSpec
 from harness.load.shapes import Shape, Spike, Steady, Step
 
@@ -62,15 +59,3 @@ def test_locust_does_not_cut_a_shape_short(tmp_path: Path, shape: Shape, run_tim
     payload.write_text("{}\n")
     spec = LoadSpec("a", "http://x", "h", "/v1", payload, shape, max_s=30)
     assert (spec.run_time_s, spec.first_s) == (run_time_s, first_s)
-
-
-def test_the_command_that_offers_a_load_again_has_its_slo(tmp_path: Path) -> None:
-    """As `rehearse load --slo` takes it; the one that is meant anyway is not said."""
-    payload = tmp_path / "payload.jsonl"
-    payload.write_text("{}\n")
-    spec = LoadSpec("a", "http://x", "h", "/v1", payload, Steady(50, 10), max_s=30)
-    assert reproduce(spec, None) == reproduce(spec, SLO()) == "rehearse load --shape steady:rps=50,hold_s=10"
-    told = reproduce(spec, SLO(errors=0.0125, slower_than_ms=50))
-    assert told == "rehearse load --shape steady:rps=50,hold_s=10 --slo errors=0.0125,slower_than_ms=50,slow=0.05"
-    given = told.rpartition(" ")[2]
-    assert manner(given, "constant", 7, 0, 1, "v1", None).slo == SLO(errors=0.0125, slower_than_ms=50)

@@ -88,7 +88,7 @@ def test_poisson_arrivals_follow_the_shape() -> None:
         ({"kind": "ramp", "from_rps": -1}, "load.shape: ramp.from_rps: expected a number from 0 to 20000, got -1"),
         ({"kind": "step", "rates_rps": [10, -1]}, "step.rates_rps: expected a number from 0 to 20000, got -1"),
         ({"kind": "step", "rates_rps": []}, "step.rates_rps: expected a list of 1 to 1000 numbers, got []"),
-        ({"kind": "step", "rates_rps": 5}, "step.rates_rps: expected a list of 1 to 1000 numbers, got 5"),
+        ({"kind": "step", "rates_rps": "5"}, "step.rates_rps: expected a list of 1 to 1000 numbers, got '5'"),
         ({"kind": "step", "rates_rps": [0, 0]}, "load.shape: step has no request: every rate is 0"),
         ({"kind": "spike", "peak_s": 0}, "load.shape: spike.peak_s: expected a number from 0.001 to 86400, got 0"),
         ({"kind": "soak", "rps": True}, "load.shape: soak.rps: expected a number from 0.1 to 20000, got True"),
