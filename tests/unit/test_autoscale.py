@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.autoscale import Autoscaler
+from harness.backends.embedded.scaled import Scaled, ScaledReplica
 from harness.backends.node import NodeOptions
+from harness.clients.envoy import Traffic
 from harness.errors import PlatformError
-from harness.runtime.clock import Deadline
+from harness.lifecycle.autoscaler import DOWN, AutoscalerSpec, Rules, Target, TargetKind
+from harness.runtime.clock import Deadline, VirtualClock
 from harness.runtime.events import Event, EventLog
 from harness.runtime.wait import wait
 
@@ -50,3 +56,87 @@ def test_an_error_ends_a_step_and_not_the_scaling(tmp_path: Path, error: Excepti
         autoscaler.close()
         events.close()
     assert [(event.kind, event.message) for event in told] == [("autoscaler.error", words)]
+
+
+PER_REPLICA = 10
+SPEC = AutoscalerSpec(
+    1, 100, (Target("concurrency", PER_REPLICA, TargetKind.EXTERNAL_AVERAGE),), down=Rules(10, DOWN.policies), sync_s=1
+)
+
+
+class World:
+    """A revision whose replicas are ready at once, and a gateway that tells the requests in flight, or nothing."""
+
+    def __init__(self, clock: VirtualClock, events: EventLog) -> None:
+        self.clock, self.size, self.flying, self.silent = clock, 1, 0, False
+        world: Any = self
+        options = NodeOptions(window_s=1)
+        self.autoscaler = Autoscaler(world, world, Activator(), options, events, clock=clock)
+
+    def scaled(self, options: NodeOptions) -> list[Scaled]:
+        replicas = tuple(ScaledReplica(number, 0.0, 0.0, None, "") for number in range(self.size))
+        return [Scaled("ns", "m", "m-v1", "m.example.com", SPEC, self.size, replicas, ())]
+
+    def traffic(self) -> dict[str, Traffic]:
+        if self.silent:
+            raise httpx.ConnectError("refused")
+        (revision,) = self.scaled(NodeOptions())
+        return {revision.cluster: Traffic(self.flying, 0)}
+
+    def scale(self, *key: Any) -> None:
+        self.size = key[3]
+
+    def run(self, seconds: float) -> None:
+        """Steps of a quarter of a second, as the thread makes them."""
+        for _ in range(int(seconds * 4)):
+            self.autoscaler.step()
+            self.clock.sleep(0.25)
+
+
+@contextmanager
+def world(tmp_path: Path) -> Iterator[World]:
+    events = EventLog(tmp_path / "events.jsonl")
+    try:
+        yield World(VirtualClock(), events)
+    finally:
+        events.close()
+
+
+@pytest.mark.parametrize("silent_s", [0.25, 3.0])
+def test_a_lost_reading_does_not_forget_what_was_recommended(tmp_path: Path, silent_s: float) -> None:
+    """The window of ten seconds goes on: it neither ends with the loss nor begins again."""
+    with world(tmp_path) as scaled:
+        scaled.flying = 3 * PER_REPLICA
+        scaled.run(3)
+        assert scaled.size == 3
+        scaled.flying = PER_REPLICA
+        scaled.run(4)
+        scaled.silent = True
+        scaled.run(silent_s)
+        scaled.silent = False
+        scaled.run(9 - 4 - silent_s)
+        assert scaled.size == 3
+        scaled.run(3)
+        assert scaled.size == 1
+
+
+def test_a_lost_reading_does_not_forget_how_many_replicas_were_just_added(tmp_path: Path) -> None:
+    """At most four, or the double, in 15 s: a loss in between gives no second four."""
+    with world(tmp_path) as scaled:
+        scaled.flying = 50 * PER_REPLICA
+        scaled.run(2)
+        assert scaled.size == 5
+        scaled.silent = True
+        scaled.run(0.25)
+        scaled.silent = False
+        scaled.run(8)
+        assert scaled.size == 5
+
+
+def test_while_the_gateway_says_nothing_the_count_stays(tmp_path: Path) -> None:
+    with world(tmp_path) as scaled:
+        scaled.flying = 3 * PER_REPLICA
+        scaled.run(3)
+        scaled.silent = True
+        scaled.run(60)
+        assert scaled.size == 3

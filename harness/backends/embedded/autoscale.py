@@ -19,7 +19,7 @@ from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.readings import Readings
 from harness.backends.embedded.scaled import Scaled
 from harness.backends.node import NodeOptions
-from harness.clients.envoy import EnvoyClient
+from harness.clients.envoy import EnvoyClient, Traffic
 from harness.errors import RehearsalError
 from harness.lifecycle.autoscaler import Decision, History, Look, Observed, Replica, decide, woken
 from harness.runtime.clock import WALL, Clock
@@ -98,8 +98,6 @@ class Autoscaler:
         while not self._end:
             try:
                 self.step()
-            except httpx.TransportError:
-                self._kept.clear()  # the gateway is being started again, and counts from zero
             except (RehearsalError, OSError, ValueError) as error:  # half an answer, an activator that is too slow
                 message = f"{type(error).__name__}: {error}"
                 self._events.emit("autoscaler.error", "autoscaler", message, level="error")
@@ -115,7 +113,7 @@ class Autoscaler:
         for each in scaled:
             if each.size == 0 and held.get(each.host):
                 self._wake(each, now, held[each.host])
-        traffic = self._gateway.traffic() if scaled else {}
+        traffic = self._traffic() if scaled else {}
         for each in scaled:
             kept = self._of(each)
             if each.cluster in traffic:
@@ -127,6 +125,13 @@ class Autoscaler:
                 self._look(kept, _at_least_one(each) if held.get(each.host) else each, now)
             elif kept.seen is not None and kept.seen.ready != each.ready:
                 self._tell(kept, each, kept.seen.metric, each.size)
+
+    def _traffic(self) -> dict[str, Traffic]:
+        """Nothing while the gateway does not answer: as upstream, what was recommended before still counts."""
+        try:
+            return self._gateway.traffic()
+        except httpx.TransportError:
+            return {}
 
     def _of(self, each: Scaled) -> _Kept:
         return self._kept.setdefault(each.key, _Kept(Readings(self.options.window_s)))
@@ -188,4 +193,4 @@ def _observed(each: Scaled, readings: Readings, now: float) -> Observed:
         )
         for replica in each.replicas
     )
-    return Observed(each.size, replicas, readings.totals())
+    return Observed(each.size, replicas, readings.totals(now))

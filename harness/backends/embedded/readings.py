@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from harness.clients.envoy import Traffic
 from harness.lifecycle.autoscaler import Sample
@@ -24,17 +25,42 @@ class Series:
             self._values.popleft()
 
     def rate(self) -> float | None:
-        """Growth a second over the window, for a counter; None before two readings, 0 when it began anew."""
-        span = self.span_s
-        return None if not span else max(0.0, self._values[-1][1] - self._values[0][1]) / span
+        """Growth a second over the window, for a counter, also for one that began anew; None before two readings."""
+        grown = sum(_growth(before, after) for (_, before), (_, after) in pairwise(self._values))
+        return max(0.0, grown) / self.span_s if self.span_s else None
 
     def mean(self) -> float | None:
-        """The mean over the window, for a gauge; None before the first reading."""
-        return sum(value for _, value in self._values) / len(self._values) if self._values else None
+        """The mean over the time of the window, for a gauge; None before the first reading.
+
+        Between two readings the value runs along a line, however far apart they are.
+        """
+        if not self._values:
+            return None
+        end, last = self._values[-1]
+        begin = max(self._values[0][0], end - self.window_s)
+        pieces = [_within(begin, *one, *other) for one, other in pairwise(self._values)]
+        return sum(pieces) / (end - begin) if end > begin else last
+
+    def fresh(self, now: float) -> bool:
+        """Whether there is a reading within the window."""
+        return bool(self._values) and now - self._values[-1][0] <= self.window_s
 
     @property
     def span_s(self) -> float:
         return self._values[-1][0] - self._values[0][0] if self._values else 0.0
+
+
+def _growth(before: float, after: float) -> float:
+    """Of a counter between two readings; one that fell by more than requests that are just ending began anew."""
+    return after if after < before / 2 else after - before
+
+
+def _within(begin: float, at: float, value: float, later: float, last: float) -> float:
+    """The area under the line from one reading to the next, as far as it is after `begin`."""
+    if later <= max(at, begin):
+        return 0.0
+    first = value + (last - value) * max(0.0, begin - at) / (later - at)
+    return (later - max(at, begin)) * (first + last) / 2
 
 
 @dataclass
@@ -64,8 +90,10 @@ class Readings:
         self._used = {number: series for number, series in self._used.items() if number in there}
         self._memory = {number: value for number, value in self._memory.items() if number in there}
 
-    def totals(self) -> dict[str, float]:
-        """Requests in flight and requests a second, of the whole revision."""
+    def totals(self, now: float) -> dict[str, float]:
+        """Requests in flight and requests a second, of the whole revision; none without a reading in the window."""
+        if not self._flying.fresh(now):
+            return {}
         found = {"concurrency": self._flying.mean(), "rps": self._begun.rate()}
         return {name: value for name, value in found.items() if value is not None}
 
