@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness._cli_options import Json, Reports
 from harness.compare import BUDGET, ERROR_RATE, Comparison, Key, Sample, Verdict, samples
 from harness.compare import compare as compared
 from harness.errors import UsageError
@@ -30,11 +31,8 @@ def compare(
     error_rate: Annotated[
         float, typer.Option("--error-rate", metavar="SHARE", help="How often a comparison may err by chance.")
     ] = ERROR_RATE,
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
 ) -> None:
     """Put two runs side by side, and say which differences are real.
 

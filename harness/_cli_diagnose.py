@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness._cli_options import Json, Reports
 from harness.errors import AccessDenied, UsageError
 from harness.runtime.paths import find_run, new_run_folder, runs_home
 from harness.runtime.redact import redact_text
@@ -48,11 +49,8 @@ def diagnose(
     kubeconfig: Annotated[
         Path | None, typer.Option("--kubeconfig", metavar="FILE", help="With --context; else kubectl's own.")
     ] = None,
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
 ) -> None:
     """Say what most likely brought a run down, and the next command.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from harness._cli_options import Chosen, Json, Reports, Suites, Worlds
 from harness._cli_world import AllowRemote, Context, ImagePrefix, Install, Keep, Kubeconfig, Namespaces, Reuse, flags
 from harness._equivalence_worlds import WORLDS, Suite, default_suite, run_world, why_missing
 from harness.equivalence import Comparison, Kind, WorldRun, compare, parse_junit, parse_upstream
@@ -25,13 +26,9 @@ FLAGS_OF = {
 
 
 def equivalence(
-    world: Annotated[
-        list[str] | None, typer.Option("--world", metavar="WORLD", help="embedded, kind, ... (all that are here).")
-    ] = None,
-    suite: Annotated[
-        list[str] | None, typer.Option("--suite", metavar="PATH", help="Tests (the contract suite and the scenarios).")
-    ] = None,
-    chosen: Annotated[str, typer.Option("-k", metavar="EXPRESSION", help="Only these tests, as pytest takes it.")] = "",
+    world: Worlds = None,
+    suite: Suites = None,
+    chosen: Chosen = "",
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespaces: Namespaces = None,
@@ -44,11 +41,8 @@ def equivalence(
         list[str] | None,
         typer.Option("--junit", metavar="WORLD=FILE", help="Compare these junit.xml files; run nothing."),
     ] = None,
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
 ) -> None:
     """Run the same tests in every world, and compare the verdicts.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness._cli_options import Json
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ images_app = typer.Typer(help="What clusters are made of: list it, get it.", no_
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Which of them; by default all.", show_default=False)
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 COLUMNS = ("name", "how", "size", "seconds", "key")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import _cli_world
+from harness._cli_options import Config, Json, Reports
 from harness.errors import UsageError
 
 
@@ -64,9 +65,7 @@ def load(
         float, typer.Option("--confidence", metavar="P", help="How sure the search must be of its rate.")
     ] = 0.99,
     budget: Annotated[float, typer.Option("--budget", metavar="SECONDS", help="What the search may take.")] = 180.0,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Settings (./rehearsal.toml, if it is there).")
-    ] = None,
+    config: Config = None,
     backend: _cli_world.Backend = None,
     context: _cli_world.Context = None,
     kubeconfig: _cli_world.Kubeconfig = None,
@@ -76,11 +75,8 @@ def load(
     keep: _cli_world.Keep = False,
     reuse: _cli_world.Reuse = False,
     allow_remote: _cli_world.AllowRemote = False,
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
 ) -> None:
     """Offer a load to a model, and judge it by its SLO.
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from harness._cli_options import Chosen, Json, Reports, Suites, Worlds
+from harness._cli_world import Context
 from harness.nightly.parts import SEARCH_S, Wanted, parts
 from harness.runtime.interrupts import sigterm_interrupts
 from harness.runtime.paths import new_run_folder, runs_home
@@ -28,14 +30,10 @@ def nightly(
     part: Annotated[
         list[str] | None, typer.Option("--part", metavar="NAME", help="Only this part; may be given several times.")
     ] = None,
-    world: Annotated[
-        list[str] | None, typer.Option("--world", metavar="WORLD", help="Only in this world (all that are here).")
-    ] = None,
-    suite: Annotated[
-        list[str] | None, typer.Option("--suite", metavar="PATH", help="Tests (the contract suite and the scenarios).")
-    ] = None,
-    chosen: Annotated[str, typer.Option("-k", metavar="EXPRESSION", help="Only these tests, as pytest takes it.")] = "",
-    context: Annotated[str | None, typer.Option("--context", metavar="NAME", help="Your cluster's context.")] = None,
+    world: Worlds = None,
+    suite: Suites = None,
+    chosen: Chosen = "",
+    context: Context = None,
     cases: Annotated[
         int, typer.Option("--chaos", metavar="N", help="How many cases of the chaos matrix.", show_default="all")
     ] = 100_000,
@@ -43,11 +41,8 @@ def nightly(
     capacity: Annotated[
         float, typer.Option("--capacity", metavar="SECONDS", help="What the capacity search may take.")
     ] = SEARCH_S,
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
 ) -> None:
     """Run everything, and write one index page over it.
 

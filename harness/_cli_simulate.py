@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness._cli_options import Json
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def simulate(
         str | None, typer.Option("--table", metavar="NAME", help="split, promotion, rollback or assumptions.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", help="The same seed, the same numbers.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Simulate a rollout on a virtual clock.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness._cli_options import Json, Reports
 from harness.errors import UsageError
 from harness.runtime.paths import new_run_folder, runs_home
 
@@ -24,11 +24,8 @@ def trend(
     title: Annotated[
         str, typer.Option("--title", metavar="TEXT", help="Only runs with this in their title.", show_default=False)
     ] = "",
-    reports: Annotated[
-        Path | None,
-        typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")] = False,
+    reports: Reports = None,
+    as_json: Json = False,
 ) -> None:
     """Draw the last runs in a row, and say what moved.
 

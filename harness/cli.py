@@ -22,6 +22,7 @@ from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
 from harness._cli_load import load
 from harness._cli_nightly import nightly
+from harness._cli_options import Config, Json, Reports
 from harness._cli_simulate import simulate
 from harness._cli_trend import trend
 from harness.errors import RehearsalError, UsageError
@@ -38,11 +39,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
-Reports = Annotated[
-    Path | None,
-    typer.Option("--reports", metavar="FOLDER", help="Folder of the run folders (./reports).", show_default=False),
-]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, the start of one, a run folder, or latest.")]
 
 
@@ -63,9 +59,7 @@ def _root(
 
 @app.command()
 def run(
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Settings (./rehearsal.toml, if it is there).")
-    ] = None,
+    config: Config = None,
     data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Your data: CSV or Parquet.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="The column to predict.")] = None,
     task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="classification or regression.")] = None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import sqrt
 from typing import Any, ClassVar, NamedTuple
@@ -46,6 +46,21 @@ class Shape(ABC):
     """A named row of pieces; its fields are what a user gives: requests a second (`_rps`) and seconds (`_s`)."""
 
     kind: ClassVar[str]
+    allowed: ClassVar[Mapping[str, tuple[float, float]]]
+    """From where to where a field may be; a list's items are checked one by one."""
+
+    def __post_init__(self) -> None:
+        """ConfigError for a field that is no number, or beyond what is allowed."""
+        for name, (least, most) in self.allowed.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if not (is_finite(number) and least <= number <= most):
+                    expected = f"a number from {least:g} to {most:g}"
+                    raise ConfigError(f"load.shape: {self.kind}.{name}: expected {expected}, got {number!r}")
+        if self.duration_s is not None and self.duration_s > MOST_S:
+            raise ConfigError(f"load.shape: {self.kind} lasts {self.duration_s:g} s, at most {MOST_S:g} s are allowed")
+        if self.highest_rps == 0:
+            raise ConfigError(f"load.shape: {self.kind} has no request: every rate is 0")
 
     @abstractmethod
     def pieces(self) -> tuple[Piece, ...]:
@@ -110,21 +125,9 @@ class Shape(ABC):
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def _check(self, **allowed: tuple[float, float]) -> None:
-        """ConfigError for a field that is no number, or one outside of what is allowed; lists item by item."""
-        for name, (least, most) in allowed.items():
-            value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                if not (is_finite(number) and least <= number <= most):
-                    expected = f"a number from {least:g} to {most:g}"
-                    raise ConfigError(f"load.shape: {self.kind}.{name}: expected {expected}, got {number!r}")
-        if self.duration_s is not None and self.duration_s > MOST_S:
-            raise ConfigError(f"load.shape: {self.kind} lasts {self.duration_s:g} s, at most {MOST_S:g} s are allowed")
-        if self.highest_rps == 0:
-            raise ConfigError(f"load.shape: {self.kind} has no request: every rate is 0")
-
 
 RATE = (0.0, MOST_RPS)
+SOME_RATE = (LEAST_RPS, MOST_RPS)
 TIME = (0.0, MOST_S)
 SOME_TIME = (0.001, MOST_S)
 
@@ -134,11 +137,9 @@ class Steady(Shape):
     """One rate, for `hold_s` seconds; 0: for as long as the load lasts."""
 
     kind: ClassVar[str] = "steady"
+    allowed = {"rps": SOME_RATE, "hold_s": TIME}
     rps: float = 50.0
     hold_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check(rps=(LEAST_RPS, MOST_RPS), hold_s=TIME)
 
     def pieces(self) -> tuple[Piece, ...]:
         return (Piece(self.hold_s or math.inf, self.rps, self.rps),)
@@ -149,12 +150,13 @@ class Step(Shape):
     """Rates one after the other, each for the same time."""
 
     kind: ClassVar[str] = "step"
+    allowed = {"rates_rps": RATE, "each_s": SOME_TIME}
     rates_rps: tuple[float, ...] = (50.0, 100.0, 200.0, 50.0)
     each_s: float = 10.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rates_rps", _several(self.kind, "rates_rps", self.rates_rps))
-        self._check(rates_rps=RATE, each_s=SOME_TIME)
+        super().__post_init__()
 
     def pieces(self) -> tuple[Piece, ...]:
         return tuple(Piece(self.each_s, rate, rate) for rate in self.rates_rps)
@@ -165,13 +167,11 @@ class Ramp(Shape):
     """From one rate to another along a line, and then the last for a while."""
 
     kind: ClassVar[str] = "ramp"
+    allowed = {"from_rps": RATE, "to_rps": RATE, "ramp_s": SOME_TIME, "hold_s": TIME}
     from_rps: float = 10.0
     to_rps: float = 200.0
     ramp_s: float = 30.0
     hold_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check(from_rps=RATE, to_rps=RATE, ramp_s=SOME_TIME, hold_s=TIME)
 
     def pieces(self) -> tuple[Piece, ...]:
         return _lasting(Piece(self.ramp_s, self.from_rps, self.to_rps), Piece(self.hold_s, self.to_rps, self.to_rps))
@@ -182,14 +182,12 @@ class Spike(Shape):
     """A base rate, a peak at once, and the base rate again."""
 
     kind: ClassVar[str] = "spike"
+    allowed = {"base_rps": RATE, "peak_rps": RATE, "before_s": TIME, "peak_s": SOME_TIME, "after_s": TIME}
     base_rps: float = 50.0
     peak_rps: float = 400.0
     before_s: float = 10.0
     peak_s: float = 5.0
     after_s: float = 15.0
-
-    def __post_init__(self) -> None:
-        self._check(base_rps=RATE, peak_rps=RATE, before_s=TIME, peak_s=SOME_TIME, after_s=TIME)
 
     def pieces(self) -> tuple[Piece, ...]:
         base, peak = self.base_rps, self.peak_rps
@@ -203,12 +201,10 @@ class Soak(Shape):
     """A rate that is reached gently and then held for long: what leaks or fills up shows."""
 
     kind: ClassVar[str] = "soak"
+    allowed = {"rps": SOME_RATE, "ramp_s": TIME, "hold_s": SOME_TIME}
     rps: float = 100.0
     ramp_s: float = 30.0
     hold_s: float = 3600.0
-
-    def __post_init__(self) -> None:
-        self._check(rps=(LEAST_RPS, MOST_RPS), ramp_s=TIME, hold_s=SOME_TIME)
 
     def pieces(self) -> tuple[Piece, ...]:
         return _lasting(Piece(self.ramp_s, 0.0, self.rps), Piece(self.hold_s, self.rps, self.rps))
@@ -219,13 +215,14 @@ class Diurnal(Shape):
     """Days that pass in `day_s` each: lowest at midnight, highest at noon, by a cosine with a corner an hour."""
 
     kind: ClassVar[str] = "diurnal"
+    allowed = {"low_rps": RATE, "high_rps": RATE, "day_s": SOME_TIME, "days": (1, 366)}
     low_rps: float = 20.0
     high_rps: float = 200.0
     day_s: float = 120.0
     days: int = 1
 
     def __post_init__(self) -> None:
-        self._check(low_rps=RATE, high_rps=RATE, day_s=SOME_TIME, days=(1, 366))
+        super().__post_init__()
         if not isinstance(self.days, int):
             raise ConfigError(f"load.shape: diurnal.days: expected a whole number, got {self.days!r}")
 

@@ -38,11 +38,9 @@ class Replay(Shape):
     """What a trace recorded, `speed` times as fast; the seed and the arrivals change nothing."""
 
     kind: ClassVar[str] = "replay"
+    allowed = {"speed": (LEAST_SPEED, MOST_SPEED)}
     trace: str = ""
     speed: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check(speed=(LEAST_SPEED, MOST_SPEED))
 
     @property
     def recorded(self) -> Trace:

@@ -46,7 +46,7 @@ def test_the_shape_alone_says_the_rate(tmp_path: Path) -> None:
     payload = tmp_path / "payload.jsonl"
     payload.write_text("{}\n")
     with pytest.raises(TypeError, match="unexpected keyword argument 'rps'"):
-        LoadSpec(**told(payload), rps=100)
+        LoadSpec(**{**told(payload), "rps": 100})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.load.arrivals import due_times
 from harness.load.shape_file import parse_shape, read_shape, shape_of
-from harness.load.shapes import Diurnal, Ramp, Shape, Soak, Spike, Steady, Step
+from harness.load.shapes import SHAPES, Diurnal, Ramp, Shape, Soak, Spike, Steady, Step
 
 FINITE: list[Shape] = [
     Step((10.0, 0.0, 40.0), 2.0),
@@ -139,3 +140,9 @@ def test_a_shape_in_a_file_names_the_file_when_it_is_wrong(tmp_path: Path) -> No
 def test_the_shapes_of_the_manifests_are_shapes(file: Path) -> None:
     """Named after their kind."""
     assert read_shape(file).kind == file.stem
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+def test_every_field_of_a_shape_has_its_bounds(shape: type[Shape]) -> None:
+    """One without would take any value."""
+    assert list(shape.allowed) == [field.name for field in fields(shape)]
