@@ -50,7 +50,12 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def understood(command: str) -> tuple[Choice, Any]:
         taken: list[Any] = []
-        monkeypatch.setattr("harness._load_command.offer", lambda *given, **_: taken.append(given) or 0)
+
+        def offer(*given: Any, as_json: bool) -> int:
+            taken.append(given)
+            return 0
+
+        monkeypatch.setattr("harness._load_command.offer", offer)
         monkeypatch.setattr("harness._load_command.require_reachable", lambda _url: None)
         program, *words = shlex.split(command)
         assert (program, run_command(words)) == ("rehearse", 0)

@@ -1,0 +1,93 @@
+"""Of a run record: training and registration, the promotion gate, and the check of what is served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from harness.report.record._base import Number, Record, Status
+
+
+class PipelineTask(Record):
+    """One task of a pipeline run; `cached` if its outputs came from the cache."""
+
+    name: str
+    status: Status
+    cached: bool
+    duration_s: float
+    detail: str = ""
+
+
+class Trial(Record):
+    """One hyper-parameter trial, a nested MLflow run; `best` is the one whose parameters were taken."""
+
+    number: int
+    params: dict[str, Any]
+    value: Number
+    run_id: str
+    best: bool = False
+
+
+class PipelineRun(Record):
+    name: str
+    compiled: str = Field(description="path of the compiled KFP YAML, relative to the run folder")
+    tasks: list[PipelineTask]
+    trials: list[Trial] = []
+    rows: int
+    quarantined_rows: int
+    quarantine_reasons: dict[str, int] = {}
+    data_fingerprint: str
+    duration_s: float
+    runner: str = Field(default="local", description="who ran its steps: local (kfp.local), cluster (Jobs), trainer")
+
+
+class ModelVersionRecord(Record):
+    """One registered model version."""
+
+    name: str
+    version: int
+    run_id: str
+    aliases: list[str] = []
+    estimator: str
+    params: dict[str, Any]
+    metrics: dict[str, Number]
+    features: list[str] = []
+    code_version: str
+    data_fingerprint: str
+    plots: dict[str, str] = Field(default={}, description="title -> inline SVG")
+
+
+class GateLine(Record):
+    """One line of the promotion gate, with the numbers it rests on."""
+
+    name: str
+    passed: bool | None = Field(description="None if there was nothing to judge by")
+    observed: str
+    required: str
+    detail: str = ""
+
+
+class GateRecord(Record):
+    model: str
+    candidate: int
+    champion: int | None
+    passed: bool = Field(description="no line failed")
+    lines: list[GateLine]
+
+    @property
+    def summary(self) -> str:
+        """How many of the lines that were judged passed, and how many were not judged."""
+        judged = [line.passed for line in self.lines if line.passed is not None]
+        left_out = len(self.lines) - len(judged)
+        return f"{sum(judged)} of {len(judged)} passed" + (f", {left_out} not judged" if left_out else "")
+
+
+class SmokeRecord(Record):
+    """Served answers compared with the offline model's on held-out rows."""
+
+    service: str
+    rows: int
+    protocols: list[str]
+    mismatches: int
+    largest_difference: Number

@@ -1,0 +1,98 @@
+"""The run record itself, with its steps and components; all other models are its parts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.report.record._base import Number, Record, Status
+from harness.report.record.capacity import CapacityRecord
+from harness.report.record.drift import DriftRecord
+from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
+from harness.report.record.load import LoadRecord
+from harness.report.record.pipeline import GateRecord, ModelVersionRecord, PipelineRun, SmokeRecord
+from harness.report.record.rollout import ChaosCase, RolloutRecord
+from harness.report.record.scaling import ScalingRecord
+
+
+class Step(Record):
+    """One visible step of a run; `detail` is the one line that the progress display and the timeline show."""
+
+    name: str
+    title: str
+    status: Status
+    started_at: float
+    duration_s: float = 0.0
+    detail: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+class ComponentRecord(Record):
+    """One component: how long until ready (None: it was there, nobody started it), and where its log is."""
+
+    name: str
+    version: str
+    ready_s: float | None
+    address: str = ""
+    log: str = ""
+
+
+class Skip(Record):
+    """A step that was not done because a capability is missing, and how to get it."""
+
+    step: str
+    capability: str
+    reason: str
+
+
+class SeriesRecord(Record):
+    """One metric of the platform's Prometheus over the run."""
+
+    name: str
+    query: str
+    unit: str
+    points: dict[str, list[tuple[float, Number]]] = Field(description="label -> [(Unix seconds, value)]")
+
+
+class RunRecord(Record):
+    """All that one run did and found; the report renders from this alone."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    title: str
+    backend: str
+    command: str
+    started_at: float
+    duration_s: float = 0.0
+    setup_s: float = Field(default=0.0, description="time from the command to the first step")
+    status: Status = Status.RUNNING
+    decided_by: str = Field(default="", description="one sentence: what decided the outcome")
+    hint: str = Field(default="", description="the next command to run when the run failed")
+    dataset: dict[str, Any] = {}
+    steps: list[Step] = []
+    pipelines: list[PipelineRun] = []
+    models: list[ModelVersionRecord] = []
+    gates: list[GateRecord] = []
+    smoke: list[SmokeRecord] = []
+    rollouts: list[RolloutRecord] = []
+    loads: list[LoadRecord] = []
+    capacity: list[CapacityRecord] = []
+    scaling: list[ScalingRecord] = []
+    chaos: list[ChaosCase] = []
+    drift: list[DriftRecord] = []
+    components: list[ComponentRecord] = []
+    series: list[SeriesRecord] = []
+    events: list[EventRecord] = Field(
+        default=[], description="what happened around the first symptom of a run that did not pass"
+    )
+    cluster: list[ClusterFinding] = Field(
+        default=[], description="what was abnormal in the cluster of a run that did not pass, the first first"
+    )
+    upstream: list[UpstreamFinding] = []
+    skips: list[Skip] = []
+    versions: dict[str, str] = {}
+    environment: dict[str, Any] = {}
+    peak_memory_mb: float = 0.0
+    artifacts: dict[str, str] = Field(default={}, description="what a file in the run folder is -> its relative path")
