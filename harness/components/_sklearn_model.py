@@ -189,7 +189,8 @@ def _matrix(frame: pd.DataFrame, columns: Columns) -> np.ndarray:
 
 def _complete_rows(folder: Path, meta: Model, columns: Columns) -> pd.DataFrame:
     """Of the model's own input example; what becomes of gaps is tried with gaps of our own (`_gaps_work`)."""
-    return meta.load_input_example(str(folder))[columns.names].dropna()
+    rows: pd.DataFrame = meta.load_input_example(str(folder))[columns.names]
+    return rows.dropna()
 
 
 def _works_on_arrays(folder: Path, meta: Model, columns: Columns, estimator: Any) -> bool:
