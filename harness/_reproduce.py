@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness._world_options import as_flags, world_options
 from harness.config import load_settings
+from harness.errors import ConfigError
 from harness.lifecycle.slo import SLO
 from harness.load.remote import is_loopback
 from harness.load.shapes import Shape, Steady
@@ -61,7 +62,10 @@ def to_host(url: str, host: str, model: str) -> list[str]:
 
 def of_settings(settings: Settings) -> list[str]:
     """The flags for a platform of its own with the main job's model; none if `rehearse load` cannot be told which."""
-    told = load_settings(settings.file)
+    try:
+        told = load_settings(settings.file)
+    except ConfigError:  # a file that is complete with flags of another command
+        return []
     if (told.data, told.train) != (settings.data, settings.train):
         return []
     config = ["--config", str(settings.file.absolute())] if settings.file else []

@@ -137,5 +137,7 @@ def test_a_server_is_the_same_again(folder: Path, typed: Any) -> None:
 def test_a_model_that_flags_of_another_command_made_is_not_promised(folder: Path) -> None:
     """`rehearse load` has no --data and no --train: it would train another model."""
     (folder / "rows.csv").write_text("a,b\n1,2\n")
-    given = {"--data": str(folder / "rows.csv"), "--target": "b"}
-    assert of_settings(load_settings(folder / "rehearsal.toml", given)) == []
+    data = {"--data": str(folder / "rows.csv")}
+    assert of_settings(load_settings(folder / "rehearsal.toml", {**data, "--target": "b"})) == []
+    (folder / "half.toml").write_text('[data]\ntarget = "b"\n')
+    assert of_settings(load_settings(folder / "half.toml", data)) == []
