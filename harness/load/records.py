@@ -172,8 +172,8 @@ class Recorder:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write beside the target and rename, so that a reader sees all of it or nothing."""
-    half = path.with_suffix(".part")
+    """Write beside the target and rename, so that a reader sees all of it or nothing, whoever else writes it."""
+    half = path.with_suffix(f".{os.getpid()}.part")
     half.write_text(json.dumps(content), encoding="utf-8")
     half.rename(path)
 
