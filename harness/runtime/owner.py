@@ -80,6 +80,11 @@ class Owner:
         return bool(self.machine) and (self.machine, self.host) == (_machine(), _host())
 
     @property
+    def place(self) -> str:
+        """Where it is, for a comparison: a restart of its machine changes nothing."""
+        return f"{self.namespace}.{self.machine}.{self.host}"
+
+    @property
     def words(self) -> str:
         """Where it is, for people."""
         return f"process {self.pid} of {self.host}"

@@ -7,7 +7,6 @@ of another node image than there is now is never taken: it would run the code of
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -15,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import IO
+from typing import Self
 
 from harness.errors import ConfigError
+from harness.runtime import lock
 from harness.runtime.clock import Deadline
 from harness.runtime.identity import Identity
 from harness.runtime.paths import state_home
-from harness.runtime.wait import wait
 
 KEPT = "rehearsal"
 """The name of the cluster that --keep leaves and --reuse takes."""
@@ -47,11 +46,15 @@ class ClusterState:
         """Whether nobody uses it, and it is not kept; one that was never made to the end is of no use to anybody."""
         return not self.living() and not (self.kept and self.ready)
 
-    def used_by(self, user: Identity, *, kept: bool) -> ClusterState:
+    def used_by(self, user: Identity, *, kept: bool) -> Self:
         return replace(self, users=(*self.living(), user), kept=self.kept or kept)
 
-    def left_by(self, user: Identity) -> ClusterState:
-        return replace(self, users=tuple(each for each in self.living() if each != user))
+    def left_by(self, user: Identity) -> Self:
+        """Without one use of it by this process, which may have others."""
+        users = list(self.living())
+        if user in users:
+            users.remove(user)
+        return replace(self, users=tuple(users))
 
 
 class Way(Enum):
@@ -62,7 +65,18 @@ class Way(Enum):
     MAKE = "there is none that will do"
 
 
-def way(state: ClusterState | None, image: str, *, reuse: bool) -> tuple[Way, str]:
+@dataclass(frozen=True)
+class Words:
+    """What is shared, and what it was made of, for people."""
+
+    what: str
+    image: str
+
+
+CLUSTER = Words("cluster", "node image")
+
+
+def way(state: ClusterState | None, image: str, *, reuse: bool, words: Words = CLUSTER) -> tuple[Way, str]:
     """How to come by a cluster, and in words why one that is there is removed, if it is.
 
     ConfigError where other processes use one of another image: neither may it be removed nor taken.
@@ -75,12 +89,14 @@ def way(state: ClusterState | None, image: str, *, reuse: bool) -> tuple[Way, st
         if state.image == image:
             return Way.JOIN, ""
         raise ConfigError(
-            f"The cluster {state.name} runs another node image than there is now, and process {living[0].pid} uses it.",
-            hint="wait for its end; or without --keep and --reuse, for a cluster of your own",
+            f"The {words.what} {state.name} runs another {words.image} than there is now, "
+            f"and process {living[0].pid} uses it.",
+            hint=f"wait for its end; or without --keep and --reuse, for a {words.what} of your own",
         )
     if not reuse:
         return Way.MAKE, "it was kept; --reuse would take it"
-    return (Way.REVIVE, "") if state.image == image else (Way.MAKE, "its node image is not the one that there is now")
+    other = f"its {words.image} is not the one that there is now"
+    return (Way.REVIVE, "") if state.image == image else (Way.MAKE, other)
 
 
 def session_name(options_reuse: bool, options_keep: bool) -> str:
@@ -139,25 +155,9 @@ def names() -> list[str]:
 @contextmanager
 def locked(name: str, deadline: Deadline) -> Iterator[None]:
     """Within it no other process makes, takes or deletes this cluster."""
-    path = folder() / f"{name}.lock"
-    file = wait(lambda: _lock(path), what=f"the cluster {name}, which another process makes", deadline=deadline)
-    with file:
+    what = f"the cluster {name}, which another process makes"
+    with lock.locked(folder() / f"{name}.lock", what, deadline, needed=_path(name).exists):
         yield
-        if not _path(name).exists():
-            path.unlink(missing_ok=True)
-
-
-def _lock(path: Path) -> IO[str] | None:
-    """The locked file; None while another process has it."""
-    file = path.open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
-    except BlockingIOError:
-        pass
-    file.close()  # or its last user removed it meanwhile: the next try makes it anew
-    return None
 
 
 def _path(name: str) -> Path:
