@@ -23,10 +23,17 @@ _PARTS = (Part.TRACKING, Part.SERVING, Part.METRICS)
 
 
 def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
-    """Platforms alone, then a session whose platforms share a database server, and a canary in it."""
+    """Platforms alone, then such that take a kept database server, which is left, as --reuse has it.
+
+    Then a session whose platforms share a server, and a canary in it.
+    """
     began, ended = zip(*[_alone(folder / f"alone-{number}") for number in range(TIMES)], strict=True)
     yield "containers: platform ready (tracking, serving, metrics)", "s", "<= 15", list(began)
     yield "containers: and gone again", "s", "<= 5", list(ended)
+    _alone(folder / "kept", keep=True)
+    began, ended = zip(*[_alone(folder / f"reused-{number}", reuse=True) for number in range(TIMES)], strict=True)
+    yield "containers: platform ready with --reuse", "s", "<= 10", list(began)
+    yield "containers: and gone again, but for what is kept", "s", "<= 5", list(ended)
     with ContainerSession(folder / "session") as session:
         _next(session, folder / "first")
         found = [_next(session, folder / f"next-{number}") for number in range(TIMES)]
@@ -39,12 +46,12 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
         )
 
 
-def _alone(folder: Path) -> tuple[float, float]:
-    """Seconds until ready, and from there until nothing is left."""
+def _alone(folder: Path, *, keep: bool = False, reuse: bool = False) -> tuple[float, float]:
+    """Seconds until ready, and from there until nothing is left but what is kept."""
     folder.mkdir()
     events = EventLog(folder / "events.jsonl")
     began = time.monotonic()
-    with open_backend(WorldOptions(backend="containers"), folder, events) as backend:
+    with open_backend(WorldOptions(backend="containers", keep=keep, reuse=reuse), folder, events) as backend:
         try:
             backend.start(_PARTS, Deadline.after(120))
             ready = time.monotonic()

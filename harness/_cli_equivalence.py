@@ -20,6 +20,7 @@ from harness.runtime.paths import new_run_folder, runs_home
 
 FLAGS_OF = {
     "kind": ("--reuse", "--keep"),
+    "containers": ("--reuse", "--keep"),
     "kubernetes": ("--kubeconfig", "--namespaces", "--install", "--allow-remote", "--image-prefix"),
 }
 """The flags that are passed on to pytest, by the world that they are for."""

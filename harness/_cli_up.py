@@ -93,25 +93,28 @@ def start_timeout_s(options: WorldOptions) -> float:
 
 @dataclass
 class Garbage:
-    """What was ended of what dead runs left, and why the rest was not, a line for each."""
+    """What was ended of what dead runs left, why the rest was not, and what is kept, a line for each."""
 
     ended: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
 
     def told(self, *, as_json: bool) -> str:
         if as_json:
             return json.dumps(asdict(self))
-        return "\n".join(f"ended {one}" for one in self.ended) or ("" if self.failed else NOTHING_LEFT)
+        lines = [f"ended {one}" for one in self.ended]
+        lines += [f"left alone: {one}, which is kept; --kept ends it" for one in self.alone]
+        return "\n".join(lines) or ("" if self.failed else NOTHING_LEFT)
 
 
 def collect_garbage(*, kept: bool = False) -> Garbage:
-    """End what dead runs left behind, with `kept` also the cluster that --keep left; what fails keeps nothing else."""
+    """End what dead runs left behind, with `kept` also what --keep left; what fails keeps nothing else from its end."""
     from harness.backends.containers import sweep as containers
     from harness.backends.kubernetes import sweep as clusters
 
     collectors: dict[str, Callable[[], list[str]]] = {
         "processes": state.gc,
-        "containers": containers.gc,
+        "containers": lambda: containers.gc(kept=kept),
         "clusters": lambda: [f"cluster {name}" for name in clusters.gc(kept=kept)],
         "containers of builds": lambda: [f"container {name}" for name in collect()],
     }
@@ -121,6 +124,7 @@ def collect_garbage(*, kept: bool = False) -> Garbage:
             found.ended += end()
         except (RehearsalError, OSError) as error:
             found.failed.append(f"gc: {what}: {' '.join(str(error).split())}")
+    found.alone = [*containers.alone(), *clusters.alone()]
     return found
 
 

@@ -22,8 +22,10 @@ Namespaces = Annotated[
     typer.Option("--namespaces", metavar="A=B,...", help="Namespaces to work in: production=team-a (kubernetes)."),
 ]
 Install = Annotated[bool, typer.Option("--install", help="Install what the cluster lacks, cluster-wide (kubernetes).")]
-Keep = Annotated[bool, typer.Option("--keep", help="Leave the cluster running (kind).")]
-Reuse = Annotated[bool, typer.Option("--reuse", help="Take the cluster that was kept, and keep it (kind).")]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Leave the cluster (kind) or the database server (containers) running.")
+]
+Reuse = Annotated[bool, typer.Option("--reuse", help="Take the one that was kept, and keep it (kind, containers).")]
 AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Let load leave this machine (kubernetes).")]
 ImagePrefix = Annotated[
     str | None,

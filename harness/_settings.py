@@ -90,7 +90,7 @@ class RunSettings(Section):
 
 
 class ClusterSettings(Section):
-    """The cluster of the backends kind and kubernetes."""
+    """The cluster of the backends kind and kubernetes; `keep` and `reuse` are for containers, too."""
 
     context: Text | None = Field(
         None, description="context of the kubeconfig; the backend kubernetes uses none that is not named"
@@ -98,8 +98,10 @@ class ClusterSettings(Section):
     kubeconfig: FilePath | None = Field(None, description="the kubeconfig; KUBECONFIG or ~/.kube/config if unset")
     namespaces: Namespaces = Field({}, description="namespaces to work in; a pair is made for each run if unset")
     install: Switch = Field(False, description="whether what the cluster lacks may be installed, cluster-wide")
-    keep: Switch = Field(False, description="whether the kind cluster is left running")
-    reuse: Switch = Field(False, description="whether the kind cluster that was kept is taken, and kept on")
+    keep: Switch = Field(
+        False, description="whether the kind cluster, or the containers' database server, is left running"
+    )
+    reuse: Switch = Field(False, description="whether the one that was kept is taken, and kept on")
     allow_remote: Switch = Field(False, description="whether load may leave this machine")
     image_prefix: Text | None = Field(
         None, description="the registry, with a path perhaps, that the cluster has our images from"

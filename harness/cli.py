@@ -208,7 +208,7 @@ def approve(
 
 @app.command()
 def gc(
-    kept: Annotated[bool, typer.Option("--kept", help="Also the kind cluster that --keep or --reuse left.")] = False,
+    kept: Annotated[bool, typer.Option("--kept", help="Also what --keep or --reuse left running.")] = False,
     context: _cli_world.Context = None,
     kubeconfig: _cli_world.Kubeconfig = None,
     namespaces: _cli_world.Namespaces = None,
@@ -220,8 +220,8 @@ def gc(
     """End what a run that died left behind: processes, kind clusters and networks, containers of builds.
 
     Nothing else is ever touched: a process counts only with the pid and the start time that the run noted, a cluster
-    only if it is labelled as ours, nobody uses it and, without --kept, nobody keeps it. What cannot be ended keeps
-    nothing else from it: a line for each, and exit code 1.
+    or a database server only if it is labelled as ours, nobody uses it and, without --kept, nobody keeps it; what is
+    kept is named. What cannot be ended keeps nothing else from it: a line for each, and exit code 1.
 
     With --context, in that cluster: what carries the label of a run whose process is known to be dead. Other runs are
     told, and ended only by --run.
@@ -241,7 +241,7 @@ def gc(
             raise typer.Exit(1)
         return
     if kept:
-        raise UsageError("gc: --kept: is about the kind cluster of this machine, not about --context")
+        raise UsageError("gc: --kept: is about what is kept on this machine, not about --context")
     where = {"--context": context, "--kubeconfig": kubeconfig, "--namespaces": _cli_world.pairs_of(namespaces)}
     options = _cli_up.world({"--backend": "kubernetes", **where})
     _print(_cli_up.collect_in_cluster(options, runs or (), as_json=as_json))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from harness.backends.backend import Backend
 from harness.backends.embedded.warmth import Warmth
@@ -17,7 +17,12 @@ from harness.errors import CapabilityMissing, ConfigError
 from harness.runtime.events import EventLog
 from harness.runtime.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from harness.backends.containers.stores import Keeping
+
 BACKENDS = ("embedded", "containers", "kind", "kubernetes")
+KEEPING = ("kind", "containers")
+"""Those that have something to keep between sessions."""
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -48,7 +53,7 @@ def open_session(options: WorldOptions, folder: Path) -> Session:
         with asked_for(options.backend):
             from harness.backends.containers.session import ContainerSession
 
-            return ContainerSession(folder, node=options.node)
+            return ContainerSession(folder, node=options.node, keeping=_keeping(options))
     return ClusterSession(folder, options)
 
 
@@ -86,15 +91,24 @@ def _container_backend(options: WorldOptions, folder: Path, events: EventLog) ->
     with asked_for(options.backend):
         from harness.backends.containers.backend import ContainersBackend
         from harness.backends.containers.engine import require
+        from harness.backends.containers.kept import check as check_kept
 
         require()
-        backend = ContainersBackend(folder, events, node=options.node)
+        keeping = _keeping(options)
+        check_kept(keeping)
+        backend = ContainersBackend(folder, events, node=options.node, keeping=keeping)
         try:
             backend.ground.network  # noqa: B018 - what it cannot be had for is told before anything starts
         except BaseException:
             backend.close()
             raise
         return backend
+
+
+def _keeping(options: WorldOptions) -> Keeping:
+    from harness.backends.containers.stores import Keeping
+
+    return Keeping(keep=options.keep, reuse=options.reuse)
 
 
 def open_world(options: WorldOptions, folder: Path, events: EventLog) -> World:
@@ -184,8 +198,8 @@ def check(options: WorldOptions) -> None:
             raise ConfigError(f"{flag}: is for --backend kubernetes, but the backend is {options.backend}")
     if options.image_prefix:
         check_prefix(options.image_prefix)
-    if options.reuse and options.backend != "kind":
-        raise ConfigError(f"--reuse: is for --backend kind, but the backend is {options.backend}")
+    if options.reuse and options.backend not in KEEPING:
+        raise ConfigError(f"--reuse: is for --backend {' or '.join(KEEPING)}, but the backend is {options.backend}")
 
 
 def namespaces(text: str | None) -> Mapping[str, str]:

@@ -13,6 +13,12 @@ Not the label of a kind cluster's network, which may outlive its maker.
 """
 RUN = "rehearsal.dev/run"
 """The run that it is for."""
+STORE = "rehearsal.dev/store"
+"""The kept database server that it belongs to, or stands at."""
+KEEPER = "rehearsal.dev/keeper"
+"""Who made what may outlive its maker, and so has no label OWNER."""
+STATE = "rehearsal.dev/store-state"
+"""The state file of a kept database server."""
 
 
 def owned(run: str = "") -> dict[str, str]:

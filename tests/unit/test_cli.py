@@ -19,8 +19,11 @@ import pytest
 from harness import _cli_up
 from harness._cli_progress import Progress
 from harness._cli_up import stop_runs
-from harness.backends.containers import sweep
+from harness.backends.containers import stores, sweep
+from harness.backends.containers.stores import StoreState
+from harness.backends.kubernetes import clusters as kept_clusters
 from harness.backends.kubernetes import sweep as clusters
+from harness.backends.kubernetes.clusters import ClusterState
 from harness.cli import run_command
 from harness.errors import PlatformError, TrainingFailed, UsageError
 from harness.report.record import RunRecord, Skip, Status
@@ -257,6 +260,20 @@ def test_gc_says_what_it_ended(
     assert capsys.readouterr().out == "nothing was left behind\n"
 
 
+def test_gc_names_what_is_kept_and_how_to_end_it(
+    places: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server or a cluster that nobody uses is otherwise forgotten, and goes on."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{places}/no-engine.sock")
+    kept_clusters.write(ClusterState("rehearsal", ready=True, kept=True))
+    stores.write(StoreState("rehearsal-kept-1", ready=True, kept=True, maker=str(Owner.me())))
+    assert run_command(["gc"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "left alone: PostgreSQL server rehearsal-kept-1, which is kept; --kept ends it",
+        "left alone: cluster rehearsal, which is kept; --kept ends it",
+    ]
+
+
 def test_what_gc_cannot_end_keeps_nothing_else_from_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +286,7 @@ def test_what_gc_cannot_end_keeps_nothing_else_from_it(
         raise PermissionError(13, "Permission denied", "/state")
 
     monkeypatch.setattr(state, "gc", unreadable)
-    monkeypatch.setattr(sweep, "gc", lambda: ["container c"])
+    monkeypatch.setattr(sweep, "gc", lambda **_: ["container c"])
     monkeypatch.setattr(clusters, "gc", refuse)
     monkeypatch.setattr(_cli_up, "collect", lambda: ["rehearsal-build-node"])
     assert run_command(["gc"]) == 1

@@ -100,6 +100,7 @@ def test_what_one_dead_owner_left_and_stays_keeps_nothing_else(monkeypatch: pyte
         return ["container y"]
 
     monkeypatch.setattr(sweep, "_owners", lambda kind: [stuck, other])
+    monkeypatch.setattr(sweep, "_states", list)
     monkeypatch.setattr(sweep, "remove", remove)
     with pytest.raises(PlatformError, match="volume x stays"):
         sweep.gc()

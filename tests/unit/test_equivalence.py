@@ -144,7 +144,7 @@ def test_each_world_gets_its_own_options_and_no_other(tmp_path: Path) -> None:
     own = {world: [word for word in suite.argv(world, tmp_path) if word in OWN] for world in WORLDS}
     assert own == {
         "embedded": [],
-        "containers": [],
+        "containers": ["--reuse"],
         "kind": ["--reuse"],
         "kubernetes": ["--context", "--kubeconfig", "--namespaces", "--install", "--allow-remote", "--image-prefix"],
     }

@@ -89,6 +89,7 @@ def test_on_a_shared_engine_only_what_is_known_to_be_dead_is_removed(
     away = replace(here, process=GONE, boot="b", machine="m", host="h")
     told = [str(here), str(dead), str(beside), str(away), "4711:123456"]
     monkeypatch.setattr(sweep, "_owners", lambda kind: told)
+    monkeypatch.setattr(sweep, "_states", list)
     removed: list[str] = []
 
     def remove(label: str) -> list[str]:

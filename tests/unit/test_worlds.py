@@ -40,7 +40,8 @@ WHOLE = Found(
         (WorldOptions("kubernetes"), "--backend kubernetes: needs --context NAME"),
         (WorldOptions("kind", context="prod"), "--context: is for --backend kubernetes, but the backend is kind"),
         (WorldOptions("kind", install=True), "--install: is for --backend kubernetes"),
-        (WorldOptions("kubernetes", context="c", reuse=True), "--reuse: is for --backend kind"),
+        (WorldOptions("kubernetes", context="c", reuse=True), "--reuse: is for --backend kind or containers, but"),
+        (WorldOptions("embedded", reuse=True), "--reuse: is for --backend kind or containers, but"),
     ],
 )
 def test_flags_that_make_no_sense_are_one_line(options: WorldOptions, told: str) -> None:

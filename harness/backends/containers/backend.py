@@ -16,6 +16,7 @@ from harness.backends.containers.ground import Ground
 from harness.backends.containers.launcher import Containers, Mounted
 from harness.backends.containers.registry import Registry, Server
 from harness.backends.containers.replicas import ContainerReplicas
+from harness.backends.containers.stores import FOR_ITSELF, Keeping
 from harness.backends.embedded.replicas import replicas_folder
 from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.targets import targets_file
@@ -53,10 +54,11 @@ class ContainersBackend(LocalBackend):
         warmth: Warmth | None = None,
         registry: Registry | None = None,
         node: NodeOptions | None = None,
+        keeping: Keeping = FOR_ITSELF,
     ) -> None:
         self.ground = Ground()
         super().__init__(folder, events, warmth=warmth, sweep=(SWEEP, self.ground.labels[OWNER]), node=node)
-        self._registry = registry or Registry(folder, self.supervisor, events, spare=False)
+        self._registry = registry or Registry(folder, self.supervisor, events, spare=False, keeping=keeping)
         self._own_registry = registry is None
         self._server: Server | None = None
         self._collector_lock = threading.Lock()

@@ -13,12 +13,18 @@ from harness.backends.containers.child import ContainerChild
 from harness.backends.containers.launcher import Containers, Mounted
 from harness.backends.embedded.starter import Running, Starter
 from harness.components import mlflow, postgres
+from harness.components.component import Component
+from harness.containers.ready import Held
 from harness.errors import PlatformError, WaitTimeout
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.paths import cache_home
 
+NAME = "postgres"
+"""What MLflow knows the server as."""
 TEMPLATE = "template_mlflow"
+MAINTENANCE = "postgres"
+"""Where one is connected to make or drop others."""
 _DUMP = "template.sql"
 _INSIDE = "/template"
 
@@ -28,14 +34,13 @@ class Database:
 
     def __init__(self, containers: Containers, events: EventLog, folder: Path) -> None:
         self._containers = containers
+        self._events = events
+        self._folder = folder
         self._password = secrets.token_hex(16)
         self._cache = cache_home() / f"mlflow-{mlflow.version()}-postgres"
         self._cache.mkdir(parents=True, exist_ok=True)
-        volume = containers.ground.volume("postgres")
-        mounts = (Mounted(volume, postgres.DATA, writable=True), Mounted(str(self._cache), _INSIDE))
-        self._starter = Starter(containers.supervisor, events, folder, replace(containers, mounts={"postgres": mounts}))
-        self._folder = folder
         self._running: Running | None = None
+        self._started = False
         self._lock = threading.Lock()
 
     @property
@@ -48,10 +53,12 @@ class Database:
     def start(self, deadline: Deadline) -> None:
         """Have the server, with the migrated database in it; again does nothing."""
         with self._lock:
-            if self._running is None:
-                recipe = replace(postgres.postgres(self._password, database=TEMPLATE), scratch=(postgres.SOCKETS,))
-                self._running = self._starter.start(recipe, deadline)
-                self._migrate(deadline)
+            if not self._started:
+                self._have(deadline)
+                self._started = True
+
+    def close(self) -> None:
+        """Nothing: the server goes with the session's containers."""
 
     def create(self, name: str) -> str:
         """A new database, as MLflow finds an empty store; its URL of SQLAlchemy, inside of the network."""
@@ -61,6 +68,22 @@ class Database:
     def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
         self._sql(f'drop database if exists "{name}" with (force)')
+
+    def _have(self, deadline: Deadline) -> None:
+        volume = self._containers.ground.volume("postgres")
+        launcher = replace(self._containers, mounts={NAME: self._mounts(volume)})
+        starter = Starter(self._containers.supervisor, self._events, self._folder, launcher)
+        self._running = self._running or starter.start(self._recipe(), deadline)
+        self._migrate(deadline)
+
+    def _recipe(self) -> Component:
+        return replace(postgres.postgres(self._password, database=TEMPLATE), scratch=(postgres.SOCKETS,))
+
+    def _mounts(self, volume: str) -> tuple[Mounted, ...]:
+        return (Mounted(volume, postgres.DATA, writable=True), Mounted(str(self._cache), _INSIDE))
+
+    def _held(self) -> Held:
+        return cast(ContainerChild, self.running.child)
 
     def _migrate(self, deadline: Deadline) -> None:
         """From the dump in the cache; without one MLflow itself migrates, which takes seconds, and it is kept."""
@@ -81,15 +104,16 @@ class Database:
         beside.replace(dump)
 
     def _sql(self, statement: str) -> None:
-        self._run("psql", "--quiet", f"--command={statement}", "postgres")
+        self._run("psql", "--quiet", f"--command={statement}", MAINTENANCE)
 
     def _run(self, program: str, *arguments: str) -> str:
         """What a client program of the server's own container prints; PlatformError with its last line."""
-        child = cast(ContainerChild, self.running.child)
-        code, said = child.execute([program, f"--host={postgres.SOCKETS}", f"--username={postgres.USER}", *arguments])
+        code, said = self._held().execute(
+            [program, f"--host={postgres.SOCKETS}", f"--username={postgres.USER}", *arguments]
+        )
         if code:
             raise PlatformError(f"PostgreSQL: {program}: {(said.strip().splitlines() or ['no word on why'])[-1]}")
         return said
 
     def _url(self, name: str) -> str:
-        return f"postgresql+psycopg2://{postgres.USER}:{self._password}@{self.running.component.name}/{name}"
+        return f"postgresql+psycopg2://{postgres.USER}:{self._password}@{NAME}/{name}"

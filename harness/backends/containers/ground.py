@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -26,11 +26,11 @@ _FREE = "rehearse gc, docker network prune, or more default-address-pools in Doc
 
 
 class Ground:
-    """Where the containers of one run stand; `name` begins the names of what it makes."""
+    """Where the containers of one run stand; `name` begins the names of what it makes, and `labels` are theirs."""
 
-    def __init__(self) -> None:
-        self.name = f"rehearsal-{secrets.token_hex(4)}"
-        self.labels = owned(self.name)
+    def __init__(self, name: str = "", labels: Mapping[str, str] | None = None) -> None:
+        self.name = name or f"rehearsal-{secrets.token_hex(4)}"
+        self.labels = dict(labels or owned(self.name))
         self._lock = threading.Condition()
         self._launches = 0
         self._closed = False
@@ -40,6 +40,10 @@ class Ground:
         """The engine's client; CapabilityMissing if there is no engine to talk to."""
         with in_words("Docker"):
             return DockerClient()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def network(self) -> Network:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from docker.errors import DockerException
 
+from harness.backends.containers import stores
 from harness.backends.containers.database import Database
 from harness.backends.containers.ground import Ground
+from harness.backends.containers.kept import KeptDatabase, StoreGround
 from harness.backends.containers.launcher import AtOnce, Containers
+from harness.backends.containers.stores import FOR_ITSELF, Keeping
 from harness.components import mlflow
 from harness.components.component import Component
 from harness.containers.ready import Started, wait_ready
@@ -24,6 +29,7 @@ from harness.containers.recipe import ComponentContainer
 from harness.errors import PlatformError, PortTaken
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
+from harness.runtime.identity import Identity
 from harness.runtime.ports import reserve
 from harness.runtime.supervisor import Supervisor
 
@@ -45,12 +51,28 @@ class Server:
 
 
 class Registry:
-    """Gives each run a server. With `spare` the next one is started while the run before it goes on."""
+    """Gives each run a server. With `spare` the next one is started while the run before it goes on.
 
-    def __init__(self, folder: Path, supervisor: Supervisor, events: EventLog, *, spare: bool) -> None:
-        self.ground = Ground()
+    `keeping`: whether the database server below them was there before, or stays.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        supervisor: Supervisor,
+        events: EventLog,
+        *,
+        spare: bool,
+        keeping: Keeping = FOR_ITSELF,
+    ) -> None:
+        self.ground = StoreGround(stores.name()) if keeping else Ground()
         self._folder = folder / "registry"
-        self.database = Database(Containers(supervisor, self.ground), events, self._folder)
+        containers = Containers(supervisor, self.ground)
+        self.database = (
+            KeptDatabase(containers, events, self._folder, keeping)
+            if keeping
+            else Database(containers, events, self._folder)
+        )
         self._spare = spare
         self._next: Future[Server] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="registry")
@@ -96,9 +118,11 @@ class Registry:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Remove what is left: the servers that nobody claimed, the network and the volumes."""
-        self.stop()
-        self.ground.close()
+        """Remove what is left: the servers that nobody claimed, the network and the volumes; what is kept is left."""
+        with ExitStack() as ending:  # each goes on after an error of the one before
+            ending.callback(self.database.close)
+            ending.callback(self.ground.close)
+            self.stop()
 
     def _begin(self) -> None:
         if self._next is None and not self._closed:
@@ -107,7 +131,7 @@ class Registry:
     def _start(self) -> Server:
         began, deadline = time.monotonic(), Deadline.after(START_S)
         self.database.start(deadline)
-        name = f"mlflow_{secrets.token_hex(4)}"
+        name = stores.database_of(Identity.of(os.getpid()), secrets.token_hex(4))
         component = mlflow.migrated(self.database.create(name))
         folder = self._folder / name
         for left in reversed(range(PORT_TRIES)):

@@ -9,7 +9,9 @@ from typing import Self
 
 from harness.backends.containers.backend import SWEEP, ContainersBackend
 from harness.backends.containers.engine import require
+from harness.backends.containers.kept import check
 from harness.backends.containers.registry import Registry
+from harness.backends.containers.stores import FOR_ITSELF, Keeping
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.node import NodeOptions
 from harness.containers.labels import OWNER, owned
@@ -20,11 +22,14 @@ from harness.runtime.supervisor import Supervisor
 class ContainerSession:
     """Each platform gets a network, containers, a folder and events of its own.
 
-    Errors when made: CapabilityMissing for Docker and images, each with how to get it.
+    `keeping`: whether the database server is one that was kept, or stays. Errors when made: CapabilityMissing for
+    Docker and images, each with how to get it; ConfigError if another process uses the kept server, and it runs another
+    image.
     """
 
-    def __init__(self, folder: Path, *, node: NodeOptions | None = None) -> None:
+    def __init__(self, folder: Path, *, node: NodeOptions | None = None, keeping: Keeping = FOR_ITSELF) -> None:
         require()
+        check(keeping)
         self._node = node
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -32,7 +37,7 @@ class ContainerSession:
         owner = owned()[OWNER]
         self._supervisor = Supervisor(folder, self._events, sweep=(SWEEP, owner))
         self._warmth = Warmth(self._supervisor)
-        self.registry = Registry(folder, self._supervisor, self._events, spare=True)
+        self.registry = Registry(folder, self._supervisor, self._events, spare=True, keeping=keeping)
 
     def __enter__(self) -> Self:
         self._supervisor.__enter__()

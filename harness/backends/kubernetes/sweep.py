@@ -83,6 +83,12 @@ def gc(*, kept: bool = False) -> list[str]:
     return removed
 
 
+def alone() -> list[str]:
+    """The clusters that nobody uses, and that only `gc(kept=True)` removes."""
+    states = [state for name in clusters.names() if (state := clusters.read(name))]
+    return [f"cluster {state.name}" for state in states if not (state.living() or state.abandoned())]
+
+
 def _useless(state: ClusterState, *, kept: bool) -> bool:
     return not state.living() if kept else state.abandoned()
 
