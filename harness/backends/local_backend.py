@@ -31,6 +31,7 @@ from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import NEEDS, Runner
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
+from harness.components.activator import ActivatorServer
 from harness.components.component import Component
 from harness.errors import CapabilityMissing
 from harness.load.crew import Crew
@@ -77,7 +78,7 @@ class LocalBackend(ABC):
         self._running: dict[str, Running] = {}
         self._node_options = node or NodeOptions()
         self._node = Node(self._node_options.capacity())
-        self._activator = Activator()
+        self._activator = self._new_activator()
         self._controller: Controller | None = None
         self._autoscaler: Autoscaler | None = None
         self._prometheus: PromQL | None = None
@@ -110,6 +111,10 @@ class LocalBackend(ABC):
     @abstractmethod
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> AnswerSource:
         """As `collect_answers`; what it gives is closed with the backend."""
+
+    def _new_activator(self) -> Activator:
+        """What holds the requests of services without a replica; it listens once there may be one."""
+        return ActivatorServer()
 
     def start(self, parts: Iterable[Part], deadline: Deadline) -> None:
         starters: dict[Part, Callable[[Deadline], None]] = {

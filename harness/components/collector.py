@@ -13,19 +13,19 @@ The revision is in the URL, because KServe's agent does not say it in the event.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import threading
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from harness import __version__
 from harness.components._ending import exit_zero_on_sigterm
-from harness.components.answers import IDLE_S, MAX_BODY_BYTES, RESPONSE, Tally, predictions_of
-from harness.components.component import Component, Limits, Ready, Restart, tag_of
+from harness.components._json_server import JsonHandler, JsonServer
+from harness.components.answers import MAX_BODY_BYTES, RESPONSE, Tally, predictions_of
+from harness.components.component import EVERY_INTERFACE, Component, Limits, Ready, Restart, tag_of
 
 IMAGE = f"rehearsal/collector:{__version__}"
 PORT = 8080
@@ -107,66 +107,43 @@ class Collector:
             return self._tallies[comparison.rollout]
 
 
-class CollectorServer(ThreadingHTTPServer):
+class CollectorServer(JsonServer):
     """The collector on a port of every interface (or of `host`)."""
 
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
-
-    def __init__(self, port: int, host: str = "0.0.0.0") -> None:
+    def __init__(self, port: int, host: str = EVERY_INTERFACE) -> None:
         super().__init__((host, port), _Handler)
         self.collector = Collector()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A Pod that goes resets its connection, which is not news; any other error is a defect of ours."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler, BaseHTTPRequestHandler):
     server: CollectorServer
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_S
-    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         length = self.headers.get("content-length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
-            self._answer(400)
+            self.answer(400)
             return
         body = self.rfile.read(int(length))
         try:
             comparison, revision = parse_path(self.path)
         except (ValueError, LookupError):
-            self._answer(400)
+            self.answer(400)
             return
         if self.headers.get("ce-type") == RESPONSE:
             self.server.collector.take(comparison, revision, self.headers.get("ce-id", ""), body)
-        self._answer(200)
+        self.answer(200)
 
     def do_GET(self) -> None:
         _, what, *rest = self.path.split("/")
         rollout = rest[0] if rest else ""
         if what == "answers":
-            self._answer(200, self.server.collector.answers(rollout))
+            self.answer(200, self.server.collector.answers(rollout))
         elif what == "forget":
             self.server.collector.forget(rollout)
-            self._answer(200, {})
+            self.answer(200, {})
         else:
-            self._answer(200 if what == "health" else 404)
-
-    def _answer(self, status: int, body: dict[str, Any] | None = None) -> None:
-        text = b"" if body is None else json.dumps(body).encode()
-        self.send_response_only(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads a line for each event."""
+            self.answer(200 if what == "health" else 404)
 
 
 def main(argv: list[str]) -> None:

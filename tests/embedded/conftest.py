@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from harness.backends.document import parse
-from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.autoscale import Autoscaler
 from harness.backends.embedded.controller import Controller
 from harness.backends.embedded.node import Node
@@ -25,6 +24,7 @@ from harness.backends.node import NodeOptions
 from harness.backends.scaling import GPU
 from harness.clients.http import client
 from harness.components import mlflow, model_server
+from harness.components.activator import ActivatorServer
 from harness.components.gateway import gateway
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Event, EventLog
@@ -128,7 +128,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         starter = Starter(supervisor, log, folder / "components", Processes(supervisor, lambda: nursery))
         running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
         replicas = ReplicaStarter(supervisor, lambda: nursery, "", running.url(), replicas_folder(folder))
-        node, activator = Node({"cpu": 64, GPU: 1}), Activator()
+        node, activator = Node({"cpu": 64, GPU: 1}), ActivatorServer()
         controller = Controller(supervisor, replicas, running, log, folder, node=node, activator=activator)
         quick = NodeOptions(sync_s=0.5, window_s=1, down_s=1.5)
         scaler = Autoscaler(controller, controller.gateway_client, activator, quick, log)

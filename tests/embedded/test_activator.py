@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import httpx
 import pytest
 
-from harness.backends.embedded.activator import Activator
 from harness.clients.http import client
+from harness.components.activator import ActivatorServer
 from harness.components.gateway import HELD_HEADER
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -19,8 +19,8 @@ HOST = "risk-production.example.com"
 
 
 @pytest.fixture
-def activator() -> Iterator[Activator]:
-    found = Activator()
+def activator() -> Iterator[ActivatorServer]:
+    found = ActivatorServer()
     yield found
     found.close()
 
@@ -31,19 +31,21 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield found
 
 
-def ask(activator: Activator, host: str = HOST, body: bytes = b"x" * 500_000) -> httpx.Response:
+def ask(activator: ActivatorServer, host: str = HOST, body: bytes = b"x" * 500_000) -> httpx.Response:
     with client("http://{}:{}".format(*activator.address), timeout_s=10) as http:
         return http.post("/v1/models/risk:predict", content=body, headers={"host": host})
 
 
-def waiting(activator: Activator, pool: ThreadPoolExecutor, count: int) -> list[Future[httpx.Response]]:
+def waiting(activator: ActivatorServer, pool: ThreadPoolExecutor, count: int) -> list[Future[httpx.Response]]:
     """So many requests that wait."""
     asked = [pool.submit(ask, activator) for _ in range(count)]
     wait(lambda: activator.held() == {HOST: count}, what="held", deadline=Deadline.after(10))
     return asked
 
 
-def test_what_waits_is_handed_back_once_there_is_a_replica(activator: Activator, pool: ThreadPoolExecutor) -> None:
+def test_what_waits_is_handed_back_once_there_is_a_replica(
+    activator: ActivatorServer, pool: ThreadPoolExecutor
+) -> None:
     """Who scales is told of each; after the release a request that still comes does not wait at all."""
     told: list[str] = []
     activator.wanted = told.append
@@ -59,7 +61,7 @@ def test_what_waits_is_handed_back_once_there_is_a_replica(activator: Activator,
 
 
 def test_what_cannot_be_served_is_told_why_and_is_not_tried_again(
-    activator: Activator, pool: ThreadPoolExecutor
+    activator: ActivatorServer, pool: ThreadPoolExecutor
 ) -> None:
     assert activator.address
     activator.hold(HOST, within_s=30)
@@ -70,14 +72,14 @@ def test_what_cannot_be_served_is_told_why_and_is_not_tried_again(
     assert HELD_HEADER not in answer.headers
 
 
-def test_nobody_waits_for_ever_nor_for_a_service_that_is_unknown(activator: Activator) -> None:
+def test_nobody_waits_for_ever_nor_for_a_service_that_is_unknown(activator: ActivatorServer) -> None:
     assert activator.address
     activator.hold(HOST, within_s=0.2)
     assert ask(activator).json() == {"error": "no replica was ready within 0.2 s"}
     assert ask(activator, "other.example.com").json() == {"error": "no service of this host waits for a replica"}
 
 
-def test_a_service_that_is_idle_again_holds_again(activator: Activator, pool: ThreadPoolExecutor) -> None:
+def test_a_service_that_is_idle_again_holds_again(activator: ActivatorServer, pool: ThreadPoolExecutor) -> None:
     assert activator.address
     activator.hold(HOST, within_s=30)
     activator.let_go(HOST)
@@ -88,7 +90,7 @@ def test_a_service_that_is_idle_again_holds_again(activator: Activator, pool: Th
     assert asked.result(10).headers[HELD_HEADER] == "1"
 
 
-def test_a_client_that_leaves_and_one_that_speaks_no_http_disturb_nobody(activator: Activator) -> None:
+def test_a_client_that_leaves_and_one_that_speaks_no_http_disturb_nobody(activator: ActivatorServer) -> None:
     activator.hold(HOST, within_s=30)
     with socket.create_connection(activator.address) as rude:
         rude.sendall(b"\x00" * 10)

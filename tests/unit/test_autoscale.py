@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.autoscale import Autoscaler
 from harness.backends.embedded.scaled import Scaled, ScaledReplica
 from harness.backends.node import NodeOptions
 from harness.clients.envoy import Traffic
+from harness.components.activator import ActivatorServer
 from harness.errors import PlatformError
 from harness.lifecycle.autoscaler import DOWN, AutoscalerSpec, Rules, Target, TargetKind
 from harness.runtime.clock import Deadline, VirtualClock
@@ -48,7 +48,7 @@ def test_an_error_ends_a_step_and_not_the_scaling(tmp_path: Path, error: Excepti
     events, told = EventLog(tmp_path / "events.jsonl"), list[Event]()
     events.listen(told.append)
     controller: Any = Controller(error)
-    autoscaler = Autoscaler(controller, None, Activator(), NodeOptions(), events)  # type: ignore[arg-type]
+    autoscaler = Autoscaler(controller, None, ActivatorServer(), NodeOptions(), events)  # type: ignore[arg-type]
     autoscaler.begin()
     try:
         wait(lambda: controller.asked > 1, what="another step", deadline=Deadline.after(5))
@@ -71,7 +71,7 @@ class World:
         self.clock, self.size, self.flying, self.silent = clock, 1, 0, False
         world: Any = self
         options = NodeOptions(window_s=1)
-        self.autoscaler = Autoscaler(world, world, Activator(), options, events, clock=clock)
+        self.autoscaler = Autoscaler(world, world, ActivatorServer(), options, events, clock=clock)
 
     def scaled(self, options: NodeOptions) -> list[Scaled]:
         replicas = tuple(ScaledReplica(number, 0.0, 0.0, None, "") for number in range(self.size))

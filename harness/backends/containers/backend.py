@@ -6,17 +6,20 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness import images
 from harness.backends.backend import Capability
 from harness.backends.collector import NAME, CollectedAnswers
+from harness.backends.containers.activator import ContainerActivator
+from harness.backends.containers.child import ContainerChild
 from harness.backends.containers.faults import ContainerFaults
 from harness.backends.containers.ground import Ground
 from harness.backends.containers.launcher import Containers, Mounted
 from harness.backends.containers.registry import Registry, Server
 from harness.backends.containers.replicas import ContainerReplicas
 from harness.backends.containers.stores import FOR_ITSELF, Keeping
+from harness.backends.embedded.planner import Address
 from harness.backends.embedded.replicas import replicas_folder
 from harness.backends.embedded.starter import Running, Starter
 from harness.backends.embedded.targets import targets_file
@@ -25,18 +28,15 @@ from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import Runner
 from harness.clients.http import client, request
-from harness.components import collector, gateway, prometheus
+from harness.components import activator_control, collector, gateway, prometheus
 from harness.components.component import Component
 from harness.containers import pipeline
 from harness.containers.labels import OWNER
+from harness.errors import PlatformError
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
 SWEEP = "harness.backends.containers.sweep"
-NO_ACTIVATOR = (
-    "what holds the first request listens on the loopback here, which the gateway's container does not reach; the "
-    "embedded world has it"
-)
 MODELS_MIB = 256
 """Room for the model versions that a run's replicas have fetched; in memory, and gone with the last of them."""
 
@@ -72,7 +72,7 @@ class ContainersBackend(LocalBackend):
         return pipeline.Place(self.ground.network.name, mlflow_url, self.ground.labels).to_dict()
 
     def missing(self) -> dict[Capability, str]:
-        return {**IN_A_CLUSTER, Capability.SCALE_TO_ZERO: NO_ACTIVATOR}
+        return IN_A_CLUSTER
 
     @property
     def access_log(self) -> Path:
@@ -134,6 +134,20 @@ class ContainersBackend(LocalBackend):
                 return request(http, "GET", path).text
 
         return CollectedAnswers(NAME, get, baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts)
+
+    def _new_activator(self) -> ContainerActivator:
+        return ContainerActivator(self._start_activator, self._held_at)
+
+    def _start_activator(self) -> Running:
+        recipe = activator_control.activator()
+        self._bring_up(recipe, Deadline.after(START_S))
+        return self._running[recipe.name]
+
+    def _held_at(self, activator: Running) -> Address:
+        address = cast(ContainerChild, activator.child).address(self.ground.network.name)
+        if not address:
+            raise PlatformError("activator: it is not in the run's network")
+        return address, activator_control.HELD_PORT
 
     @property
     def _components(self) -> Path:

@@ -86,7 +86,7 @@ class Service:
 
     def take(self, document: InferenceService, standby: Address | None) -> bool:
         """Take a new or changed document, also after the service was deleted; False if nothing changes by it."""
-        self.standby = self.standby or standby
+        self.standby = standby or self.standby
         if self.deleted:
             self.revive(document)
             return True
@@ -112,6 +112,11 @@ class Service:
         self.sizes |= {name: count for name, count in replicas.items() if name in self.sizes}
         least = sizing.floors(self.document)
         self.last_wanted = sizing.sized(self._asked, self.sizes, least, self.proven, self.standby)
+
+    def stand_by(self, standby: Address) -> None:
+        """Have its requests held elsewhere while there is no replica."""
+        self.standby = standby
+        self.resize()
 
     def gave_up(self) -> str:
         """Why the predictor will not become ready; empty while it can."""

@@ -68,14 +68,16 @@ class Controller:
         self._lives = Lives(supervisor, replicas, self._config, self._jobs, node, self._lock, self._emit, self._again)
         self._gateway_down = ""
         gateway.listeners.append(self._gateway_changed)
+        if activator is not None:
+            activator.moved = lambda: self._jobs.submit(self._after_activator)
 
     def apply(self, document: InferenceService) -> None:
         """Take a new or changed document; a mere change of weights is in effect when this returns."""
+        standby = self._standby(document)  # not under the lock: the first one may take the activator's start
         with self._lock:
             key = document.namespace, document.name
             service = self._services.get(key)
             refuse_same_host(document, self._services.values())
-            standby = self._standby(document)
             if service is None:
                 service = self._services[key] = Service(document, standby=standby)
             elif not service.take(document, standby):
@@ -263,6 +265,14 @@ class Controller:
         """Who holds the requests of a service that may have no replica."""
         may_idle = document.spec.predictor.min_replicas == 0 and self._activator is not None
         return self._activator.address if may_idle and self._activator else None
+
+    def _after_activator(self) -> None:
+        """It was started again: it is told anew what it holds, and the gateway where it is."""
+        with self._lock:
+            for service in self._services.values():
+                if self._activator is not None and service.standby is not None:
+                    service.stand_by(self._activator.address)
+                    self._jobs.submit(lambda service=service: self._again(service))  # type: ignore[misc]
 
     def _hold(self, service: Service, routing: Routing) -> None:
         """Before requests are led to the activator it must know of them."""

@@ -1,0 +1,176 @@
+"""The activator: holds the requests of services that have no replica, and hands them back to Envoy when there is one.
+
+It is an endpoint of such a service's cluster. A request that comes is parked, and who scales is told; once a replica is
+routed the request is answered with a header on which Envoy tries it again, now with that replica. So every answer is a
+replica's own, and what waits here is neither parsed nor changed. Who has it in a process of its own talks to it by
+harness.components.activator_control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.components.gateway import HELD_HEADER
+from harness.errors import PlatformError
+from harness.runtime.ports import LOOPBACK
+
+HEAD_BYTES = 256 * 1024
+START_S = 10.0
+NOT_HERE = "no service of this host waits for a replica"
+
+
+@dataclass
+class _Host:
+    """Whose requests wait; `why` not "" refuses them."""
+
+    within_s: float
+    waiting: int = 0
+    why: str = ""
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ActivatorServer:
+    """Listens from when its address is first asked for; every method may be called from any thread."""
+
+    def __init__(self, port: int = 0, host: str = LOOPBACK) -> None:
+        self.wanted: Callable[[str], None] = lambda host: None
+        """Called with the host of each request that begins to wait."""
+        self.moved: Callable[[], None] = lambda: None
+        """Never called: it stays where it is."""
+        self._at = host, port
+        self._hosts: dict[str, _Host] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+        self._address = self._at
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where Envoy sends the requests that are to be held."""
+        with self._lock:
+            if self._thread is None:
+                listens = threading.Event()
+                work = self._listen(listens)
+                self._thread = threading.Thread(target=asyncio.run, args=(work,), name="activator", daemon=True)
+                self._thread.start()
+                if not listens.wait(START_S):
+                    raise PlatformError("activator: it does not listen")
+        return self._address
+
+    def hold(self, host: str, *, within_s: float) -> None:
+        """From now on let requests to `host` wait, each at most so long."""
+        self._call(lambda: self._begin(host, within_s))
+
+    def let_go(self, host: str) -> None:
+        """Hand back what waits, and what still comes: there is a replica now."""
+        self._call(lambda: self._decide(host, ""))
+
+    def refuse(self, host: str, why: str) -> None:
+        """Answer what waits, and what still comes, with 503 and the reason: there will be no replica."""
+        self._call(lambda: self._decide(host, why))
+
+    def held(self) -> dict[str, int]:
+        """Host -> requests that wait now."""
+        return {host: state.waiting for host, state in list(self._hosts.items()) if state.waiting}
+
+    def close(self) -> None:
+        """Drop what waits and listen no more; safe to call twice."""
+        loop, self._loop = self._loop, None
+        if loop is not None and self._thread is not None:
+            loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()
+
+    async def _listen(self, listens: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self._serve, *self._at, limit=HEAD_BYTES)
+        host, port = server.sockets[0].getsockname()
+        self._address = str(host), int(port)
+        listens.set()
+        await self._end.wait()
+        server.close()
+
+    def _call(self, act: Callable[[], None]) -> None:
+        """Run `act` in the loop and wait for it: what the caller does next must meet its effect."""
+        loop = self._loop
+        if loop is None:
+            return
+
+        async def acted() -> None:
+            act()
+
+        asyncio.run_coroutine_threadsafe(acted(), loop).result(START_S)
+
+    def _begin(self, host: str, within_s: float) -> None:
+        known = self._hosts.get(host)
+        if known is None or known.decided.is_set():
+            self._hosts[host] = _Host(within_s)
+
+    def _decide(self, host: str, why: str) -> None:
+        if (state := self._hosts.get(host)) is not None:
+            state.why = why
+            state.decided.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            host, length = await _head(reader)
+            await _skip(reader, length)
+            writer.write(await self._answer(host))
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+            pass  # who asked is gone, or sent no HTTP: there is nobody to answer
+        except asyncio.CancelledError:
+            pass  # the activator is being closed
+        finally:
+            writer.close()
+
+    async def _answer(self, host: str) -> bytes:
+        state = self._hosts.get(host)
+        if state is None:
+            return _response(why=NOT_HERE)
+        state.waiting += 1
+        try:
+            if not state.decided.is_set():
+                self.wanted(host)
+            await asyncio.wait_for(state.decided.wait(), state.within_s)
+        except TimeoutError:
+            return _response(why=f"no replica was ready within {state.within_s:g} s")
+        finally:
+            state.waiting -= 1
+        return _response(why=state.why)
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, int]:
+    """The request's host, in lower case and without a port, and the length of its body.
+
+    Envoy has buffered and counted it.
+    """
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    }
+    host = fields.get(b"host", b"").decode("latin-1").lower().partition(":")[0]
+    return host, int(fields.get(b"content-length", b"0"))
+
+
+async def _skip(reader: asyncio.StreamReader, length: int) -> None:
+    """Drop a body: Envoy keeps it for the replica."""
+    while length > 0:
+        length -= len(await reader.readexactly(min(length, HEAD_BYTES)))
+
+
+def _response(*, why: str) -> bytes:
+    body = json.dumps({"error": why}).encode() if why else b""
+    lines = [
+        "HTTP/1.1 503 Service Unavailable",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "connection: close",
+        *([] if why else [f"{HELD_HEADER}: 1"]),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body

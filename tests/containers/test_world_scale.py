@@ -1,0 +1,42 @@
+"""From zero in containers: who holds the first requests is a container as well, and may die like one."""
+
+from __future__ import annotations
+
+from harness import Platform
+from harness.backends.containers.session import ContainerSession
+from harness.lifecycle.dataset import Dataset
+from harness.runtime.clock import Deadline
+from harness.runtime.events import Event
+from harness.runtime.wait import wait
+from harness.service import inference_service
+
+
+def test_when_the_activator_dies_what_waits_fails_by_name_and_the_next_is_served(
+    containers_world: ContainerSession, platform: Platform, high_utiliser: Dataset
+) -> None:
+    """Killed while requests wait in it: it is started again as its recipe says, and holds what comes from then on."""
+    events: list[Event] = []
+    platform.run.events.listen(events.append)
+    model = platform.train(high_utiliser, max_depth=2, runner="local")
+    document = inference_service(model, name=model.name, namespace="production", replicas=1)
+    service = platform.apply(document.with_autoscaling(2, metric="rps", target=20, least=0), model=model)
+    with platform.scaling(service) as scaling:
+        scaling.wait_ready(0, Deadline.after(60))
+        with platform.load(service, rps=5) as load:
+            wait(lambda: woken(events), what="a request waits", deadline=Deadline.after(30))
+            next(child for child in platform.backend.supervisor.children() if child.name == "activator").kill()
+            scaling.wait_ready(1, Deadline.after(60))
+        scaling.wait_ready(0, Deadline.after(60))
+        assert len(service.predict(platform.sample(model, [{"name": "one", "rows": 1}])["one"]["rows"])) == 1
+    restarted = [event.message for event in events if event.kind == "component.restarted"]
+    assert restarted == ["activator was killed by signal 9; started again (1 of 3)"]
+    (revision,) = load.ledger.classes.keys() - {"refused:UC"}
+    assert load.ledger.answered(revision.rpartition(":")[2]) > 0
+    assert load.ledger.overall.failed == load.ledger.lost == load.ledger.classes["refused:UC"] > 0
+    assert load.ledger.unexplained == 0
+    assert len([event for event in events if event.kind == "component.failed"]) == 0
+
+
+def woken(events: list[Event]) -> bool:
+    """Whether a replica was asked for because somebody waits for it."""
+    return any(event.kind == "service.scaled" and "wait" in event.message for event in events)
