@@ -32,10 +32,13 @@ def missing_prometheus() -> str:
     return "" if program_version(binary, "--version") else f"{binary} does not run: {HOW_TO_GET_PROMETHEUS}"
 
 
-def prometheus(envoy_admin: int | str, *, replicas: Path | None = None, image: str = "") -> Component:
+def prometheus(
+    envoy_admin: int | str, *, replicas: Path | None = None, alertmanager: str = "", image: str = ""
+) -> Component:
     """The recipe: port "http". Scrapes Envoy's admin port, and the replicas that the file `replicas` lists.
 
-    `envoy_admin` is a port of this machine, or an address "host:port"; "" scrapes no Envoy.
+    `envoy_admin` is a port of this machine, or an address "host:port"; "" scrapes no Envoy. With an `alertmanager`
+    ("host:port") it raises the alert of `rules_with_alerts` there.
     """
     target = f"{LOOPBACK}:{envoy_admin}" if isinstance(envoy_admin, int) else envoy_admin
     binary = () if image else (str(_binary()),)
@@ -52,8 +55,8 @@ def prometheus(envoy_admin: int | str, *, replicas: Path | None = None, image: s
         limits=Limits(memory_mib=512),
         ready=Ready(port="http", path="/-/ready"),
         files={
-            "prometheus.yml": yaml.safe_dump(_config(target, replicas), sort_keys=False),
-            "rules.yml": yaml.safe_dump(rules(), sort_keys=False),
+            "prometheus.yml": yaml.safe_dump(_config(target, replicas, alertmanager), sort_keys=False),
+            "rules.yml": yaml.safe_dump(rules_with_alerts() if alertmanager else rules(), sort_keys=False),
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
@@ -66,15 +69,21 @@ def _binary() -> Path:
     return binary
 
 
-def _config(envoy: str, replicas: Path | None) -> dict[str, Any]:
+def _config(envoy: str, replicas: Path | None, alertmanager: str) -> dict[str, Any]:
     jobs = [_envoy(envoy)] if envoy else []
     if replicas is not None:
         jobs.append({"job_name": "replicas", "file_sd_configs": [{"files": [str(replicas)]}]})
     return {
         "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"},
         "rule_files": ["{folder}/rules.yml"],
+        **(alerting(alertmanager) if alertmanager else {}),
         "scrape_configs": jobs,
     }
+
+
+def alerting(alertmanager: str) -> dict[str, Any]:
+    """The part of Prometheus's configuration that says where its alerts go: to "host:port"."""
+    return {"alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}}
 
 
 def _envoy(target: str) -> dict[str, Any]:
@@ -118,6 +127,18 @@ def rules() -> dict[str, Any]:
         records[name] = f"histogram_quantile({quantile}, {buckets})"
     groups = [{"record": name, "expr": expression} for name, expression in records.items()]
     return {"groups": [{"name": "rehearsal", "interval": f"{SCRAPE_S}s", "rules": groups}]}
+
+
+def rules_with_alerts() -> dict[str, Any]:
+    """The recording rules, and one alert: a revision fails more than a tenth of its requests for five seconds."""
+    alert = {
+        "alert": "RehearsalRequestsFail",
+        "expr": "rehearsal:failed:rate5s / rehearsal:requests:rate5s > 0.1",
+        "for": "5s",
+        "labels": {"severity": "warning"},
+        "annotations": {"summary": "more than a tenth of the requests to a revision fail"},
+    }
+    return {"groups": [*rules()["groups"], {"name": "rehearsal-alerts", "interval": f"{SCRAPE_S}s", "rules": [alert]}]}
 
 
 def _slow_shares(buckets: str) -> str:

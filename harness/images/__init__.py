@@ -21,7 +21,7 @@ __all__ = [
     "build", "bundle", "container_images", "load", "missing", "node_image", "program", "require", "survey",
 ]  # fmt: skip
 
-_OF_CONTAINERS = ("postgres", "mlflow", "envoy", "prometheus", "model-server", "collector", "pipeline")
+_OF_CONTAINERS = ("postgres", "mlflow", "envoy", "prometheus", "alertmanager", "model-server", "collector", "pipeline")
 
 
 def build(names: Sequence[str] = (), *, source: Source = Source.AUTO, listener: Listener) -> list[State]:

@@ -122,14 +122,19 @@ def test_each_container_is_fenced_in(
     assert isinstance(backend, ContainersBackend)
     ids = [child.id for child in backend.supervisor.children() if hasattr(child, "id")]
     found = [engine_client.containers.get(each).attrs for each in ids]
-    assert len(found) == 4, "envoy, mlflow, prometheus, one replica"
+    assert len(found) == 5, "envoy, mlflow, prometheus, alertmanager, one replica"
     for each in found:
         assert _fence(each) == {"memory": True, "cpus": True, "read-only": True, "privileges": True, "root": False}
         assert {port["HostIp"] for ports in each["HostConfig"]["PortBindings"].values() for port in ports} == {
             "127.0.0.1"
         }
         assert backend.ground.network.name in each["NetworkSettings"]["Networks"]
-    assert {log.stem for log in (platform.run.folder / "logs").glob("*.log")} >= {"envoy", "mlflow", "prometheus"}
+    assert {log.stem for log in (platform.run.folder / "logs").glob("*.log")} >= {
+        "envoy",
+        "mlflow",
+        "prometheus",
+        "alertmanager",
+    }
 
 
 def _fence(container: dict[str, Any]) -> dict[str, bool]:

@@ -109,6 +109,18 @@ def test_prometheus_records_the_series_that_every_world_has(monkeypatch: pytest.
     assert "--web.listen-address=127.0.0.1:9090" in argv
 
 
+def test_alerts_go_where_there_is_somebody_who_keeps_them() -> None:
+    """The alert and its receiver are told together; without an Alertmanager neither is."""
+    alone = prometheus_recipe.prometheus("envoy:9901", image="example/prometheus:v1").files
+    kept = prometheus_recipe.prometheus("envoy:9901", alertmanager="alerts:9093", image="example/prometheus:v1").files
+    assert "alert" not in alone["prometheus.yml"] + alone["rules.yml"]
+    receivers = yaml.safe_load(kept["prometheus.yml"])["alerting"]["alertmanagers"]
+    assert receivers == [{"static_configs": [{"targets": ["alerts:9093"]}]}]
+    recording, alerts = yaml.safe_load(kept["rules.yml"])["groups"]
+    assert recording == yaml.safe_load(alone["rules.yml"])["groups"][0]
+    assert [rule["alert"] for rule in alerts["rules"]] == ["RehearsalRequestsFail"]
+
+
 def test_a_containers_recipe_is_the_processs_but_for_the_program_and_what_it_binds(tmp_path: Path) -> None:
     """One description of Envoy: a container has the program in its image, and is reached from outside of it."""
     process = gateway(access_log=tmp_path / "access.jsonl")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import images
-from harness.components import collector, gateway, mlflow, model_server, postgres, prometheus
+from harness.components import alertmanager, collector, gateway, mlflow, model_server, postgres, prometheus
 from harness.containers import pipeline
 from harness.doctor import NEEDS, Need, examine, package, program, table, usable
 from harness.errors import CapabilityMissing
@@ -91,7 +91,7 @@ def test_the_images_that_doctor_asks_for_are_those_that_the_containers_world_sta
 ) -> None:
     """And the world itself asks for the same before it starts."""
     monkeypatch.setattr(images, "require", lambda names: None)
-    components = (postgres, mlflow, gateway, prometheus, model_server, collector, pipeline)
+    components = (postgres, mlflow, gateway, prometheus, alertmanager, model_server, collector, pipeline)
     assert set(images.container_images()) == {component.IMAGE for component in components}
     needs = {need.what: need for need in NEEDS if need.backend == "containers"}
-    assert needs["images"].probe() == "all 7"
+    assert needs["images"].probe() == "all 8"

@@ -28,7 +28,7 @@ from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import Runner
 from harness.clients.http import client, request
-from harness.components import activator_control, collector, gateway, prometheus
+from harness.components import activator_control, alertmanager, collector, gateway, prometheus
 from harness.components.component import Component
 from harness.containers import pipeline
 from harness.containers.labels import OWNER
@@ -42,7 +42,7 @@ MODELS_MIB = 256
 
 
 class ContainersBackend(LocalBackend):
-    """Containers of one run: MLflow on PostgreSQL, Envoy, replicas, Prometheus, the collector."""
+    """Containers of one run: MLflow on PostgreSQL, Envoy, replicas, Prometheus, Alertmanager, the collector."""
 
     name = "containers"
 
@@ -121,7 +121,15 @@ class ContainersBackend(LocalBackend):
     def _metrics(self, gateway: Running) -> Component:
         replicas_folder(self.folder).mkdir(parents=True, exist_ok=True)  # else Docker would make it, as root's
         admin = f"{gateway.component.name}:{gateway.component.inside['admin']}"
-        return prometheus.prometheus(admin, replicas=targets_file(self.folder), image=prometheus.IMAGE)
+        alerts = alertmanager.alertmanager()
+        if alerts.name not in self._running:
+            self._bring_up(alerts, Deadline.after(START_S))
+        return prometheus.prometheus(
+            admin,
+            replicas=targets_file(self.folder),
+            alertmanager=f"{alerts.name}:{alerts.inside['http']}",
+            image=prometheus.IMAGE,
+        )
 
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> CollectedAnswers:
         with self._collector_lock:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from harness.components.prometheus import ENVOY_SERIES, SCRAPE_S, rules
+from harness.components.prometheus import ENVOY_SERIES, SCRAPE_S, alerting, rules_with_alerts
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
@@ -25,7 +25,7 @@ def prometheus_values() -> dict[str, str]:
     """The texts of Prometheus's files."""
     return {
         "prometheus.yml": yaml.safe_dump(_config(), sort_keys=False),
-        "rules.yml": yaml.safe_dump(_rules(), sort_keys=False),
+        "rules.yml": yaml.safe_dump(rules_with_alerts(), sort_keys=False),
     }
 
 
@@ -56,7 +56,7 @@ def _config() -> dict[str, Any]:
     return {
         "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s", "scrape_timeout": "1s"},
         "rule_files": ["/etc/prometheus/rules.yml"],
-        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [ALERTMANAGER]}]}]},
+        **alerting(ALERTMANAGER),
         "scrape_configs": [envoy],
     }
 
@@ -80,15 +80,3 @@ def _label(name: str, pattern: str, group: int) -> dict[str, Any]:
         "target_label": name,
         "replacement": f"${{{group}}}",
     }
-
-
-def _rules() -> dict[str, Any]:
-    failing = "rehearsal:failed:rate5s / rehearsal:requests:rate5s > 0.1"
-    alert = {
-        "alert": "RehearsalRequestsFail",
-        "expr": failing,
-        "for": "5s",
-        "labels": {"severity": "warning"},
-        "annotations": {"summary": "more than a tenth of the requests to a revision fail"},
-    }
-    return {"groups": [*rules()["groups"], {"name": "rehearsal-alerts", "interval": "1s", "rules": [alert]}]}
