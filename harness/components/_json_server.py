@@ -36,6 +36,8 @@ class JsonHandler(BaseHTTPRequestHandler):
         self.send_response_only(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
+        if self.close_connection:  # else who asked would ask again on it
+            self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(text)
 
