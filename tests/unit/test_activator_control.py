@@ -76,7 +76,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def ask(activator: ContainerActivator) -> httpx.Response:
-    with client("http://{}:{}".format(*activator.address), timeout_s=10) as http:
+    return ask_at(activator.address)
+
+
+def ask_at(address: tuple[str, int]) -> httpx.Response:
+    with client("http://{}:{}".format(*address), timeout_s=10) as http:
         return http.post("/v1/models/risk:predict", content=b"x" * 500_000, headers={"host": HOST})
 
 
@@ -148,8 +152,30 @@ def test_one_that_was_started_again_is_told_anew_at_its_new_address(
     assert moved.is_set()
     assert remote.address == container.find(container.running) != before
     asked = pool.submit(ask, remote)
-    assert wanted.acquire(timeout=10), "its count began anew, and that is news too"
+    assert wanted.acquire(timeout=10)
     assert not asked.done()
+    remote.let_go(HOST)
+    assert asked.result(10).headers[HELD_HEADER] == "1"
+
+
+def test_a_first_request_after_the_start_is_news_though_it_was_the_first_before_as_well(
+    container: Container, remote: ContainerActivator, pool: ThreadPoolExecutor
+) -> None:
+    """Counts begin anew with each start: one that equals the last that was known says nothing."""
+    wanted = threading.Semaphore(0)
+    remote.wanted = lambda host: wanted.release()
+    assert remote.address
+    remote.hold(HOST, within_s=30)
+    lost = pool.submit(ask, remote)
+    assert wanted.acquire(timeout=10)
+    container.die()
+    assert isinstance(lost.exception(10), httpx.TransportError)
+    container.start()
+    remote.hold(HOST, within_s=30)
+    asked = pool.submit(ask_at, container.find(container.running))
+    eventually("held", lambda: remote.held() == {HOST: 1})
+    container.running.tell("")
+    assert wanted.acquire(timeout=10)
     remote.let_go(HOST)
     assert asked.result(10).headers[HELD_HEADER] == "1"
 
