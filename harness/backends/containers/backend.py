@@ -72,7 +72,7 @@ class ContainersBackend(LocalBackend):
         return pipeline.Place(self.ground.network.name, mlflow_url, self.ground.labels).to_dict()
 
     def missing(self) -> dict[Capability, str]:
-        return IN_A_CLUSTER
+        return dict(IN_A_CLUSTER)
 
     @property
     def access_log(self) -> Path:
