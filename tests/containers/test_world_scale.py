@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from harness import Platform
 from harness.backends.containers.session import ContainerSession
 from harness.lifecycle.dataset import Dataset
@@ -22,10 +24,11 @@ def test_when_the_activator_dies_what_waits_fails_by_name_and_the_next_is_served
     service = platform.apply(document.with_autoscaling(2, metric="rps", target=20, least=0), model=model)
     with platform.scaling(service) as scaling:
         scaling.wait_ready(0, Deadline.after(60))
-        with platform.load(service, rps=5) as load:
-            wait(lambda: woken(events), what="a request waits", deadline=Deadline.after(30))
-            next(child for child in platform.backend.supervisor.children() if child.name == "activator").kill()
-            scaling.wait_ready(1, Deadline.after(60))
+        with ThreadPoolExecutor(1) as aside:  # a load has begun when its first request is answered
+            killed = aside.submit(kill_once_needed, platform, events)
+            with platform.load(service, rps=5) as load:
+                scaling.wait_ready(1, Deadline.after(60))
+        killed.result()
         scaling.wait_ready(0, Deadline.after(60))
         assert len(service.predict(platform.sample(model, [{"name": "one", "rows": 1}])["one"]["rows"])) == 1
     restarted = [event.message for event in events if event.kind == "component.restarted"]
@@ -37,6 +40,11 @@ def test_when_the_activator_dies_what_waits_fails_by_name_and_the_next_is_served
     assert len([event for event in events if event.kind == "component.failed"]) == 0
 
 
-def woken(events: list[Event]) -> bool:
-    """Whether a replica was asked for because somebody waits for it."""
-    return any(event.kind == "service.scaled" and "wait" in event.message for event in events)
+def kill_once_needed(platform: Platform, events: list[Event]) -> None:
+    """Kill the activator as soon as a replica was asked for because somebody waits in it."""
+
+    def woken() -> bool:
+        return any(event.kind == "service.scaled" and "wait" in event.message for event in events)
+
+    wait(woken, what="a request waits", deadline=Deadline.after(60))
+    next(child for child in platform.backend.supervisor.children() if child.name == "activator").kill()

@@ -138,7 +138,7 @@ def test_one_that_was_started_again_is_told_anew_at_its_new_address(
     """What waited has failed; while it is away nothing waits in it, and the next requests do."""
     wanted, moved = threading.Semaphore(0), threading.Event()
     remote.wanted = lambda host: wanted.release()
-    remote.moved = lambda: (remote.hold(HOST, within_s=30), moved.set())[1]
+    remote.moved = moved.set
     before = remote.address
     remote.hold(HOST, within_s=30)
     lost = pool.submit(ask, remote)
@@ -151,6 +151,7 @@ def test_one_that_was_started_again_is_told_anew_at_its_new_address(
     container.running.tell("")
     assert moved.is_set()
     assert remote.address == container.find(container.running) != before
+    remote.hold(HOST, within_s=30)
     asked = pool.submit(ask, remote)
     assert wanted.acquire(timeout=10)
     assert not asked.done()
