@@ -9,6 +9,7 @@ harness.components.activator_control.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -34,14 +35,19 @@ class _Host:
 
 
 class ActivatorServer:
-    """Listens from when its address is first asked for; every method may be called from any thread."""
+    """Listens from when its address is first asked for; every method may be called from any thread.
 
-    def __init__(self, port: int = 0, host: str = LOOPBACK) -> None:
+    One that was started again has yet to be told: requests to a host that it does not know wait `unknown_s` for that.
+    """
+
+    def __init__(self, port: int = 0, host: str = LOOPBACK, *, unknown_s: float = 0.0) -> None:
         self.wanted: Callable[[str], None] = lambda host: None
         """Called with the host of each request that begins to wait."""
         self.moved: Callable[[], None] = lambda: None
         """Never called: it stays where it is."""
         self._at = host, port
+        self._unknown_s = unknown_s
+        self._told: dict[str, asyncio.Event] = {}
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -109,11 +115,24 @@ class ActivatorServer:
         known = self._hosts.get(host)
         if known is None or known.decided.is_set():
             self._hosts[host] = _Host(within_s)
+            self._now_known(host)
 
     def _decide(self, host: str, why: str) -> None:
-        if (state := self._hosts.get(host)) is not None:
-            state.why = why
-            state.decided.set()
+        state = self._hosts.setdefault(host, _Host(0.0))
+        state.why = why
+        state.decided.set()
+        self._now_known(host)
+
+    def _now_known(self, host: str) -> None:
+        if (told := self._told.pop(host, None)) is not None:
+            told.set()
+
+    async def _state(self, host: str) -> _Host | None:
+        if host not in self._hosts and self._unknown_s:
+            told = self._told.setdefault(host, asyncio.Event())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), self._unknown_s)
+        return self._hosts.get(host)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -129,14 +148,14 @@ class ActivatorServer:
             writer.close()
 
     async def _answer(self, host: str) -> bytes:
-        state = self._hosts.get(host)
+        state = await self._state(host)
         if state is None:
             return _response(why=NOT_HERE)
         state.waiting += 1
         try:
             if not state.decided.is_set():
                 self.wanted(host)
-            await asyncio.wait_for(state.decided.wait(), state.within_s)
+                await asyncio.wait_for(state.decided.wait(), state.within_s)
         except TimeoutError:
             return _response(why=f"no replica was ready within {state.within_s:g} s")
         finally:

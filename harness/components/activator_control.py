@@ -29,6 +29,8 @@ from harness.components.component import EVERY_INTERFACE, Component, Limits, Rea
 
 PORT, HELD_PORT = 8080, 8081
 NEWS_S = 20.0
+UNKNOWN_S = 10.0
+"""So long a request waits in one that was started again for somebody to say what is to become of it."""
 
 
 def activator(image: str = collector.IMAGE) -> Component:
@@ -124,7 +126,7 @@ def main(argv: list[str]) -> None:
     flags.add_argument("--port", type=int, default=PORT)
     flags.add_argument("--held-port", type=int, default=HELD_PORT)
     asked = flags.parse_args(argv)
-    with ControlServer(ActivatorServer(asked.held_port, EVERY_INTERFACE), asked.port) as server:
+    with ControlServer(ActivatorServer(asked.held_port, EVERY_INTERFACE, unknown_s=UNKNOWN_S), asked.port) as server:
         server.serve_forever()
 
 

@@ -33,11 +33,10 @@ def test_when_the_activator_dies_what_waits_fails_by_name_and_the_next_is_served
         assert len(service.predict(platform.sample(model, [{"name": "one", "rows": 1}])["one"]["rows"])) == 1
     restarted = [event.message for event in events if event.kind == "component.restarted"]
     assert restarted == ["activator was killed by signal 9; started again (1 of 3)"]
-    (revision,) = load.ledger.classes.keys() - {"refused:UC"}
-    assert load.ledger.answered(revision.rpartition(":")[2]) > 0
-    assert load.ledger.overall.failed == load.ledger.lost == load.ledger.classes["refused:UC"] > 0
+    refused = {name: count for name, count in load.ledger.classes.items() if name.startswith("refused:U")}
+    assert refused["refused:UC"] > 0, "what waited, and no other"
+    assert sum(refused.values()) == load.ledger.lost == load.ledger.overall.failed < load.ledger.sent / 2
     assert load.ledger.unexplained == 0
-    assert len([event for event in events if event.kind == "component.failed"]) == 0
 
 
 def kill_once_needed(platform: Platform, events: list[Event]) -> None:

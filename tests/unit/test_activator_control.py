@@ -36,7 +36,7 @@ class Container:
 
     def start(self) -> Running:
         self.starts += 1
-        self._holding = ActivatorServer()
+        self._holding = ActivatorServer(unknown_s=10)
         self._server = ControlServer(self._holding, self.port, LOOPBACK)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -79,9 +79,9 @@ def ask(activator: ContainerActivator) -> httpx.Response:
     return ask_at(activator.address)
 
 
-def ask_at(address: tuple[str, int]) -> httpx.Response:
+def ask_at(address: tuple[str, int], host: str = HOST) -> httpx.Response:
     with client("http://{}:{}".format(*address), timeout_s=10) as http:
-        return http.post("/v1/models/risk:predict", content=b"x" * 500_000, headers={"host": HOST})
+        return http.post("/v1/models/risk:predict", content=b"x" * 500_000, headers={"host": host})
 
 
 def eventually(what: str, so: Callable[[], object]) -> None:
@@ -179,6 +179,23 @@ def test_a_first_request_after_the_start_is_news_though_it_was_the_first_before_
     assert wanted.acquire(timeout=10)
     remote.let_go(HOST)
     assert asked.result(10).headers[HELD_HEADER] == "1"
+
+
+def test_one_that_was_started_again_refuses_nobody_before_it_is_told(
+    container: Container, remote: ContainerActivator, pool: ThreadPoolExecutor
+) -> None:
+    """Its address may be the old one: requests come before the controller has said whose are to be held."""
+    at = remote.address
+    asked = [pool.submit(ask_at, at, host) for host in ("one.example.com", "two.example.com", "three.example.com")]
+    wait(lambda: all(each.running() for each in asked), what="asking", deadline=Deadline.after(10))
+    remote.hold("one.example.com", within_s=30)
+    eventually("held", lambda: remote.held() == {"one.example.com": 1})
+    remote.let_go("two.example.com")
+    assert asked[1].result(10).headers[HELD_HEADER] == "1"
+    remote.refuse("three.example.com", "the service was deleted")
+    assert asked[2].result(10).json() == {"error": "the service was deleted"}
+    remote.let_go("one.example.com")
+    assert asked[0].result(10).headers[HELD_HEADER] == "1"
 
 
 def test_who_tells_waits_until_it_is_back(
