@@ -35,6 +35,17 @@ from harness.runtime.wait import wait
 ROW = [0.5, -0.25, 1.0]
 
 
+class Restartable(ActivatorServer):
+    """An activator that can end as by a signal, and comes back empty and elsewhere."""
+
+    def start_again(self) -> None:
+        wanted, moved = self.wanted, self.moved
+        self.close()
+        ActivatorServer.__init__(self)
+        self.wanted, self.moved = wanted, moved
+        self.moved()
+
+
 @dataclass(repr=False)
 class World:
     """The running parts, and the shortest ways to use them."""
@@ -49,6 +60,7 @@ class World:
     models: dict[str, Path]
     node: Node
     autoscaler: Autoscaler
+    activator: Restartable
     events: list[Event] = field(default_factory=list)
 
     def service(self, name: str, model: str, *, namespace: str = "production", **predictor: Any) -> InferenceService:
@@ -128,13 +140,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         starter = Starter(supervisor, log, folder / "components", Processes(supervisor, lambda: nursery))
         running = starter.start(gateway(access_log=folder / "access.jsonl"), Deadline.after(20))
         replicas = ReplicaStarter(supervisor, lambda: nursery, "", running.url(), replicas_folder(folder))
-        node, activator = Node({"cpu": 64, GPU: 1}), ActivatorServer()
+        node, activator = Node({"cpu": 64, GPU: 1}), Restartable()
         controller = Controller(supervisor, replicas, running, log, folder, node=node, activator=activator)
         quick = NodeOptions(sync_s=0.5, window_s=1, down_s=1.5)
         scaler = Autoscaler(controller, controller.gateway_client, activator, quick, log)
         with client(running.url(), timeout_s=20) as http:
             yield World(
-                folder, supervisor, nursery, starter, running, controller, http, models, node, scaler, events
+                folder, supervisor, nursery, starter, running, controller, http, models, node, scaler, activator, events
             )  # fmt: skip
         scaler.close()
         activator.close()

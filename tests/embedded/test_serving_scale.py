@@ -54,6 +54,16 @@ def test_a_first_request_waits_for_a_start_and_is_answered_by_the_replica(world:
     assert told(world, "service.unserved", "from-zero") == [], "to have none is no outage"
 
 
+def test_an_activator_that_was_started_again_is_told_what_it_holds_and_found(world: World) -> None:
+    """With nothing that waits: the controller passes over its services, and the next first request is served."""
+    document = idle_service(world, "elsewhere")
+    before = world.activator.address
+    world.activator.start_again()
+    answer = world.post(document, BODY)
+    assert (answer.status_code, answer.headers["x-served-by"]) == (200, "v1")
+    assert world.activator.address != before
+
+
 def test_many_first_requests_at_once_all_wait_and_all_succeed(world: World) -> None:
     """Twenty in flight at four for each replica: at most three replicas, and every answer is a 200."""
     document = idle_service(world, "burst")
