@@ -78,7 +78,7 @@ def measure(folder: Path) -> Iterator[tuple[str, str, str, list[float]]]:
     )
     yield f"cores used by {SERVICES} idle services", "", "", [grown.idle_cores]
     yield f"answers of {SERVICES} services, asked in turn", "ms", "", grown.took_ms
-    bad = ledger.lost + ledger.overall.failed
+    bad = ledger.overall.failed  # the lost are among them
     yield f"failed or lost of {ledger.sent} requests while services were added", "", "0", [float(bad)]
 
 

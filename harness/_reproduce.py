@@ -41,7 +41,8 @@ def reproduce(spec: LoadSpec, ledger: Ledger, slo: SLO | None, where: Sequence[s
         where = ["--deadline", str(spec.max_s), *where]
     words = ["rehearse", "load", *_offered(shape), "--arrivals", spec.arrivals, "--seed", str(spec.seed)]
     words += ["--users", str(spec.users), "--payload", str(spec.payload.absolute())]
-    words += ["--workers", str(spec.workers)] if spec.workers else ["--processes", str(spec.processes)]
+    pods = spec.workers and "--host" not in where  # workers are Pods of a platform of the command's own
+    words += ["--workers", str(spec.workers)] if pods else ["--processes", str(spec.processes)]
     words += ["--protocol", "v2" if spec.path.startswith("/v2") else "v1"]
     if slo is not None:
         words += ["--slo", ",".join(f"{each.name}={getattr(slo, each.name)}" for each in fields(SLO))]

@@ -109,7 +109,10 @@ class ActivatorServer:
         async def acted() -> None:
             act()
 
-        asyncio.run_coroutine_threadsafe(acted(), loop).result(START_S)
+        try:
+            asyncio.run_coroutine_threadsafe(acted(), loop).result(START_S)
+        except TimeoutError as error:
+            raise PlatformError(f"activator: no answer within {START_S:g} s") from error
 
     def _begin(self, host: str, within_s: float) -> None:
         known = self._hosts.get(host)

@@ -99,8 +99,14 @@ class Builder:
                 collect()
             self._in_parallel(left, {identity: state.key for identity, state in states.items()})
             if images:
-                prune()
+                self._prune()
             return survey(self._catalogue, wanted)
+
+    def _prune(self) -> None:
+        try:
+            prune()
+        except PlatformError as error:  # such as another one's prune that runs: the images are there all the same
+            self._say("progress", "prune", error.message)
 
     def missing(self, wanted: Sequence[str]) -> list[str]:
         """The ids of what `get` would make if no registry answered; raises what this machine lacks for that."""

@@ -20,6 +20,7 @@ from harness.report.record import (
     EventRecord,
     GuardVerdict,
     LoadRecord,
+    LoadTimeline,
     RolloutRecord,
     RunRecord,
     Status,
@@ -240,17 +241,19 @@ def _late(load: LoadRecord, symptom: Symptom) -> Suspect:
 def _saturated(record: RunRecord, rollout: RolloutRecord, symptom: Symptom) -> Iterator[Suspect]:
     """A canary that was too slow while its replicas computed without a pause: they are too few for the rate."""
     slow = any(guard.guard.startswith("slow") and guard.decision == "roll back" for guard in _guards(rollout))
-    replicas = {
-        event.message
-        for event in record.events
-        if (event.kind, event.subject) == ("replica.ready", rollout.service)
-        and event.data.get("revision") == rollout.canary
-    }
+    replicas = len(_replicas(record, rollout, "replica.ready") - _replicas(record, rollout, "replica.died"))
     for load in record.loads:
-        cores = _cores(load, rollout.canary, symptom.at) if load.service == rollout.service else 0.0
-        if slow and replicas and cores >= FULL_CORE * len(replicas):
-            whose = "its replica" if len(replicas) == 1 else f"its {len(replicas)} replicas"
-            words = f"{rollout.canary} is saturated: {whose} used {cores:.2f} cores at {load.target_rps:g} requests/s"
+        if not slow or not replicas or load.timeline is None or load.service != rollout.service:
+            continue
+        second = max(0, int((symptom.at - load.started_at) // load.timeline.step_s))
+        cores = _cores(load.timeline, rollout.canary, second)
+        if cores >= FULL_CORE * replicas:
+            rate = sum(load.timeline.offered[second : second + 1]) / load.timeline.step_s
+            whose = "its replica" if replicas == 1 else f"its {replicas} replicas"
+            words = (
+                f"{rollout.canary} is saturated: {whose} used {cores:.2f} cores "
+                f"while the service was offered {rate:g} requests/s"
+            )
             step = (
                 "Offer fewer requests per second (`rps` in `[load]`), or give the service more replicas; "
                 "`rehearse load --find-capacity` says how many it answers."
@@ -258,17 +261,23 @@ def _saturated(record: RunRecord, rollout: RolloutRecord, symptom: Symptom) -> I
             yield Suspect(words, "requests wait for each other then, however good the model", step, 0.5, "saturated")
 
 
+def _replicas(record: RunRecord, rollout: RolloutRecord, kind: str) -> set[str]:
+    """The canary's replicas that have an event of this kind: the first words of what it says."""
+    return {
+        event.message.partition(" ")[0]
+        for event in record.events
+        if (event.kind, event.subject) == (kind, rollout.service) and event.data.get("revision") == rollout.canary
+    }
+
+
 def _guards(rollout: RolloutRecord) -> Iterator[GuardVerdict]:
     for step in rollout.steps:
         yield from step.guards
 
 
-def _cores(load: LoadRecord, revision: str, at: float) -> float:
-    """What the revision used in the second of this moment or in the next, whichever is more; 0 if that is not known."""
-    if load.timeline is None:
-        return 0.0
-    second = max(0, int((at - load.started_at) // load.timeline.step_s))
-    known = load.timeline.server_cpu.get(revision, [])[second : second + 2]
+def _cores(timeline: LoadTimeline, revision: str, entry: int) -> float:
+    """What the revision used in this entry or in the next, whichever is more; 0 if that is not known."""
+    known = timeline.server_cpu.get(revision, [])[entry : entry + 2]
     return max((value for value in known if math.isfinite(value)), default=0.0)
 
 

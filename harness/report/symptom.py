@@ -54,12 +54,19 @@ def around(record: RunRecord, events: Iterable[EventRecord]) -> list[EventRecord
     near = [
         event
         for event in events
-        if symptom.since <= event.at <= symptom.at + AFTER_S
+        if (symptom.since <= event.at or _of_a_replica(event, symptom))
+        and event.at <= symptom.at + AFTER_S
         and event.level != "debug"
         and event.kind not in ("step.progress", "run.finished")
     ]
-    kept = sorted(near, key=lambda event: (event.level == "info", abs(event.at - symptom.at)))[:MOST]
+    plain = {id(event) for event in near if event.level == "info" and not _of_a_replica(event, symptom)}
+    kept = sorted(near, key=lambda event: (id(event) in plain, abs(event.at - symptom.at)))[:MOST]
     return sorted(kept, key=lambda event: event.at)
+
+
+def _of_a_replica(event: EventRecord, symptom: Symptom) -> bool:
+    """Of the service that the symptom is about: how many there were counts, however long ago they were started."""
+    return event.kind in ("replica.ready", "replica.died") and event.subject in symptom.names
 
 
 def _symptom(at: float, words: str, room: Room, names: Iterable[str] = (), since: float | None = None) -> Symptom:

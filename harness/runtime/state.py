@@ -22,6 +22,14 @@ SWEEP_S = 120.0
 SCRATCH = "rehearsal-"  # how the name of every scratch folder begins
 
 
+def is_gone(file: Path) -> bool:
+    """Whether a state file is known not to be there; into another user's folder nobody else can look."""
+    try:
+        return not file.is_file()
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class ChildState:
     """One child of a run."""

@@ -244,8 +244,10 @@ def base_env() -> dict[str, str]:
 def _stop(children: Sequence[Child]) -> None:
     """Side by side; an error of one is raised when all others have been stopped."""
     if children:
-        with ThreadPoolExecutor(len(children)) as pool:
-            list(pool.map(lambda child: child.stop(), children))
+        with ThreadPoolExecutor(len(children)) as pool:  # its map would call off, after an error, what has not begun
+            stopping = [pool.submit(child.stop) for child in children]
+        for each in stopping:
+            each.result()
 
 
 def _start_warden(path: Path, log: Path) -> subprocess.Popen[bytes]:

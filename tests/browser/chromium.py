@@ -32,7 +32,10 @@ def program() -> str:
     with (state_home() / "chromium.lock").open("w") as lock:  # two workers of one test session need it at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _here():
-            apt.install("chromium", "fonts-dejavu-core", what="Chromium, in which the pages are looked at,")
+            # the last one is for Playwright's own driver
+            apt.install(
+                "chromium", "fonts-dejavu-core", "libatomic1", what="Chromium, in which the pages are looked at,"
+            )
     return _here() or NAMES[0]
 
 

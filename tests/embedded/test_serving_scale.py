@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.backends.embedded.routes import cluster_name
 from harness.backends.embedded.scaled import Scaled
 from harness.backends.inference_service import InferenceService, ScaleMetric
 from harness.backends.scaling import GPU
@@ -59,6 +60,11 @@ def test_an_activator_that_was_started_again_is_told_what_it_holds_and_found(wor
     document = idle_service(world, "elsewhere")
     before = world.activator.address
     world.activator.start_again()
+    here, cluster = world.activator.address, cluster_name("production", "elsewhere", "v1")
+    wait(
+        lambda: here in world.controller.gateway_client.endpoints().get(cluster, ()),
+        what="the gateway's new address of the activator", deadline=Deadline.after(20),
+    )  # fmt: skip
     answer = world.post(document, BODY)
     assert (answer.status_code, answer.headers["x-served-by"]) == (200, "v1")
     assert world.activator.address != before

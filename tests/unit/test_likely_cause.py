@@ -158,10 +158,16 @@ READY = event(2.0, "replica.ready", SERVICE, "production.high-utiliser.v2-3 read
 SECOND = event(2.0, "replica.ready", SERVICE, "production.high-utiliser.v2-4 ready in 0.2 s", revision="v2")
 
 
+EARLY = event(50.0, "replica.ready", SERVICE, "production.high-utiliser.v2-2 ready in 0.2 s", revision="v2")
+LOST = event(1.0, "replica.died", SERVICE, "production.high-utiliser.v2-2 killed by signal 9", revision="v2")
+
+
 @pytest.mark.parametrize(
     ("events", "cores", "told"),
     [
-        ([READY], 0.91, "v2 is saturated: its replica used 0.91 cores at 400 requests/s"),
+        ([READY], 0.91, "v2 is saturated: its replica used 0.91 cores while the service was offered 400 requests/s"),
+        ([EARLY, READY], 0.91, "v2 itself"),
+        ([EARLY, LOST, READY], 0.91, "production.high-utiliser.v2-2 killed"),
         ([READY, SECOND], 1.8, "v2 is saturated: its 2 replicas used 1.80 cores"),
         ([READY, SECOND], 0.91, "v2 itself"),
         ([READY], 0.4, "v2 itself"),
@@ -178,8 +184,9 @@ def test_a_slow_canary_whose_replicas_never_pause_is_saturated(
     record.rollouts[0].steps[-1].guards[0].guard = "slow"
     load = sample_load.load(seconds=5)
     assert load.timeline is not None
-    load.target_rps, load.started_at, load.timeline.server_cpu["v2"] = 400.0, FIRST_BAD - 2.5, [0.1, 0.1, 0.2, cores]
+    load.started_at, load.timeline.server_cpu["v2"], load.timeline.offered[2] = FIRST_BAD - 2.5, [0.1, 0.2, cores], 400
     record.loads = [load]
+    record.events = around(record, events)
     assert likely(record).startswith(told)
     assert ("`rehearse load --find-capacity`" in next_step(record)) == ("saturated" in told)
 

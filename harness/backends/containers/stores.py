@@ -53,7 +53,7 @@ class StoreState(ClusterState):
     def known(self) -> bool:
         """Whether its users are processes that this one can tell the living from the dead of."""
         maker = Owner.parse(self.maker)
-        return maker is not None and (maker.place == Owner.me().place or maker.dead())
+        return maker is not None and (maker.here() or maker.place == Owner.me().place or maker.dead())
 
 
 def folder() -> Path:

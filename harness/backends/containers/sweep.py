@@ -17,6 +17,7 @@ from harness.errors import CapabilityMissing, PlatformError
 from harness.images.engine import docker, succeeds
 from harness.runtime.clock import Deadline
 from harness.runtime.owner import Owner
+from harness.runtime.state import is_gone
 from harness.runtime.wait import wait
 
 REMOVE_S = 60.0
@@ -53,7 +54,7 @@ def gc(*, kept: bool = False) -> list[str]:
     """
     try:
         owners = {text for kind in _KINDS for text in _owners(kind)}
-        orphans = {label for state, label in _states() if not state.is_file()}
+        orphans = {label for state, label in _states() if is_gone(state)}
     except CapabilityMissing:
         return []
     removed, stays = [], []
@@ -61,8 +62,8 @@ def gc(*, kept: bool = False) -> list[str]:
     for end in [partial(remove, label) for label in (*labels, *sorted(orphans))] + [partial(_unkept, kept=kept)]:
         try:
             removed += end()
-        except PlatformError as error:
-            stays.append(error.message)
+        except (PlatformError, OSError) as error:
+            stays.append(str(error))
     if stays:
         raise PlatformError("; ".join(stays))
     return removed

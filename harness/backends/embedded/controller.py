@@ -73,8 +73,9 @@ class Controller:
 
     def apply(self, document: InferenceService) -> None:
         """Take a new or changed document; a mere change of weights is in effect when this returns."""
-        standby = self._standby(document)  # not under the lock: the first one may take the activator's start
+        self._standby(document)  # not under the lock: the first one may take the activator's start
         with self._lock:
+            standby = self._standby(document)  # it may have been started again elsewhere meanwhile
             key = document.namespace, document.name
             service = self._services.get(key)
             refuse_same_host(document, self._services.values())

@@ -75,7 +75,9 @@ class Readings:
         self._memory: dict[int, tuple[float, float]] = {}
 
     def take(self, at: float, traffic: Traffic) -> None:
-        """Note what the gateway says of the revision."""
+        """Note what the gateway says of the revision; what was before an outage is not of this window."""
+        if not self._flying.fresh(at):
+            self._flying, self._begun = Series(self.window_s), Series(self.window_s)
         self._flying.add(at, traffic.active)
         self._begun.add(at, traffic.begun)
 

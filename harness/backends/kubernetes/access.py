@@ -22,7 +22,7 @@ _RBAC = "rbac.authorization.k8s.io"
 class Level(Enum):
     """What a role may do with a resource: the verbs of a cell."""
 
-    NONE = ()
+    NONE = frozenset[str]()  # an empty tuple would be the arguments of object() in Python 3.11.2, Debian 12's
     GET = ("get",)
     READ = ("get", "list", "watch")
     RUN = (*READ, "create", "delete")

@@ -15,6 +15,7 @@ from harness.errors import CapabilityMissing
 from harness.images.engine import docker
 from harness.runtime.clock import Deadline
 from harness.runtime.owner import Owner
+from harness.runtime.state import is_gone
 from harness.runtime.wait import wait
 
 OWNER_LABEL, STATE_LABEL = "rehearsal.dev/owner", "rehearsal.dev/state"
@@ -104,4 +105,4 @@ def _orphan(name: str) -> bool:
     """Whether the state file of a network's cluster is gone, wherever it was, and its maker is known to be dead."""
     labels = network_labels(name)
     maker = Owner.parse(labels.get(OWNER_LABEL, ""))
-    return not Path(labels.get(STATE_LABEL, "")).is_file() and maker is not None and maker.dead()
+    return maker is not None and maker.dead() and is_gone(Path(labels.get(STATE_LABEL, "")))
