@@ -27,6 +27,7 @@ from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.identity import Identity
 from harness.runtime.owner import Owner
+from harness.runtime.state import is_gone
 
 ME = Identity.of(os.getpid())
 DEAD = Identity(ME.pid, ME.start + 1)
@@ -324,3 +325,19 @@ def test_a_run_that_goes_on_keeps_its_database() -> None:
     """The process that a name tells is known by its start, too: pids are given out again."""
     mine, dead = database_of(ME, "1"), database_of(DEAD, "1")
     assert left_over([mine, dead, "postgres", "template_mlflow"], (ME,)) == [dead]
+
+
+def test_a_state_file_in_another_users_folder_is_not_known_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So gc leaves that server alone, and goes on."""
+
+    def denied(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    assert is_gone(Path("/nowhere/s.json"))
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert not is_gone(Path("/nowhere/s.json"))
+
+
+def test_users_are_told_apart_though_the_machine_got_its_id_since() -> None:
+    """As when a first package makes /etc/machine-id: pids of this boot and namespace still mean something."""
+    assert replace(KEPT, maker=str(replace(Owner.me(), machine="before"))).known()

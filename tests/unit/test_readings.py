@@ -87,3 +87,11 @@ def test_a_replica_that_is_gone_is_forgotten() -> None:
         readings.take_usage(tick, 7, Usage(tick, 1.0))
     readings.keep([8])
     assert readings.samples(5.0, 7) == {}
+
+
+def test_what_was_before_an_outage_of_the_gateway_is_not_of_the_window_after_it() -> None:
+    """Else a line across the outage would be taken for load."""
+    readings = Readings(3.0)
+    readings.take(0.0, Traffic(30, 100))
+    readings.take(12.0, Traffic(0, 100))
+    assert readings.totals(12.0) == {"concurrency": 0.0}
