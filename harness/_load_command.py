@@ -78,6 +78,11 @@ def offer(choice: Choice, config: Path | None, world: Mapping[str, Any], reports
     check_shape(choice.shape, choice.manner.arrivals, choice.max_s)
     choice.searched()
     settings = load_settings(config, {**world, "--reports": str(reports) if reports else None})
+    if choice.manner.workers and settings.run.backend in ("embedded", "containers"):
+        raise UsageError(
+            f"load: --workers are Pods, and the {settings.run.backend} world has none",
+            hint="--processes N uses this machine's cores; or --backend kind",
+        )
     with sigterm_interrupts():
         return _offer(choice, settings, sys.stderr if as_json else sys.stdout, as_json=as_json)
 

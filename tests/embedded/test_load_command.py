@@ -172,6 +172,7 @@ def test_a_host_that_refuses_connections_is_told_within_two_seconds() -> None:
         (["--find-capacity", "--low", "-1"], "capacity.low_rps: expected a number from 1 to 20000, got -1.0"),
         (["--find-capacity", "--budget", "5"], "capacity.budget_s: expected a number from 30 to 86400, got 5.0"),
         (["--workers", "2", "--host", "http://127.0.0.1:1"], "load: --workers send one load, to a platform of its own"),
+        (["--workers", "2"], "load: --workers are Pods, and the embedded world has none"),
         (["--protocol", "v3"], "load.protocol: expected v1 or v2, got 'v3'"),
         (["--payload", "gone.jsonl"], "load.payload: gone.jsonl: no such file"),
     ],
