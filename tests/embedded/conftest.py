@@ -103,16 +103,25 @@ class World:
 
 @contextmanager
 def traffic(world: World, document: InferenceService) -> Iterator[list[str]]:
-    """One client that asks without a pause; gives the answers' codes and revisions, "200 v1"."""
+    """One client that asks without a pause; gives the answers' codes and revisions, "200 v1".
+
+    An answer that is cut off, as by a replica that is killed while it writes, is its error's name.
+    """
     seen: list[str] = []
     done = threading.Event()
 
     def ask() -> None:
         with client(world.gateway.url(), timeout_s=20) as http:
             while not done.is_set():
-                answer = http.post(
-                    f"/v1/models/{document.name}:predict", json={"instances": [ROW]}, headers={"host": document.host}
-                )
+                try:
+                    answer = http.post(
+                        f"/v1/models/{document.name}:predict",
+                        json={"instances": [ROW]},
+                        headers={"host": document.host},
+                    )
+                except httpx.TransportError as error:
+                    seen.append(type(error).__name__)
+                    continue
                 seen.append(f"{answer.status_code} {answer.headers.get('x-served-by', '-')}")
 
     thread = threading.Thread(target=ask)
