@@ -86,8 +86,6 @@ def said(found: Comparison) -> tuple[str, str]:
 
 def opening(found: Comparison) -> str:
     """The sentence that the page and the terminal begin with."""
-    if not found.rows:
-        return "The two runs have no load in common."
     if broken := found.broken:
         worst = max(broken, key=lambda row: abs(math.log(row.ratio.low or 1e-9)))
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""

@@ -240,10 +240,11 @@ def _late(load: LoadRecord, symptom: Symptom) -> Suspect:
 
 def _saturated(record: RunRecord, rollout: RolloutRecord, symptom: Symptom) -> Iterator[Suspect]:
     """A canary that was too slow while its replicas computed without a pause: they are too few for the rate."""
-    slow = any(guard.guard.startswith("slow") and guard.decision == "roll back" for guard in _guards(rollout))
+    if not any(guard.guard.startswith("slow") and guard.decision == "roll back" for guard in _guards(rollout)):
+        return
     replicas = len(_replicas(record, rollout, "replica.ready") - _replicas(record, rollout, "replica.died"))
     for load in record.loads:
-        if not slow or not replicas or load.timeline is None or load.service != rollout.service:
+        if not replicas or load.timeline is None or load.service != rollout.service:
             continue
         second = max(0, int((symptom.at - load.started_at) // load.timeline.step_s))
         cores = _cores(load.timeline, rollout.canary, second)

@@ -59,9 +59,11 @@ def around(record: RunRecord, events: Iterable[EventRecord]) -> list[EventRecord
         and event.level != "debug"
         and event.kind not in ("step.progress", "run.finished")
     ]
-    plain = {id(event) for event in near if event.level == "info" and not _of_a_replica(event, symptom)}
-    kept = sorted(near, key=lambda event: (id(event) in plain, abs(event.at - symptom.at)))[:MOST]
-    return sorted(kept, key=lambda event: event.at)
+
+    def rank(event: EventRecord) -> tuple[bool, float]:
+        return event.level == "info" and not _of_a_replica(event, symptom), abs(event.at - symptom.at)
+
+    return sorted(sorted(near, key=rank)[:MOST], key=lambda event: event.at)
 
 
 def _of_a_replica(event: EventRecord, symptom: Symptom) -> bool:

@@ -92,6 +92,12 @@ class World:
             self.autoscaler.step()
             self.clock.sleep(0.25)
 
+    def lose(self, seconds: float) -> None:
+        """So long the gateway says nothing."""
+        self.silent = True
+        self.run(seconds)
+        self.silent = False
+
 
 @contextmanager
 def world(tmp_path: Path) -> Iterator[World]:
@@ -111,9 +117,7 @@ def test_a_lost_reading_does_not_forget_what_was_recommended(tmp_path: Path, sil
         assert scaled.size == 3
         scaled.flying = PER_REPLICA
         scaled.run(4)
-        scaled.silent = True
-        scaled.run(silent_s)
-        scaled.silent = False
+        scaled.lose(silent_s)
         scaled.run(9 - 4 - silent_s)
         assert scaled.size == 3
         scaled.run(3)
@@ -126,9 +130,7 @@ def test_a_lost_reading_does_not_forget_how_many_replicas_were_just_added(tmp_pa
         scaled.flying = 50 * PER_REPLICA
         scaled.run(2)
         assert scaled.size == 5
-        scaled.silent = True
-        scaled.run(0.25)
-        scaled.silent = False
+        scaled.lose(0.25)
         scaled.run(8)
         assert scaled.size == 5
 
@@ -137,6 +139,5 @@ def test_while_the_gateway_says_nothing_the_count_stays(tmp_path: Path) -> None:
     with world(tmp_path) as scaled:
         scaled.flying = 3 * PER_REPLICA
         scaled.run(3)
-        scaled.silent = True
-        scaled.run(60)
+        scaled.lose(60)
         assert scaled.size == 3
