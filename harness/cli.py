@@ -23,6 +23,7 @@ from harness._cli_images import images_app
 from harness._cli_load import load
 from harness._cli_nightly import nightly
 from harness._cli_options import Config, Json, Reports
+from harness._cli_predictions import predictions
 from harness._cli_simulate import simulate
 from harness._cli_trend import trend
 from harness.errors import RehearsalError, UsageError
@@ -321,6 +322,7 @@ def chaos(
 app.command()(load)
 app.command()(simulate)
 app.add_typer(images_app, name="images")
+app.command()(predictions)
 app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness._prediction_log import PredictionLog, logged
 from harness._reproduce import longest
 from harness._scaling import Scaling, scaled
 from harness._traffic import (
@@ -442,6 +443,17 @@ class Platform:
             record.where = drawn[record.window]["where"] or ""
         self.run.record.drift.extend(records)
         return records
+
+    def prediction_log(self, service: Service) -> PredictionLog:
+        """Log from now on what a service is asked and answers; read it, and label it, through what is returned.
+
+        A shadow or A/B rollout that compares predictions takes the service's logger for as long as it lasts. Errors:
+        CapabilityMissing where no log can be kept.
+        """
+        self.require(Capability.PREDICTION_LOG)
+        log = logged(self, service)
+        self._clients.callback(log.close)
+        return log
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,7 @@ class Part(StrEnum):
     DRIFT = "drift"
     TRAINER = "trainer"
     AUTOSCALING = "autoscaling"
+    PREDICTIONS = "prediction log"
 
 
 class Capability(StrEnum):
@@ -43,6 +45,7 @@ class Capability(StrEnum):
     SERVING = "serving"
     TRANSFORMER = "transformer"
     PAYLOAD_LOGGER = "payload logger"
+    PREDICTION_LOG = "prediction log"
     NAMESPACES = "namespaces"
     METRICS = "metrics"
     DRIFT = "drift"
@@ -69,6 +72,7 @@ CAPABILITY_OF = {
     Part.DRIFT: Capability.DRIFT,
     Part.TRAINER: Capability.TRAINER,
     Part.AUTOSCALING: Capability.AUTOSCALING,
+    Part.PREDICTIONS: Capability.PREDICTION_LOG,
 }
 """What a part must be had for."""
 
@@ -87,6 +91,15 @@ class AnswerSource(Protocol):
     def close(self) -> None:
         """Take no more events; the totals stay."""
         ...
+
+
+@dataclass(frozen=True)
+class LogPlace:
+    """Where a prediction log is: `logger_url` as replicas reach it, `url` as this machine does, and its files here."""
+
+    logger_url: str
+    url: str
+    folder: Path
 
 
 class ScaleSource(Protocol):
@@ -266,6 +279,10 @@ class Backend(Protocol):
 
         Predictions are counted at these `cuts`, by default at the deciles of the baseline's first ones.
         """
+        ...
+
+    def prediction_log(self) -> LogPlace:
+        """The collector of the run's prediction log, started when first asked for; CapabilityMissing without one."""
         ...
 
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.backends import scaling
-from harness.backends.backend import AnswerSource, Capability, Part, Progress, ScaleSource
+from harness.backends.backend import AnswerSource, Capability, LogPlace, Part, Progress, ScaleSource
 from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.autoscale import Autoscaler
 from harness.backends.embedded.controller import Controller
@@ -31,6 +31,7 @@ from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import NEEDS, Runner
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
+from harness.components import prediction_log
 from harness.components.activator import ActivatorServer
 from harness.components.component import Component
 from harness.errors import CapabilityMissing
@@ -109,6 +110,14 @@ class LocalBackend(ABC):
         """The recipe of "prometheus", which scrapes the gateway and the replicas."""
 
     @abstractmethod
+    def _predictions(self) -> Component:
+        """The recipe of the prediction log's collector."""
+
+    @abstractmethod
+    def _reached_by_replicas(self, running: Running) -> str:
+        """The URL of a component's port "http" as replicas know it."""
+
+    @abstractmethod
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> AnswerSource:
         """As `collect_answers`; what it gives is closed with the backend."""
 
@@ -123,6 +132,7 @@ class LocalBackend(ABC):
             Part.METRICS: self._start_metrics,
             Part.DRIFT: self._start_drift,
             Part.TRAINER: lambda _: _refuse(Capability.TRAINER),
+            Part.PREDICTIONS: self._start_predictions,
             Part.AUTOSCALING: self._start_serving,  # its thread starts with the first service that scales
         }
         chosen = list(dict.fromkeys(parts))
@@ -198,6 +208,11 @@ class LocalBackend(ABC):
         collector = self._answers(baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts)
         self._collectors.append(collector)
         return collector
+
+    def prediction_log(self) -> LogPlace:
+        self._start_predictions(Deadline.after(START_S))
+        running = self._running[prediction_log.NAME]
+        return LogPlace(self._reached_by_replicas(running), f"{running.url()}/", running.folder / prediction_log.LOG)
 
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
         _refuse(Capability.DISTRIBUTED_LOAD)
@@ -277,6 +292,11 @@ class LocalBackend(ABC):
 
     def _start_drift(self, _deadline: Deadline) -> None:
         self.warmth.start_drift()
+
+    def _start_predictions(self, deadline: Deadline) -> None:
+        with self._locks[Part.PREDICTIONS]:
+            if prediction_log.NAME not in self._running:
+                self._bring_up(self._predictions(), deadline)
 
     def _start_metrics(self, deadline: Deadline) -> None:
         if reason := self.missing().get(Capability.METRICS):

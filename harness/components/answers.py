@@ -158,7 +158,7 @@ class _Receiver(BaseHTTPRequestHandler):
         """Nobody reads a line for each event."""
 
 
-def predictions_of(body: bytes) -> list[float]:
+def predictions_of(body: bytes | str) -> list[float]:
     """The predictions of a V1 or V2 response; none if it is an error or something else. A null is not a number."""
     try:
         told = json.loads(body)

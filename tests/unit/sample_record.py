@@ -15,9 +15,12 @@ from harness.report.record import (
     GuardVerdict,
     LatencySummary,
     LoadRecord,
+    MetricRecord,
     ModelVersionRecord,
     PipelineRun,
     PipelineTask,
+    PredictionsRecord,
+    QualityWindow,
     RevisionCounts,
     RolloutRecord,
     RolloutStep,
@@ -78,6 +81,7 @@ def passed() -> RunRecord:
         rollouts=[rollout_promoted()],
         loads=[load(0)],
         drift=[drift("control", False), drift("shifted: fair or poor health", True)],
+        predictions=[predictions()],
         components=components(),
         series=series(),
         versions={
@@ -393,6 +397,25 @@ def drift(window: str, shifted: bool) -> DriftRecord:
         share_threshold=1 / len(columns),
         columns=columns,
         html="drift.html" if shifted else "",
+    )
+
+
+def predictions() -> PredictionsRecord:
+    """An hour with labels and one that still waits for them."""
+    auc = MetricRecord(name="auc", value=0.704, low=0.681, high=0.726)
+    brier = MetricRecord(name="brier", value=0.143, low=0.137, high=0.149)
+    return PredictionsRecord(
+        service="production/high-utiliser",
+        rows=9_120,
+        labelled=5_204,
+        unanswered=3,
+        unasked=0,
+        unreadable=1,
+        revisions={"v1": 4_980, "v2": 4_140},
+        windows=[
+            QualityWindow(start=1_795_593_600.0, end=1_795_597_200.0, rows=5_204, labelled=5_204, metrics=[auc, brier]),
+            QualityWindow(start=1_795_597_200.0, end=1_795_600_800.0, rows=3_916, labelled=0),
+        ],
     )
 
 

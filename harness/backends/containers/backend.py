@@ -28,7 +28,7 @@ from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import Runner
 from harness.clients.http import client, request
-from harness.components import activator_control, alertmanager, collector, gateway, prometheus
+from harness.components import activator_control, alertmanager, collector, gateway, prediction_log, prometheus
 from harness.components.component import Component
 from harness.containers import pipeline
 from harness.containers.labels import OWNER
@@ -130,6 +130,12 @@ class ContainersBackend(LocalBackend):
             alertmanager=f"{alerts.name}:{alerts.inside['http']}",
             image=prometheus.IMAGE,
         )
+
+    def _predictions(self) -> Component:
+        return prediction_log.prediction_log(image=prediction_log.IMAGE)
+
+    def _reached_by_replicas(self, running: Running) -> str:
+        return f"http://{running.component.name}:{running.component.inside['http']}/"
 
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> CollectedAnswers:
         with self._collector_lock:

@@ -14,6 +14,7 @@ from harness.components.answers import AnswerCollector
 from harness.components.component import Component
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
+from harness.components.prediction_log import prediction_log
 from harness.components.prometheus import missing_prometheus, prometheus
 from harness.runtime.clock import Deadline
 
@@ -47,6 +48,12 @@ class EmbeddedBackend(LocalBackend):
 
     def _metrics(self, gateway: Running) -> Component:
         return prometheus(gateway.ports["admin"], replicas=targets_file(self.folder))
+
+    def _predictions(self) -> Component:
+        return prediction_log()
+
+    def _reached_by_replicas(self, running: Running) -> str:
+        return f"{running.url()}/"
 
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> AnswerCollector:
         return AnswerCollector(baseline=baseline, canary=canary, tolerance=tolerance, cuts=cuts)

@@ -15,7 +15,7 @@ from typing import Any
 from harness import __version__
 from harness.backends import collector, scaling
 from harness.backends.assignment import mirror_percent_of
-from harness.backends.backend import AnswerSource, Capability, Faults, Part, Progress, ScaleSource
+from harness.backends.backend import AnswerSource, Capability, Faults, LogPlace, Part, Progress, ScaleSource
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
@@ -57,7 +57,11 @@ NO_COPIES = (
     "Envoy Gateway gives a mirrored copy the host of its request, so that copies can be neither told apart in the "
     "access log nor counted; the embedded world can"
 )
+NO_PREDICTION_LOG = (
+    "its collector keeps files, and the cluster has no volume for them; the embedded world and containers do"
+)
 IN_THE_EMBEDDED_WORLD = {
+    Capability.PREDICTION_LOG: NO_PREDICTION_LOG,
     Capability.SCALE_BY_REQUESTS: "an HPA knows cpu and memory; KServe has the others in Knative mode; embedded can",
     Capability.SCALE_TO_ZERO: "an HPA's least is one; the embedded world can",
     Capability.CANARY_SCALING: "KServe refuses a size to scale to in a canary; the embedded world scales it",
@@ -196,6 +200,9 @@ class KubernetesBackend:
         self._answers.append(source)
         return source
 
+    def prediction_log(self) -> LogPlace:
+        raise CapabilityMissing(Capability.PREDICTION_LOG.value, hint=NO_PREDICTION_LOG)
+
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
         return Pods(spec, files, self._load_place())
 
@@ -269,6 +276,8 @@ class KubernetesBackend:
         if part is Part.DRIFT:
             self.warmth.start_drift()
             return
+        if part is Part.PREDICTIONS:
+            self.prediction_log()
         if part is Part.SERVING:
             self.warmth.nursery()
         self.world.ensure(part, deadline)

@@ -27,6 +27,7 @@ from harness.report.record.pipeline import (
     SmokeRecord,
     Trial,
 )
+from harness.report.record.predictions import MetricRecord, PredictionsRecord, QualityWindow
 from harness.report.record.rollout import (
     AnswersRecord,
     Approval,
@@ -61,10 +62,13 @@ __all__ = [
     "LatencySummary",
     "LoadRecord",
     "LoadTimeline",
+    "MetricRecord",
     "ModelVersionRecord",
     "Number",
     "PipelineRun",
     "PipelineTask",
+    "PredictionsRecord",
+    "QualityWindow",
     "ReactionTimes",
     "RevisionCounts",
     "RevisionTimeline",

@@ -12,6 +12,7 @@ from harness.report.record.drift import DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
 from harness.report.record.load import LoadRecord
 from harness.report.record.pipeline import GateRecord, ModelVersionRecord, PipelineRun, SmokeRecord
+from harness.report.record.predictions import PredictionsRecord
 from harness.report.record.rollout import ChaosCase, RolloutRecord
 from harness.report.record.scaling import ScalingRecord
 
@@ -82,6 +83,7 @@ class RunRecord(Record):
     scaling: list[ScalingRecord] = []
     chaos: list[ChaosCase] = []
     drift: list[DriftRecord] = []
+    predictions: list[PredictionsRecord] = []
     components: list[ComponentRecord] = []
     series: list[SeriesRecord] = []
     events: list[EventRecord] = Field(
