@@ -30,7 +30,14 @@ from harness.platform import Platform
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
-SLO_WIDE = "errors=0.02,slower_than_ms=2000,slow=0.4"
+POLICY = """
+kind = "canary"
+steps = [10, 50, 100]
+[slo]
+errors = 0.02
+slower_than_ms = 2000
+slow = 0.4
+"""
 """How quick a busy machine answers is nothing that these tests are about."""
 MODEL_SERVER = "docker.io/rehearsal/model-server:0.1.0"
 KILLED = """
@@ -106,8 +113,11 @@ def test_what_a_killed_sessions_faults_left_is_mended(tmp_path: Path, high_utili
 def test_the_main_job_runs_in_it(tmp_path: Path) -> None:
     """As typed: `rehearse run --backend kind --reuse`; the record says where, and that all its steps passed."""
     before = containers_of(KEPT)
-    assert run_command(["run", "--backend", "kind", "--reuse", "--slo", SLO_WIDE, "--reports", str(tmp_path)]) == 0
-    (file,) = tmp_path.glob("*/run.json")
+    policy, reports = tmp_path / "canary.toml", tmp_path / "reports"
+    policy.write_text(POLICY, encoding="utf-8")
+    flags = ["--backend", "kind", "--reuse", "--policy", str(policy), "--reports", str(reports)]
+    assert run_command(["run", *flags]) == 0
+    (file,) = reports.glob("*/run.json")
     record = json.loads(file.read_text(encoding="utf-8"))
     assert (record["status"], record["backend"]) == ("passed", "kind")
     assert {load["unexplained"] for load in record["loads"]} == {0}
