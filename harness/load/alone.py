@@ -78,8 +78,7 @@ class ShapedUser(OpenLoopUser):
         share, shares = share_of(self.environment)
         folder = Path(chosen.records or tempfile.mkdtemp(prefix=f"{self.shape.kind}-"))
         folder.mkdir(parents=True, exist_ok=True)
-        held_out = data_folder("loadtests") / f"payload-{chosen.protocol}.jsonl"
-        payload = Path(chosen.payload) if chosen.payload else held_out
+        payload = Path(chosen.payload) if chosen.payload else _held_out(chosen.protocol)
         shape = _shape(self.shape, self.environment)
         if isinstance(shape, Replay):
             shape.check_bodies(sum(1 for line in payload.read_bytes().splitlines() if line.strip()))
@@ -97,6 +96,11 @@ class ShapedUser(OpenLoopUser):
             share=share,
             shares=shares,
         )
+
+
+def _held_out(protocol: str) -> Path:
+    """The payload that comes with the locustfiles, which a generator's image does not have."""
+    return data_folder("loadtests") / f"payload-{protocol}.jsonl"
 
 
 def _add_common(parser: ArgumentParser) -> None:

@@ -26,7 +26,7 @@ from harness.load.arrivals import due_times, user_of
 from harness.load.audit import SelfAudit
 from harness.load.records import NEVER_SENT, Failure, LoadFiles, Recorder, read_json, write_json
 from harness.load.shapes import Shape
-from harness.load.together import announce, conduct, quit_alone
+from harness.load.together import announce, conduct, quit_alone, quit_headless
 
 _log = logging.getLogger(__name__)
 events.init.add_listener(conduct)
@@ -75,6 +75,11 @@ class OpenLoopUser(FastHttpUser):
         except UsageError as error:  # of what was entered on Locust's page; what came by options was refused before
             self.environment.process_exit_code = 2
             _log.error("nothing is sent: %s", error)
+            raise StopUser from error
+        except Exception as error:  # whatever it is: Locust would run the task again, and again
+            self.environment.process_exit_code = 1
+            _log.exception("nothing is sent")
+            quit_headless(self.environment)
             raise StopUser from error
         try:
             Schedule(traffic, self.host or "", self.environment).run()

@@ -61,6 +61,12 @@ def announce(environment: Environment, files: LoadFiles) -> None:
         runner.send_message(READY)
 
 
+def quit_headless(environment: Environment) -> None:
+    """End this Locust, a worker among that, unless it has a page that says what went wrong."""
+    if environment.web_ui is None and environment.runner is not None:
+        gevent.spawn_later(0, environment.runner.quit)
+
+
 def quit_alone(environment: Environment) -> None:
     """End Locust with its schedule, unless it is one of several or has a page on which the next may be started."""
     runner = environment.runner

@@ -139,6 +139,27 @@ def test_a_host_that_refuses_connections_is_told_at_once() -> None:
     assert time.monotonic() - began < 20
 
 
+BROKEN = """
+from harness.errors import CapabilityMissing
+from harness.load.open_loop import OpenLoopUser, Traffic
+
+class BrokenUser(OpenLoopUser):
+    fixed_count = 1
+    def traffic(self) -> Traffic:
+        raise CapabilityMissing("the payload did not come with this installation")
+"""
+
+
+def test_traffic_that_cannot_be_made_ends_locust(tmp_path: Path) -> None:
+    """Once, with its reason: a worker that tries again and again writes a hundred megabytes of it into its log."""
+    (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
+    locust = [sys.executable, "-m", "locust", "-f", str(tmp_path / "broken.py"), "--headless", "--run-time", "60s"]
+    done = subprocess.run([*locust, "--host", "http://127.0.0.1:9"], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert done.stderr.count("nothing is sent") == 1
+    assert "the payload did not come with this installation" in done.stderr
+
+
 def test_the_page_of_locust_starts_a_shape(gateway: Gateway, tmp_path: Path) -> None:
     """Without --headless: its fields are the shape's; a load started there is the shape, and the page stays."""
     port, records = reserve(), tmp_path / "records"
