@@ -18,6 +18,7 @@ import typer
 from harness import __version__, _cli_world
 from harness._cli_compare import compare
 from harness._cli_diagnose import diagnose
+from harness._cli_drift_bench import drift_bench
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
 from harness._cli_load import load
@@ -323,6 +324,7 @@ app.command()(load)
 app.command()(simulate)
 app.add_typer(images_app, name="images")
 app.command()(predictions)
+app.command()(drift_bench)
 app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness._drift_watch import DriftSettings, DriftWatch
 from harness._prediction_log import PredictionLog, logged
 from harness._reproduce import longest
 from harness._scaling import Scaling, scaled
@@ -36,6 +37,7 @@ from harness.clients.inference import Protocol, path_of
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
 from harness.lifecycle.dataset import Dataset
+from harness.lifecycle.drift_windows import WindowPlan
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
 from harness.load import Load, LoadSpec
@@ -454,6 +456,29 @@ class Platform:
         log = logged(self, service)
         self._clients.callback(log.close)
         return log
+
+    def watch_drift(
+        self,
+        service: Service,
+        *,
+        window_s: float = 3600.0,
+        step_s: float = 0.0,
+        grace_s: float = 5.0,
+        false_alarms_per_day: float = 0.1,
+        rows: int | None = None,
+        pages: bool = True,
+    ) -> DriftWatch:
+        """Judge windows of a service's prediction log against its version's reference while it serves.
+
+        Windows of `window_s`, a new one each `step_s` (0: none overlaps), judged `grace_s` after they end; `rows` is a
+        usual window's size. Errors: CapabilityMissing where no log can be kept; UsageError for impossible windows;
+        DataError if the version has no reference, or one that is too small.
+        """
+        plan = WindowPlan(window_s, step_s, grace_s)
+        log = self.prediction_log(service)
+        watch = DriftWatch(self, service, log.place, DriftSettings(plan, false_alarms_per_day, rows, pages))
+        self._clients.callback(watch.note)
+        return watch
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""

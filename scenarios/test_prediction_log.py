@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pandas as pd
 import pytest
 
@@ -36,3 +38,28 @@ def test_served_predictions_are_joined_with_labels_that_come_later(platform: Pla
     assert {metric.name: metric.value for metric in found.windows[-1].metrics}["auc"] == 1.0
     assert list(pd.read_parquet(fresh).columns) == [*model.features, "high"]
     assert platform.run.record.predictions == [found]
+
+
+def test_windows_of_served_traffic_are_judged_against_the_versions_own_reference(
+    platform: Platform, high_utiliser: Dataset
+) -> None:
+    """People in poor health come: the next window is drift, by the reference that MLflow has of the version."""
+    if reason := platform.missing(Capability.PREDICTION_LOG):
+        pytest.skip(reason)
+    model = platform.train(high_utiliser, max_depth=4)
+    service = platform.deploy(model)
+    watch = platform.watch_drift(service, window_s=3.0, grace_s=1.0, pages=False)
+    drawn = platform.sample(
+        model, [{"name": "usual", "rows": 800}, {"name": "poor", "rows": 800, "where": "poor_health == 1"}]
+    )
+    service.predict(drawn["usual"]["rows"])
+    wait(lambda: watch.records(), what="a judged window", deadline=Deadline.after(30))
+    shifted_at = time.time()
+    service.predict(drawn["poor"]["rows"])
+    drifted = watch.wait_drifted(after=shifted_at)
+    watch.note()
+
+    assert not watch.records()[0].drifted
+    assert {"health_poor", "prediction"} <= {column.column for column in drifted.columns if column.drifted}
+    assert drifted.rows >= watch.needed
+    assert platform.run.record.drift[-1].end == drifted.end

@@ -102,6 +102,14 @@ class LogPlace:
     folder: Path
 
 
+@dataclass(frozen=True)
+class MonitorPlace:
+    """Where a drift monitor is: the `url` of its exporter, and the `folder` of its verdicts."""
+
+    url: str
+    folder: Path
+
+
 class ScaleSource(Protocol):
     """What a world sees of a service that its autoscaler scales, from now until `close`."""
 
@@ -283,6 +291,13 @@ class Backend(Protocol):
 
     def prediction_log(self) -> LogPlace:
         """The collector of the run's prediction log, started when first asked for; CapabilityMissing without one."""
+        ...
+
+    def drift_monitor(self, config: Mapping[str, Any]) -> MonitorPlace:
+        """Have windows of the prediction log judged as `config` says (harness.prediction_log.monitor, without "out").
+
+        Once it runs it takes the new config. CapabilityMissing where there is no log.
+        """
         ...
 
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:

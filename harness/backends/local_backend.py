@@ -6,16 +6,17 @@ and in the controller.
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.backends import scaling
-from harness.backends.backend import AnswerSource, Capability, LogPlace, Part, Progress, ScaleSource
+from harness.backends.backend import AnswerSource, Capability, LogPlace, MonitorPlace, Part, Progress, ScaleSource
 from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.autoscale import Autoscaler
 from harness.backends.embedded.controller import Controller
@@ -31,9 +32,10 @@ from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import NEEDS, Runner
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
-from harness.components import prediction_log
+from harness.components import drift_exporter, prediction_log
 from harness.components.activator import ActivatorServer
 from harness.components.component import Component
+from harness.components.files import replace_text
 from harness.errors import CapabilityMissing
 from harness.load.crew import Crew
 from harness.load.records import LoadFiles
@@ -112,6 +114,9 @@ class LocalBackend(ABC):
     @abstractmethod
     def _predictions(self) -> Component:
         """The recipe of the prediction log's collector."""
+
+    def _drift_exporter(self, config: Mapping[str, Any]) -> Component:
+        return drift_exporter.drift_exporter(config)
 
     @abstractmethod
     def _reached_by_replicas(self, running: Running) -> str:
@@ -213,6 +218,17 @@ class LocalBackend(ABC):
         self._start_predictions(Deadline.after(START_S))
         running = self._running[prediction_log.NAME]
         return LogPlace(self._reached_by_replicas(running), f"{running.url()}/", running.folder / prediction_log.LOG)
+
+    def drift_monitor(self, config: Mapping[str, Any]) -> MonitorPlace:
+        self._start_predictions(Deadline.after(START_S))
+        with self._locks[Part.PREDICTIONS]:
+            if drift_exporter.NAME not in self._running:
+                self._bring_up(self._drift_exporter(config), Deadline.after(START_S))
+            running = self._running[drift_exporter.NAME]
+            out = running.folder / drift_exporter.OUT
+            told = json.dumps({**config, "out": str(out)})
+            replace_text(running.folder / drift_exporter.CONFIG, told, beside=running.folder)
+            return MonitorPlace(f"{running.url()}/", out)
 
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:
         _refuse(Capability.DISTRIBUTED_LOAD)

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 KS = "ks"
-"""Evidently's own two-sample Kolmogorov-Smirnov test."""
+"""The two-sample Kolmogorov-Smirnov test."""
 
 LEVELS = "fisher-levels"
-"""The test of levels as registered with Evidently, whose own chi-square takes the reference as exact."""
+"""Fisher's exact test of each level; a chi-square test against the reference's shares would take those as exact."""
 
 MISSING = " is missing"
 
@@ -70,15 +72,24 @@ def effective_rows(columns: int, policy: DriftPolicy) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The frames as they are compared: the same columns, categories as labels; `methods`: column -> KS or LEVELS."""
+    """The frames as they are compared: the same columns, categories as labels; `methods`: column -> KS or LEVELS.
+
+    `raw` are the reference's and the window's rows as they came, which the pairs of columns are judged by.
+    """
 
     reference: pd.DataFrame
     window: pd.DataFrame
     methods: Mapping[str, str]
+    raw: tuple[pd.DataFrame, pd.DataFrame]
 
     @classmethod
     def of(cls, reference: pd.DataFrame, window: pd.DataFrame, name: str, policy: DriftPolicy) -> Comparison:
         _check(reference, window, name, policy)
+        return cls.unchecked(reference, window, name, policy)
+
+    @classmethod
+    def unchecked(cls, reference: pd.DataFrame, window: pd.DataFrame, name: str, policy: DriftPolicy) -> Comparison:
+        """As `of`, whatever the frames' sizes are."""
         reference = _sample(reference, policy.most_reference_rows, policy.seed)
         window = _sample(window, policy.most_rows, policy.seed)
         methods: dict[str, str] = {}
@@ -89,7 +100,28 @@ class Comparison:
                 left[title], right[title], methods[title] = old, new, method
         import pandas as pd
 
-        return cls(pd.DataFrame(left), pd.DataFrame(right), methods)
+        return cls(pd.DataFrame(left), pd.DataFrame(right), methods, (reference, _like(reference, window)))
+
+    def p_value(self, test: str) -> float:
+        """Of one of `methods`."""
+        if self.methods[test] == LEVELS:
+            return levels_p_value(self.reference[test], self.window[test])
+        return ks_of(self.reference[test].to_numpy(), self.window[test].to_numpy())
+
+
+def _like(reference: pd.DataFrame, window: pd.DataFrame) -> pd.DataFrame:
+    """The window's columns as the reference has them: numbers where it has numbers, whatever JSON made of them."""
+    import pandas as pd
+    from pandas.api import types
+
+    numeric = [name for name in reference.columns if types.is_numeric_dtype(reference[name].dtype)]
+    numbers = {name: pd.to_numeric(window[name], errors="coerce") for name in numeric}
+    return window[reference.columns].assign(**numbers)
+
+
+def alone(reference: pd.DataFrame, policy: DriftPolicy) -> Comparison:
+    """The reference beside itself: the columns and tests of any window that is like it."""
+    return Comparison.unchecked(reference, reference, "reference", policy)
 
 
 def _check(reference: pd.DataFrame, window: pd.DataFrame, name: str, policy: DriftPolicy) -> None:
@@ -178,6 +210,27 @@ def _as_compared(old: pd.Series, new: pd.Series, policy: DriftPolicy) -> tuple[p
         frequent = counts.index[: policy.most_levels - 1]
         labels = labels.where(labels.isna() | labels.isin(frequent), "(other)")
     return labels.iloc[: len(old)], labels.iloc[len(old) :].reset_index(drop=True), LEVELS
+
+
+def ks_of(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> float:
+    """Two-sided p-value of the largest gap between two samples' distributions; missing values are left out."""
+    import numpy as np
+
+    old, new = np.sort(old[~np.isnan(old)]), np.sort(new[~np.isnan(new)])
+    pooled = np.concatenate([old, new])
+    gaps = np.searchsorted(old, pooled, "right") / len(old) - np.searchsorted(new, pooled, "right") / len(new)
+    return ks_p_value(float(np.abs(gaps).max()), len(new), len(old))
+
+
+def ks_p_value(distance: float, rows: int, reference_rows: int) -> float:
+    """Of a gap between samples of these sizes, by the distribution of one sample of n_eff = n m / (n + m) rows.
+
+    Exact two-sample probabilities take seconds from 5,000 rows on; scipy's own two-sample test does as this does then.
+    """
+    from scipy.stats import kstwo
+
+    effective = round(rows * reference_rows / (rows + reference_rows))
+    return float(kstwo.sf(distance, max(1, effective)))
 
 
 def levels_p_value(old: pd.Series, new: pd.Series) -> float:

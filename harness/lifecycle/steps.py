@@ -163,7 +163,7 @@ def evaluate(dataset: str, tracking: str, heldout: str, best: str, model: str, r
     """Judges the model on held-out rows, logs metrics and plots, keeps the scored rows."""
     import pandas as pd
 
-    from harness.lifecycle import evaluation
+    from harness.lifecycle import evaluation, reference
     from harness.lifecycle import model as served
     from harness.lifecycle import tracking as mlflow
 
@@ -180,6 +180,9 @@ def evaluate(dataset: str, tracking: str, heldout: str, best: str, model: str, r
             found |= {f"{metric}_{label}": value for label, (value, _) in slices.items() if value == value}
             drawn = evaluation.plots(truth, said, wanted.task)
             mlflow.log_evaluation(to, run_id, found, drawn, time.time())
+            features = [str(name) for name in whole["features"].feature_names_in_]
+            if (kept := reference.frame_of(unseen, features, truth, said)) is not None:
+                reference.store(mlflow.client(to.uri), run_id, kept)
         _write(report, {"metrics": found, "plots": drawn})
         return f"{metric} {found[metric]:.3f} on {len(unseen):,} held-out rows"
 

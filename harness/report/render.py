@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from harness.report import (
+    _drift_view,
     _findings,
     _format,
     _load_page,
@@ -72,6 +73,7 @@ def environment() -> Environment:
         "load_view": _load_view,
         "load_page": _load_page,
         "scaling_view": _scaling_view,
+        "drift_view": _drift_view,
         "style": Markup(style),
     }
     return environment

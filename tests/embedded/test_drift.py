@@ -14,7 +14,8 @@ import pytest
 from scipy.stats import ks_2samp
 
 from harness.lifecycle._comparison import KS, Comparison, DriftPolicy, levels_p_value
-from harness.lifecycle.drift import PREDICTION
+from harness.lifecycle.drift import PREDICTION, judge
+from harness.prediction_log.pages import Pages
 from harness.report.record import DriftRecord
 from harness.runtime.job import read_answer
 
@@ -111,3 +112,18 @@ def test_the_page_of_evidently_is_a_file_of_its_own(judged: tuple[Path, list[Dri
     assert (control.html, shifted.html) == ("", "drift/shifted.html")
     assert "<html" in (folder / shifted.html).read_text(encoding="utf-8")[:200]
     assert [path.name for path in (folder / "drift").iterdir()] == ["shifted.html"]
+
+
+def test_pages_of_windows_are_drawn_by_a_process_of_their_own(windows: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    """It ends with its input, and what cannot be drawn ends nothing."""
+    reference = tmp_path / "reference.parquet"
+    windows["reference"].assign(label=1.0).to_parquet(reference)
+    record, pair = judge(windows["reference"], windows["shifted"], window_name="shifted")
+    pages = Pages(tmp_path)
+    lost = pages.draw(pair, record, str(tmp_path / "not there"), "lost")
+    drawn = pages.draw(pair, record, str(reference), "drawn")
+    pages.close()
+
+    assert not (tmp_path / lost).exists()
+    assert "<html" in (tmp_path / drawn).read_text(encoding="utf-8")[:200]
+    assert [path.name for path in (tmp_path / "pages").iterdir()] == ["drawn.html"]

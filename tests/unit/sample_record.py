@@ -80,7 +80,7 @@ def passed() -> RunRecord:
         ],
         rollouts=[rollout_promoted()],
         loads=[load(0)],
-        drift=[drift("control", False), drift("shifted: fair or poor health", True)],
+        drift=[drift("control", False), drift("shifted: fair or poor health", True), *watched()],
         predictions=[predictions()],
         components=components(),
         series=series(),
@@ -398,6 +398,27 @@ def drift(window: str, shifted: bool) -> DriftRecord:
         columns=columns,
         html="drift.html" if shifted else "",
     )
+
+
+def watched() -> list[DriftRecord]:
+    """Four windows of a service's own traffic, shifted from the third on."""
+    windows = []
+    for number in range(4):
+        record = drift(f"production/high-utiliser 08:0{number}:00 to 08:0{number + 1}:00", number > 1)
+        record.service, record.html, record.expected = "production/high-utiliser", "", None
+        record.start, record.end = 1_795_593_600.0 + 60 * number, 1_795_593_660.0 + 60 * number
+        record.columns.append(
+            DriftColumn(
+                column="(pairs of columns)",
+                method="rank correlation p-value, worst pair",
+                score=0.4,
+                threshold=1e-5,
+                drifted=False,
+                note="disea and lncoins",
+            )
+        )
+        windows.append(record)
+    return windows
 
 
 def predictions() -> PredictionsRecord:

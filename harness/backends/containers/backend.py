@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +28,15 @@ from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import Runner
 from harness.clients.http import client, request
-from harness.components import activator_control, alertmanager, collector, gateway, prediction_log, prometheus
+from harness.components import (
+    activator_control,
+    alertmanager,
+    collector,
+    drift_exporter,
+    gateway,
+    prediction_log,
+    prometheus,
+)
 from harness.components.component import Component
 from harness.containers import pipeline
 from harness.containers.labels import OWNER
@@ -134,6 +142,9 @@ class ContainersBackend(LocalBackend):
     def _predictions(self) -> Component:
         return prediction_log.prediction_log(image=prediction_log.IMAGE)
 
+    def _drift_exporter(self, config: Mapping[str, Any]) -> Component:
+        return drift_exporter.drift_exporter(config, image=prediction_log.IMAGE)
+
     def _reached_by_replicas(self, running: Running) -> str:
         return f"http://{running.component.name}:{running.component.inside['http']}/"
 
@@ -172,7 +183,11 @@ class ContainersBackend(LocalBackend):
 
     def _containers(self) -> Containers:
         replicas = str(replicas_folder(self.folder))
-        mounts = {"prometheus": (Mounted(replicas, replicas),)}
+        judged = [str(self._folder(prediction_log.NAME)), str(self.folder / "drift")]
+        mounts = {
+            "prometheus": (Mounted(replicas, replicas),),
+            drift_exporter.NAME: tuple(Mounted(folder, folder) for folder in judged),
+        }
         joins = {self._server.component.name: self._registry.ground.network} if self._server else {}
         return Containers(self.supervisor, self.ground, mounts, joins)
 

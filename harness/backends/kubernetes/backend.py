@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,16 @@ from typing import Any
 from harness import __version__
 from harness.backends import collector, scaling
 from harness.backends.assignment import mirror_percent_of
-from harness.backends.backend import AnswerSource, Capability, Faults, LogPlace, Part, Progress, ScaleSource
+from harness.backends.backend import (
+    AnswerSource,
+    Capability,
+    Faults,
+    LogPlace,
+    MonitorPlace,
+    Part,
+    Progress,
+    ScaleSource,
+)
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import DOMAIN, InferenceService
 from harness.backends.kubernetes.access_log import AccessLogStream, Fields
@@ -201,6 +210,9 @@ class KubernetesBackend:
         return source
 
     def prediction_log(self) -> LogPlace:
+        raise CapabilityMissing(Capability.PREDICTION_LOG.value, hint=NO_PREDICTION_LOG)
+
+    def drift_monitor(self, config: Mapping[str, Any]) -> MonitorPlace:
         raise CapabilityMissing(Capability.PREDICTION_LOG.value, hint=NO_PREDICTION_LOG)
 
     def load_crew(self, spec: LoadSpec, files: LoadFiles) -> Crew:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from harness.report.record._base import Number, Record
@@ -13,6 +15,8 @@ class DriftColumn(Record):
     score: Number
     threshold: float
     drifted: bool
+    kind: Literal["data", "prediction", "quality"] = "data"
+    note: str = Field(default="", description="what a test of no single column found")
 
 
 class DriftRecord(Record):
@@ -27,4 +31,9 @@ class DriftRecord(Record):
     share_drifted: float
     share_threshold: float
     columns: list[DriftColumn]
+    service: str = Field(default="", description="whose prediction log it is a window of, if it is")
+    start: float | None = Field(default=None, description="of a window of a prediction log, Unix seconds")
+    end: float | None = None
+    labelled: int = 0
+    false_alarm: float = Field(default=1e-3, description="the probability of a false alarm that the window may have")
     html: str = Field(default="", description="path of Evidently's page, relative to the run folder")

@@ -1,0 +1,65 @@
+"""What the pages say of drift: windows of a service over time, and the bench's shares as drawn intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import log10
+from typing import TYPE_CHECKING
+
+from harness.report import _format as fmt
+from harness.report.plots import Axis, Line, Mark, chart
+from harness.report.record import DriftRecord, RunRecord
+
+if TYPE_CHECKING:
+    from harness.drift_bench.results import Share
+
+LEAST = 1e-12
+"""Smaller p-values are drawn as this."""
+SHOWN = 5
+
+
+def services(record: RunRecord) -> list[str]:
+    """The services whose windows were judged while they served."""
+    return sorted({window.service for window in record.drift if window.service})
+
+
+def charts(record: RunRecord, service: str, name: str) -> Iterator[str]:
+    """The evidence of each window: how far the strongest tests are beyond their thresholds, in powers of ten."""
+    windows = sorted((each for each in record.drift if each.service == service), key=lambda each: each.end or 0.0)
+    if len(windows) < 2:
+        return
+    began = windows[0].end or 0.0
+    strongest = sorted({column.column for each in windows for column in each.columns}, key=lambda c: -_peak(windows, c))
+    lines = [
+        Line(column, [((each.end or 0.0) - began, _beyond(each, column)) for each in windows], key)
+        for key, column in enumerate(strongest[:SHOWN])
+    ]
+    yield chart(
+        lines,
+        name=name,
+        title=f"{service}: evidence of drift, window by window",
+        x=Axis("end of the window", "s", from_zero=False),
+        y=Axis("powers of ten beyond the threshold", from_zero=False),
+        marks=[Mark(0.0, "alarm", "y")],
+    )
+
+
+def share(found: Share) -> str:
+    """A share with its interval, in percent."""
+    return f"{fmt.percent(found.value)} ({fmt.percent(found.low)} to {fmt.percent(found.high)})"
+
+
+def blind(found: Share | None) -> bool:
+    """Whether a kind of test had no part in any alarm."""
+    return found is None or found.count == 0
+
+
+def _peak(windows: list[DriftRecord], column: str) -> float:
+    return max(_beyond(each, column) for each in windows)
+
+
+def _beyond(window: DriftRecord, column: str) -> float:
+    found = next((each for each in window.columns if each.column == column), None)
+    if found is None:
+        return 0.0
+    return log10(max(found.threshold, LEAST)) - log10(max(found.score, LEAST))
