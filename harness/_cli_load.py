@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import _cli_world
-from harness._cli_options import Config, Json, Reports
+from harness._cli_options import Config, Json, Promise, Reports
 from harness.errors import UsageError
 
 
@@ -36,10 +36,7 @@ def load(
     payload: Annotated[
         Path | None, typer.Option("--payload", metavar="FILE", help="Request bodies, one a line (held-out rows).")
     ] = None,
-    slo: Annotated[
-        str | None,
-        typer.Option("--slo", metavar="SLO", help="errors=0.02,slower_than_ms=100,slow=0.05; what is left out is so."),
-    ] = None,
+    slo: Promise = None,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="To the platform that `rehearse up --serve` keeps.")
     ] = None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from harness._cli_options import slo_of
 from harness._cli_progress import Progress
 from harness._cli_run import exit_code, verdict_lines
 from harness._reproduce import longest, of_settings
@@ -17,7 +18,6 @@ from harness._world_options import world_options
 from harness.config import load_settings
 from harness.errors import ConfigError, RehearsalError, StepFailed, UsageError
 from harness.lifecycle.capacity import Search
-from harness.lifecycle.slo import SLO
 from harness.load.reach import require_reachable
 from harness.load.remote import refuse_remote
 from harness.load.shapes import Shape, Steady
@@ -69,7 +69,7 @@ def manner(
     check(arrivals=arrivals, users=users, processes=processes, workers=workers)
     if payload is not None and not payload.is_file():
         raise ConfigError(f"load.payload: {payload}: no such file; it holds one request body a line")
-    return Manner(_slo(slo), arrivals, seed, users, processes, protocol, payload, workers)  # type: ignore[arg-type]
+    return Manner(slo_of(slo), arrivals, seed, users, processes, protocol, payload, workers)  # type: ignore[arg-type]
 
 
 def offer(choice: Choice, config: Path | None, world: Mapping[str, Any], reports: Path | None, *, as_json: bool) -> int:
@@ -117,21 +117,6 @@ def shape_of(rps: float | None, seconds: float | None, shape: str | None, trace:
     if seconds is not None:
         raise UsageError(f"load: --for is for one rate; a {found.kind} says itself how long it lasts")
     return found
-
-
-def _slo(text: str | None) -> SLO:
-    """An SLO from name=value,...; ConfigError for a name that there is not or a value that is none."""
-    given: dict[str, float] = {}
-    allowed = [each.name for each in fields(SLO)]
-    for part in filter(None, (text or "").split(",")):
-        name, _, value = part.partition("=")
-        if name not in allowed:
-            raise ConfigError(f"--slo: expected {'=..., '.join(allowed)}=..., got {part!r}")
-        try:
-            given[name] = float(value)
-        except ValueError:
-            raise ConfigError(f"--slo: {name}: expected a number, got {value!r}") from None
-    return SLO(**given)
 
 
 def _offer(choice: Choice, settings: Settings, screen: TextIO, *, as_json: bool) -> int:

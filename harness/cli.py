@@ -25,6 +25,7 @@ from harness._cli_load import load
 from harness._cli_nightly import nightly
 from harness._cli_options import Config, Json, Reports
 from harness._cli_predictions import predictions
+from harness._cli_rules import rules
 from harness._cli_simulate import simulate
 from harness._cli_trend import trend
 from harness.errors import RehearsalError, UsageError
@@ -325,6 +326,7 @@ app.command()(simulate)
 app.add_typer(images_app, name="images")
 app.command()(predictions)
 app.command()(drift_bench)
+app.command()(rules)
 app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)

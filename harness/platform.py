@@ -24,6 +24,7 @@ from harness._traffic import (
     windows_spec,
     write_bodies,
 )
+from harness.backends.alerts import Inbox
 from harness.backends.backend import CAPABILITY_OF, Backend, Capability, Part
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
@@ -124,6 +125,7 @@ class Platform:
         self._clients.close()
         try:
             self.run.record.components = self.backend.components()
+            self.run.record.alerts = self.backend.raised()
         finally:
             self.backend.close()
 
@@ -147,6 +149,14 @@ class Platform:
             if reason := missing.get(CAPABILITY_OF[part]):
                 self.run.events.emit("capability.missing", part.value, reason, level="warning")
         return [part for part in parts if CAPABILITY_OF[part] not in missing]
+
+    @property
+    def alerts(self) -> Inbox:
+        """The alerts of this run; Prometheus and Alertmanager are started when first asked for.
+
+        Errors: CapabilityMissing where there is no Alertmanager.
+        """
+        return self.backend.alerts
 
     @property
     def registry(self) -> MLflowClient:

@@ -9,10 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
+from harness.report.record import AlertRecord, ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 
 if TYPE_CHECKING:
+    from harness.backends.alerts import Inbox
     from harness.backends.embedded.warmth import Warmth
     from harness.backends.inference_service import InferenceService
     from harness.backends.kubernetes.alone import LeftToKServe
@@ -48,6 +49,7 @@ class Capability(StrEnum):
     PREDICTION_LOG = "prediction log"
     NAMESPACES = "namespaces"
     METRICS = "metrics"
+    ALERTS = "alerts"
     DRIFT = "drift"
     AUTOSCALING = "autoscaling"
     SCALE_BY_REQUESTS = "autoscaling by requests"
@@ -330,6 +332,15 @@ class Backend(Protocol):
 
         CapabilityMissing without KServe; UsageError where requests to it would leave this machine without leave.
         """
+        ...
+
+    @property
+    def alerts(self) -> Inbox:
+        """The alerts that were raised so far; what raises them is started when first asked for. CapabilityMissing."""
+        ...
+
+    def raised(self) -> list[AlertRecord]:
+        """The alerts that were raised so far; starts nothing."""
         ...
 
     @property

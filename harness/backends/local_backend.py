@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from harness.backends import scaling
+from harness.backends.alerts import Inbox
 from harness.backends.backend import AnswerSource, Capability, LogPlace, MonitorPlace, Part, Progress, ScaleSource
 from harness.backends.embedded.activator import Activator
 from harness.backends.embedded.autoscale import Autoscaler
@@ -25,6 +27,7 @@ from harness.backends.embedded.node import Node
 from harness.backends.embedded.replicas import Replicas
 from harness.backends.embedded.scale_watch import ScaleWatch
 from harness.backends.embedded.starter import Running
+from harness.backends.embedded.targets import Targets, exporters_file
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.inference_service import InferenceService
 from harness.backends.local_work import LocalWork
@@ -40,7 +43,7 @@ from harness.errors import CapabilityMissing
 from harness.load.crew import Crew
 from harness.load.records import LoadFiles
 from harness.load.spec import LoadSpec
-from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
+from harness.report.record import AlertRecord, ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 from harness.runtime.usage import usage_of
@@ -87,6 +90,9 @@ class LocalBackend(ABC):
         self._prometheus: PromQL | None = None
         self._locks = {part: threading.Lock() for part in Part}
         self._collectors: list[AnswerSource] = []
+        self._inbox = Inbox(events)
+        self._scraped: dict[str, str] = {}
+        self._exporters = Targets(exporters_file(folder))
 
     @abstractmethod
     def missing(self) -> dict[Capability, str]: ...
@@ -109,7 +115,10 @@ class LocalBackend(ABC):
 
     @abstractmethod
     def _metrics(self, gateway: Running) -> Component:
-        """The recipe of "prometheus", which scrapes the gateway and the replicas."""
+        """The recipe of "prometheus", which scrapes the gateway, the replicas and the exporters.
+
+        What it tells of its alerts runs when this returns, if it can be had.
+        """
 
     @abstractmethod
     def _predictions(self) -> Component:
@@ -120,7 +129,7 @@ class LocalBackend(ABC):
 
     @abstractmethod
     def _reached_by_replicas(self, running: Running) -> str:
-        """The URL of a component's port "http" as replicas know it."""
+        """The URL of a component's port "http" as replicas, and Prometheus, know it."""
 
     @abstractmethod
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> AnswerSource:
@@ -249,6 +258,16 @@ class LocalBackend(ABC):
     ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
 
+    @property
+    def alerts(self) -> Inbox:
+        if reason := self.missing().get(Capability.ALERTS):
+            raise CapabilityMissing(Capability.ALERTS.value, hint=reason)
+        self._start_metrics(Deadline.after(START_S))
+        return self._inbox
+
+    def raised(self) -> list[AlertRecord]:
+        return self._inbox.records()
+
     def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
         raise CapabilityMissing(Capability.KSERVE.value, hint=IN_A_CLUSTER[Capability.KSERVE])
 
@@ -326,6 +345,13 @@ class LocalBackend(ABC):
         running = self._start_component(component, deadline)
         self._running[component.name] = running
         self.supervisor.set_address(component.name, running.url(component.ports[0]))
+        if component.scraped:
+            self._scrape(component.name, urlsplit(self._reached_by_replicas(running)).netloc)
+
+    def _scrape(self, name: str, address: str) -> None:
+        """Have Prometheus read /metrics at an address, "host:port", from now on."""
+        self._scraped[name] = address
+        self._exporters.write({"targets": [each], "labels": {"exporter": name}} for name, each in self._scraped.items())
 
     def _serving(self) -> Controller:
         self._start_gateway(Deadline.after(START_S))

@@ -54,6 +54,7 @@ class Component:
     own program is told, and a container has its ports for itself, so `inside` says their numbers;
     `scratch` are folders in it, besides /tmp, that it writes and that are kept in memory. `user` ("uid:gid") is for an
     image whose program starts as root and steps down by itself, which takes capabilities that no container here has.
+    `scraped` names the port whose /metrics Prometheus reads.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Component:
     warm: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     restart: Restart = NEVER
+    scraped: str = ""
 
 
 def fill(template: Any, *, folder: Path, ports: Mapping[str, int], host: str = LOOPBACK) -> Any:

@@ -32,4 +32,5 @@ def drift_exporter(config: Mapping[str, Any], *, image: str = "") -> Component:
         ready=Ready(port="http", path="/metrics"),
         files={CONFIG: json.dumps({**config, "out": f"{{folder}}/{OUT}"})},
         restart=Restart(at_most=5),
+        scraped="http",
     )  # fmt: skip

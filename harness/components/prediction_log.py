@@ -29,4 +29,5 @@ def prediction_log(*, image: str = "") -> Component:
         limits=Limits(memory_mib=512),
         ready=Ready(port="http", path="/health"),
         restart=Restart(at_most=5),
+        scraped="http",
     )  # fmt: skip

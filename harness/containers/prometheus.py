@@ -42,4 +42,4 @@ class AlertmanagerContainer(RecipeContainer):
         super().__init__(image, **kwargs)
 
     def recipe(self) -> Component:
-        return alertmanager.alertmanager(self.image)
+        return alertmanager.alertmanager(image=self.image)

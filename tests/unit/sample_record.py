@@ -7,6 +7,7 @@ import random
 from typing import Literal
 
 from harness.report.record import (
+    AlertRecord,
     ComponentRecord,
     DriftColumn,
     DriftRecord,
@@ -82,6 +83,7 @@ def passed() -> RunRecord:
         loads=[load(0)],
         drift=[drift("control", False), drift("shifted: fair or poor health", True), *watched()],
         predictions=[predictions()],
+        alerts=alerts(),
         components=components(),
         series=series(),
         versions={
@@ -419,6 +421,32 @@ def watched() -> list[DriftRecord]:
         )
         windows.append(record)
     return windows
+
+
+def alerts() -> list[AlertRecord]:
+    """One that was over soon, and one that held to the end."""
+    burn = AlertRecord(
+        name="RehearsalErrorBudgetBurn",
+        labels={"namespace": "production", "service": "high-utiliser", "revision": "v2", "window": "30s"},
+        severity="critical",
+        summary="high-utiliser v2: too many requests fail",
+        description="60% of the requests to revision v2 over 30s fail.",
+        value="0.6",
+        runbook="docs/monitoring.md#rehearsalerrorbudgetburn",
+        fingerprint="a1",
+        started_at=START + 20.0,
+        told_at=START + 20.4,
+        resolved_at=START + 31.0,
+    )
+    down = AlertRecord(
+        name="RehearsalRegistryDown",
+        severity="critical",
+        summary="the model registry does not answer",
+        fingerprint="b2",
+        started_at=START + 40.0,
+        told_at=START + 41.0,
+    )
+    return [burn, down]
 
 
 def predictions() -> PredictionsRecord:

@@ -84,7 +84,7 @@ def test_the_stores_password_is_in_no_command_line(recipe: Callable[[str], Compo
 
 def test_without_a_prometheus_the_reason_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report prints it beside the skipped step."""
-    monkeypatch.setattr(prometheus_recipe, "find_program", lambda name: None)
+    monkeypatch.setattr(prometheus_recipe, "find", lambda program: None)
     assert "apt-get install prometheus" in prometheus_recipe.missing_prometheus()
     with pytest.raises(CapabilityMissing, match="apt-get install prometheus"):
         prometheus_recipe.prometheus(envoy_admin=1)
@@ -92,7 +92,7 @@ def test_without_a_prometheus_the_reason_says_how_to_get_one(monkeypatch: pytest
 
 def test_prometheus_records_the_series_that_every_world_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dashboards and verdicts are written once, on these names."""
-    monkeypatch.setattr(prometheus_recipe, "find_program", lambda name: Path("/usr/bin/prometheus"))
+    monkeypatch.setattr(prometheus_recipe, "find", lambda program: Path("/usr/bin/prometheus"))
     recipe = prometheus_recipe.prometheus(envoy_admin=9901)
     rules = yaml.safe_load(recipe.files["rules.yml"])["groups"][0]["rules"]
     assert {rule["record"] for rule in rules} == {
@@ -109,16 +109,14 @@ def test_prometheus_records_the_series_that_every_world_has(monkeypatch: pytest.
     assert "--web.listen-address=127.0.0.1:9090" in argv
 
 
-def test_alerts_go_where_there_is_somebody_who_keeps_them() -> None:
-    """The alert and its receiver are told together; without an Alertmanager neither is."""
+def test_alerts_go_where_there_is_somebody_who_takes_them() -> None:
+    """The rules are the same with an Alertmanager and without."""
     alone = prometheus_recipe.prometheus("envoy:9901", image="example/prometheus:v1").files
     kept = prometheus_recipe.prometheus("envoy:9901", alertmanager="alerts:9093", image="example/prometheus:v1").files
-    assert "alert" not in alone["prometheus.yml"] + alone["rules.yml"]
+    assert "alerting" not in alone["prometheus.yml"]
     receivers = yaml.safe_load(kept["prometheus.yml"])["alerting"]["alertmanagers"]
     assert receivers == [{"static_configs": [{"targets": ["alerts:9093"]}]}]
-    recording, alerts = yaml.safe_load(kept["rules.yml"])["groups"]
-    assert recording == yaml.safe_load(alone["rules.yml"])["groups"][0]
-    assert [rule["alert"] for rule in alerts["rules"]] == ["RehearsalRequestsFail"]
+    assert kept["rules.yml"] == alone["rules.yml"]
 
 
 def test_a_containers_recipe_is_the_processs_but_for_the_program_and_what_it_binds(tmp_path: Path) -> None:

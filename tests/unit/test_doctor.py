@@ -9,8 +9,9 @@ import pytest
 from harness import images
 from harness.components import alertmanager, collector, gateway, mlflow, model_server, postgres, prometheus
 from harness.containers import pipeline
-from harness.doctor import NEEDS, Need, examine, package, program, table, usable
+from harness.doctor import NEEDS, Need, debian, examine, package, table, usable
 from harness.errors import CapabilityMissing
+from harness.programs import Program
 from tests.unit.fake_programs import fake_programs
 
 
@@ -38,10 +39,13 @@ def test_a_program_counts_only_if_it_runs(tmp_path: Path, monkeypatch: pytest.Mo
     tool = tmp_path / "some-tool"
     tool.write_text('#!/bin/sh\necho "some-tool, version 2.42.0+ds (branch: x)"\n')
     tool.chmod(0o755)
-    assert program("some-tool")() == "2.42.0+ds"
+    need = debian("Tool", "the test", Program("some-tool", "tools", "usr/bin/some-tool", "1.0"))
+    assert need.probe() == "2.42.0+ds"
     tool.write_text("#!/bin/sh\nexit 1\n")
-    assert program("some-tool")() is None
-    assert program("no-such-tool")() is None
+    assert need.probe() is None
+    tool.unlink()
+    assert need.probe() is None
+    assert need.how == "apt-get install tools, or put a some-tool binary (1.0 or newer) on PATH"
 
 
 def test_a_package_is_found_by_its_version() -> None:

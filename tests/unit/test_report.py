@@ -148,6 +148,14 @@ def test_the_split_shows_its_exact_interval_and_the_verdict_of_the_rollout() -> 
     assert Page(page(silent)).text.count("not judged") == 2
 
 
+def test_alerts_say_when_they_began_and_whether_they_still_held_at_the_end() -> None:
+    text = Page(page(sample_record.passed())).text
+    assert "RehearsalErrorBudgetBurn critical, namespace production, revision v2" in text
+    assert "+20.00 s 400 ms 11 s" in text
+    assert "RehearsalRegistryDown" in text
+    assert text.count("to the end") == 1
+
+
 def test_a_gate_line_that_was_not_judged_is_neither_passed_nor_failed() -> None:
     record = sample_record.passed()
     record.gates[0].lines[1].passed = None

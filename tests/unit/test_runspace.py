@@ -49,6 +49,7 @@ def a_space(kube: Any, tracking: Tracking) -> Space:
         gateway=GatewayRef(SYSTEM),
         gateway_url=str,
         prometheus_url=str,
+        alertmanager_url=str,
         tracking=tracking,
     )
 

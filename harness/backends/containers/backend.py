@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness import images
+from harness.backends.alert_poll import AlertPoll
 from harness.backends.backend import Capability
 from harness.backends.collector import NAME, CollectedAnswers
 from harness.backends.containers.activator import ContainerActivator
@@ -22,7 +23,7 @@ from harness.backends.containers.stores import FOR_ITSELF, Keeping
 from harness.backends.embedded.planner import Address
 from harness.backends.embedded.replicas import replicas_folder
 from harness.backends.embedded.starter import Running, Starter
-from harness.backends.embedded.targets import targets_file
+from harness.backends.embedded.targets import exporters_file, targets_file
 from harness.backends.embedded.warmth import Warmth
 from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.node import NodeOptions
@@ -70,6 +71,7 @@ class ContainersBackend(LocalBackend):
         self._own_registry = registry is None
         self._server: Server | None = None
         self._collector_lock = threading.Lock()
+        self._alert_poll: AlertPoll | None = None
 
     def pipeline_cluster(self, runner: str, deadline: Deadline) -> dict[str, Any]:
         if runner != Runner.DOCKER:
@@ -93,6 +95,8 @@ class ContainersBackend(LocalBackend):
     def close(self) -> None:
         """Stop everything, also what is being started, and remove what the run made in Docker."""
         with ExitStack() as ending:  # each goes on after an error of the one before
+            if self._alert_poll is not None:
+                ending.callback(self._alert_poll.close)
             if self._own_registry:
                 ending.callback(self._registry.close)
             if self._server is not None:
@@ -129,12 +133,14 @@ class ContainersBackend(LocalBackend):
     def _metrics(self, gateway: Running) -> Component:
         replicas_folder(self.folder).mkdir(parents=True, exist_ok=True)  # else Docker would make it, as root's
         admin = f"{gateway.component.name}:{gateway.component.inside['admin']}"
-        alerts = alertmanager.alertmanager()
+        alerts = alertmanager.alertmanager(image=alertmanager.IMAGE)
         if alerts.name not in self._running:
             self._bring_up(alerts, Deadline.after(START_S))
+            self._alert_poll = AlertPoll(self._running[alerts.name].url(), self._inbox)
         return prometheus.prometheus(
             admin,
             replicas=targets_file(self.folder),
+            exporters=exporters_file(self.folder),
             alertmanager=f"{alerts.name}:{alerts.inside['http']}",
             image=prometheus.IMAGE,
         )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from harness.backends.backend import Capability
+from harness.backends.embedded.alerting import Alerting
+from harness.backends.embedded.exporter import Exporter
 from harness.backends.embedded.replicas import ReplicaStarter, replicas_folder
 from harness.backends.embedded.starter import Processes, Running, Starter
-from harness.backends.embedded.targets import targets_file
-from harness.backends.local_backend import IN_A_CLUSTER, LocalBackend
+from harness.backends.embedded.targets import exporters_file, targets_file
+from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.pipeline_runner import NOT_IN_CONTAINERS
+from harness.components.alertmanager import alertmanager, missing_alertmanager
 from harness.components.answers import AnswerCollector
 from harness.components.component import Component
 from harness.components.gateway import gateway
@@ -17,6 +24,7 @@ from harness.components.mlflow import mlflow
 from harness.components.prediction_log import prediction_log
 from harness.components.prometheus import missing_prometheus, prometheus
 from harness.runtime.clock import Deadline
+from harness.runtime.events import EventLog
 
 
 class EmbeddedBackend(LocalBackend):
@@ -24,10 +32,16 @@ class EmbeddedBackend(LocalBackend):
 
     name = "embedded"
 
+    def __init__(self, folder: Path, events: EventLog, **options: Any) -> None:
+        super().__init__(folder, events, **options)
+        self._ending = ExitStack()
+
     def missing(self) -> dict[Capability, str]:
-        reason = missing_prometheus()
+        metrics = missing_prometheus()
+        alerts = metrics or missing_alertmanager()
         return {
-            **({Capability.METRICS: reason} if reason else {}),
+            **({Capability.METRICS: metrics} if metrics else {}),
+            **({Capability.ALERTS: alerts} if alerts else {}),
             **IN_A_CLUSTER,
             Capability.PIPELINE_IN_CONTAINERS: NOT_IN_CONTAINERS,
         }
@@ -47,10 +61,34 @@ class EmbeddedBackend(LocalBackend):
         return gateway(access_log=self.access_log)
 
     def _metrics(self, gateway: Running) -> Component:
-        return prometheus(gateway.ports["admin"], replicas=targets_file(self.folder))
+        if "rehearsal" not in self._scraped:
+            exporter = Exporter(self.events, self._registry_url)
+            self._ending.callback(exporter.close)
+            self._scrape("rehearsal", exporter.address)
+        return prometheus(
+            gateway.ports["admin"],
+            replicas=targets_file(self.folder),
+            exporters=exporters_file(self.folder),
+            alertmanager="" if missing_alertmanager() else self._start_alertmanager(),
+        )
+
+    def _registry_url(self) -> str:
+        return self._running["mlflow"].url() if "mlflow" in self._running else ""
+
+    def _start_alertmanager(self) -> str:
+        """Its address, "host:port"."""
+        if "alertmanager" not in self._running:
+            alerting = Alerting(self._inbox)
+            self._ending.callback(alerting.close)
+            self._bring_up(alertmanager(alerting.webhook()), Deadline.after(START_S))
+        return urlsplit(self._running["alertmanager"].url()).netloc
 
     def _predictions(self) -> Component:
         return prediction_log()
+
+    def close(self) -> None:
+        with self._ending:
+            super().close()
 
     def _reached_by_replicas(self, running: Running) -> str:
         return f"{running.url()}/"

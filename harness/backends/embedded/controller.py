@@ -24,7 +24,7 @@ from harness.backends.embedded.planner import Address, Routing
 from harness.backends.embedded.replicas import Replicas
 from harness.backends.embedded.scaled import Scaled, scaled_of
 from harness.backends.embedded.starter import Running
-from harness.backends.embedded.targets import Targets
+from harness.backends.embedded.targets import Targets, targets_file
 from harness.backends.inference_service import InferenceService
 from harness.backends.node import NodeOptions
 from harness.backends.status import Status, settled, told, why_not
@@ -61,7 +61,7 @@ class Controller:
         node = node or Node(NodeOptions().capacity())
         node.changed = self._room
         self._config = GatewayConfig(gateway)
-        self._targets = Targets(folder)
+        self._targets = Targets(targets_file(folder))
         self._jobs = Jobs(events)
         self._services: dict[tuple[str, str], Service] = {}
         self._lock = threading.RLock()

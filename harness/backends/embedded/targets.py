@@ -1,4 +1,4 @@
-"""The list of the replicas that Prometheus scrapes, in its own format (file_sd)."""
+"""The lists of what Prometheus scrapes, in its own format (file_sd): replicas, and exporters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ def targets_file(folder: Path) -> Path:
     return replicas_folder(folder) / "targets.json"
 
 
-class Targets:
-    """The one writer of the list."""
+def exporters_file(folder: Path) -> Path:
+    """Where a platform with this folder lists what else has series: Prometheus, contained or not, can read it there."""
+    return replicas_folder(folder) / "exporters.json"
 
-    def __init__(self, folder: Path) -> None:
-        self.path = targets_file(folder)
+
+class Targets:
+    """The one writer of a list."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._written = ""
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from harness import __version__
 from harness.backends import collector, scaling
+from harness.backends.alert_poll import AlertPoll
+from harness.backends.alerts import Inbox
 from harness.backends.assignment import mirror_percent_of
 from harness.backends.backend import (
     AnswerSource,
@@ -52,7 +54,7 @@ from harness.load.pods import Place, Pods
 from harness.load.records import LoadFiles
 from harness.load.remote import refuse_leaving
 from harness.load.spec import LoadSpec
-from harness.report.record import ClusterFinding, ComponentRecord, RevisionCounts
+from harness.report.record import AlertRecord, ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
@@ -98,6 +100,8 @@ class KubernetesBackend:
         self._prometheus: PromQL | None = None
         self._metered = False
         self._answers: list[AnswerSource] = []
+        self._inbox = Inbox(events)
+        self._alert_poll: AlertPoll | None = None
         self._began = time.time()
         self._lives = Lives(world.kube, events, self._gateway_answers)
         self._faults: KubernetesFaults | None = None
@@ -250,6 +254,16 @@ class KubernetesBackend:
         return LeftToKServe(self.world.kube, document, run_labels(self.run_id), self.world.kserve_gateway_url)
 
     @property
+    def alerts(self) -> Inbox:
+        if reason := self.missing().get(Capability.ALERTS):
+            raise CapabilityMissing(Capability.ALERTS.value, hint=reason)
+        self._start(Part.METRICS, Deadline.after(START_S))
+        return self._inbox
+
+    def raised(self) -> list[AlertRecord]:
+        return self._inbox.records()
+
+    @property
     def faults(self) -> Faults:
         with self._lock:
             if self._faults is None:
@@ -276,7 +290,7 @@ class KubernetesBackend:
         try:
             for source in self._answers:
                 source.close()
-            for part in (self._lives, self._router, self._log, self._prometheus):
+            for part in (self._alert_poll, self._lives, self._router, self._log, self._prometheus):
                 if part is not None:
                     part.close()
             if self._space is not None:
@@ -294,8 +308,21 @@ class KubernetesBackend:
             self.warmth.nursery()
         self.world.ensure(part, deadline)
         self._metered |= part is Part.METRICS
+        if part is Part.METRICS and Capability.ALERTS not in self.missing():
+            self._follow_alerts()
         if part is Part.SERVING:
             self._follow_log(deadline)
+
+    def _follow_alerts(self) -> None:
+        """Take the alerts of this run's namespaces from now on."""
+        space = self.space
+
+        def mine(labels: Mapping[str, str]) -> bool:
+            return labels.get("namespace", "") in space.namespaces().values()
+
+        with self._lock:
+            if self._alert_poll is None:
+                self._alert_poll = AlertPoll(space.alertmanager_url, self._inbox, mine)
 
     def _follow_log(self, deadline: Deadline) -> None:
         with self._lock:

@@ -26,6 +26,7 @@ from harness.runtime.supervisor import Supervisor
 
 NOT_OUR_NODES = "what a node says that it has is its administrators' to say; --backend kind, or embedded"
 PROMETHEUS = Target(SYSTEM, "service/prometheus", 9090)
+ALERTMANAGER = Target(SYSTEM, "service/alertmanager", 9093)
 
 
 class ForeignWorld:
@@ -74,6 +75,8 @@ class ForeignWorld:
     def missing(self) -> dict[Capability, str]:
         lacks = self.found.lacks().items()
         found = {CAPABILITY_OF[part]: f"{reason}: {HOW.get(part, INSTALL)}" for part, reason in lacks}
+        if not self.found.alertmanager:
+            found[Capability.ALERTS] = f"there is no alertmanager in {SYSTEM}: {INSTALL}"
         return {Capability.DEVICES: NOT_OUR_NODES, **found}
 
     def ensure(self, part: Part, deadline: Deadline) -> None:
@@ -101,6 +104,7 @@ class ForeignWorld:
             gateway=GatewayRef(SYSTEM),
             gateway_url=self._gateway_url,
             prometheus_url=lambda: self._forwards.url(PROMETHEUS),
+            alertmanager_url=lambda: self._forwards.url(ALERTMANAGER),
             tracking=tracking,
         )
         try:

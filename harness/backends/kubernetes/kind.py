@@ -121,6 +121,7 @@ class KindWorld:
             gateway=GatewayRef(SYSTEM),
             gateway_url=lambda: url(kind_cluster.GATEWAY_PORT),
             prometheus_url=lambda: url(kind_cluster.PROMETHEUS_PORT),
+            alertmanager_url=lambda: url(kind_cluster.ALERTMANAGER_PORT),
             tracking=self._mlflow.claim(run_id, url, deadline),
         )
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-from harness.components.prometheus import ENVOY_SERIES, SCRAPE_S, alerting, rules_with_alerts
+from harness.components.alert_rules import rule_groups
+from harness.components.prometheus import ENVOY_SERIES, alerting
+from harness.components.recording_rules import SCRAPE_S
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
@@ -25,7 +27,7 @@ def prometheus_values() -> dict[str, str]:
     """The texts of Prometheus's files."""
     return {
         "prometheus.yml": yaml.safe_dump(_config(), sort_keys=False),
-        "rules.yml": yaml.safe_dump(rules_with_alerts(), sort_keys=False),
+        "rules.yml": yaml.safe_dump(rule_groups(), sort_keys=False),
     }
 
 

@@ -52,6 +52,7 @@ class Space:
         gateway: GatewayRef,
         gateway_url: Callable[[], str],
         prometheus_url: Callable[[], str],
+        alertmanager_url: Callable[[], str],
         tracking: Tracking,
     ) -> None:
         self.kube = kube
@@ -62,6 +63,7 @@ class Space:
         self._makes = makes_namespaces
         self._gateway_url = gateway_url
         self._prometheus_url = prometheus_url
+        self._alertmanager_url = alertmanager_url
         self._tracking = tracking
         self._made: dict[str, str] = {}
         self._lock = threading.RLock()
@@ -84,6 +86,10 @@ class Space:
     @property
     def prometheus_url(self) -> str:
         return self._prometheus_url()
+
+    @property
+    def alertmanager_url(self) -> str:
+        return self._alertmanager_url()
 
     def namespace(self, logical: str) -> str:
         """The cluster's namespace of a logical one; made, with the Service of the run's MLflow, when first asked."""

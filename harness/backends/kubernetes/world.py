@@ -84,6 +84,11 @@ class RunSpace(Protocol):
         """From this machine; CapabilityMissing where there is none."""
         ...
 
+    @property
+    def alertmanager_url(self) -> str:
+        """From this machine; CapabilityMissing where there is none."""
+        ...
+
     def namespace(self, logical: str) -> str:
         """The namespace of the cluster that this run has for a logical one; made when first asked for."""
         ...

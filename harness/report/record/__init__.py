@@ -7,6 +7,7 @@ Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseco
 from __future__ import annotations
 
 from harness.report.record._base import Number, Status
+from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord, CapacityStep
 from harness.report.record.drift import DriftColumn, DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
@@ -44,6 +45,7 @@ from harness.report.record.scaling import ReactionTimes, ScalingLook, ScalingRec
 from harness.report.record.verdict import GuardVerdict
 
 __all__ = [
+    "AlertRecord",
     "AnswersRecord",
     "Approval",
     "CapacityRecord",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.report.record._base import Number, Record, Status
+from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord
 from harness.report.record.drift import DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
@@ -84,6 +85,7 @@ class RunRecord(Record):
     chaos: list[ChaosCase] = []
     drift: list[DriftRecord] = []
     predictions: list[PredictionsRecord] = []
+    alerts: list[AlertRecord] = []
     components: list[ComponentRecord] = []
     series: list[SeriesRecord] = []
     events: list[EventRecord] = Field(
