@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli import run_command
 from harness.errors import DataError
 from harness.prediction_log import compactor, job, parts, reader, wal
 from harness.prediction_log.events import LABEL, REQUEST, RESPONSE, Event, Label
@@ -205,3 +206,25 @@ def test_the_job_tells_quality_and_hands_labelled_rows_on(tmp_path: Path) -> Non
     assert math.isclose(found.windows[1].metrics[0].value, sum((1 - i / 100) ** 2 for i in range(60, 90)) / 30)
     assert pd.read_parquet(out).columns.tolist() == ["age", "high"]
     assert len(pd.read_parquet(out)) == 90
+
+
+def test_the_command_reads_a_log_and_says_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import pandas as pd
+
+    log, out = tmp_path / "log", tmp_path / "fresh.parquet"
+    events = [each for i in range(40) for each in call(str(i), [[i, 1]], [i / 40], at=float(i))]
+    logged(
+        log, [*events, *(event(LABEL, str(i), int(i >= 20)) for i in range(40)), event(REQUEST, "z", {}, service="b")]
+    )
+
+    chosen = ["predictions", "--log", str(log), "--service", "production/visits"]
+    assert run_command([*chosen, "--features", "age,dose", "--out", str(out), "--target", "high"]) == 0
+    told = capsys.readouterr().out
+    assert "production/visits: 40 rows predicted (v1: 40), 40 labelled" in told
+    assert "auc 1.000 (1.000 to 1.000)" in told
+    assert pd.read_parquet(out).columns.tolist() == ["age", "dose", "high"]
+
+    assert run_command(["predictions", "--log", str(log)]) == 2
+    assert "expected one of the log's services (production/b, production/visits)" in capsys.readouterr().err
+    assert run_command(["predictions", "--log", str(tmp_path)]) == 2
+    assert "has no prediction log" in capsys.readouterr().err
