@@ -145,7 +145,8 @@ def _check(reference: pd.DataFrame, window: pd.DataFrame, name: str, policy: Dri
         raise DataError(
             f"Drift window {name!r} has {len(window)} rows, too few to judge: {needed} are needed against "
             f"{len(reference)} reference rows and {len(reference.columns)} columns.",
-            hint=f"Replay {needed} rows or more, or raise DriftPolicy.detectable (now {policy.detectable:g}).",
+            hint=f"Take a longer window or replay {needed} rows or more, or raise DriftPolicy.detectable (now "
+            f"{policy.detectable:g}).",
         )
 
 

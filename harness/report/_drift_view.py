@@ -46,10 +46,10 @@ def charts(record: RunRecord, service: str, name: str) -> Iterator[str]:
 
 def share(found: Share) -> str:
     """A share with its interval, in percent."""
-    return f"{fmt.percent(found.value)} ({fmt.percent(found.low)} to {fmt.percent(found.high)})"
+    return f"{fmt.percent(found.value)} ({100 * found.low:.3g} to {100 * found.high:.3g})"
 
 
-def blind(found: Share | None) -> bool:
+def unseen(found: Share | None) -> bool:
     """Whether a kind of test had no part in any alarm."""
     return found is None or found.count == 0
 
