@@ -57,7 +57,7 @@ class _Sender:
     async def offer(self, port: int) -> None:
         loop = asyncio.get_running_loop()
         made = [await loop.create_connection(lambda: _Client(self.took), "127.0.0.1", port) for _ in range(CONNECTIONS)]
-        clients = [cast(_Client, one) for _, one in made]
+        clients = [one for _, one in made]
         began, sent, total = time.perf_counter(), 0, RATE * SECONDS
         while sent < total:
             due = min(total, int((time.perf_counter() - began) * RATE))

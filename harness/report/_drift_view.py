@@ -16,11 +16,28 @@ if TYPE_CHECKING:
 LEAST = 1e-12
 """Smaller p-values are drawn as this."""
 SHOWN = 5
+MOST_LISTED = 50
 
 
 def services(record: RunRecord) -> list[str]:
     """The services whose windows were judged while they served."""
     return sorted({window.service for window in record.drift if window.service})
+
+
+def listed(record: RunRecord) -> list[DriftRecord]:
+    """The windows of the overview: of a service's own traffic the newest."""
+    served = [window for window in record.drift if window.service]
+    return [window for window in record.drift if not window.service] + served[-MOST_LISTED:]
+
+
+def detailed(record: RunRecord) -> list[DriftRecord]:
+    """The windows whose every test is shown: of a service's own traffic the first that drifted, and the last."""
+    found = [window for window in record.drift if not window.service]
+    for service in services(record):
+        served = [window for window in record.drift if window.service == service]
+        first = next((window for window in served if window.drifted), served[-1])
+        found += [first] if first is served[-1] else [first, served[-1]]
+    return found
 
 
 def charts(record: RunRecord, service: str, name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.report import _view
+from harness.report import _drift_view, _view
 from harness.report.record import RunRecord, Status, Trial
 from harness.report.render import load_record, page, relative, render, write_record
 from tests.unit import sample_record
@@ -290,3 +290,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
     assert path.read_text() == before
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_of_a_services_own_windows_the_first_that_drifted_and_the_last_are_shown_in_full() -> None:
+    """A day has 24 of them and more; the overview lists the newest 50, the chart has all."""
+    record = sample_record.passed()
+    served = [window for window in record.drift if window.service]
+
+    shown = [window for window in _drift_view.detailed(record) if window.service]
+
+    assert shown == [served[2], served[3]]
+    record.drift = served * 20
+    assert len(_drift_view.listed(record)) == 50
