@@ -58,6 +58,9 @@ def test_windows_of_served_traffic_are_judged_against_the_versions_own_reference
     service.predict(drawn["poor"]["rows"])
     drifted = watch.wait_drifted(after=shifted_at)
     watch.note()
+    if not platform.missing(Capability.METRICS):
+        alarm = f'rehearsal_drift_detected{{service="{service.name}",kind="data"}} == 1'
+        wait(lambda: platform.query(alarm), what="the alarm in Prometheus", deadline=Deadline.after(30))
 
     assert not watch.records()[0].drifted
     assert {"health_poor", "prediction"} <= {column.column for column in drifted.columns if column.drifted}
