@@ -34,6 +34,7 @@ PAIRS, QUALITY = "(pairs of columns)", "(quality)"
 """The tests that are of no column."""
 CONFIDENCE = 0.95
 LEAST_DRAWS, MOST_DRAWS = 2_000, 20_000
+PAIRS_DRAWS = 5_000
 _CHUNK = 500
 _TAIL = 0.05
 
@@ -254,11 +255,12 @@ def _in_tail(distances: Array, rows: int, rest: int) -> Array:
 def _pairs_limit(reference: pd.DataFrame, rows: int, wanted: float, seed: int) -> float:
     """The pairs' p-value for a rate that draws cannot show, by a tail of z that falls as an exponential does.
 
-    The tail of a correlation's z is heavier than the normal one that its p-value is of, and lighter than this.
+    The tail of a correlation's z is heavier than the normal one that its p-value is of, and lighter than this. Rare
+    values make lumps in it, so that no draw may reach the limit either.
     """
     null = _pairs(reference)
-    z = np.concatenate([null.statistic(chosen) for chosen in _windows(len(reference), rows, LEAST_DRAWS, seed)])
+    z = np.concatenate([null.statistic(chosen) for chosen in _windows(len(reference), rows, PAIRS_DRAWS, seed)])
     begin = float(np.quantile(z, 1 - _TAIL))
     slope = float((z[z > begin] - begin).mean()) if (z > begin).any() else 1.0
-    limit = begin + slope * math.log(_TAIL / wanted) if wanted < _TAIL else begin
+    limit = max(begin + slope * math.log(_TAIL / wanted), float(z.max()) * (1 + 1e-9)) if wanted < _TAIL else begin
     return min(wanted, float(null.p_values(np.array([limit]))[0]))

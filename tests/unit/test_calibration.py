@@ -131,3 +131,17 @@ def test_the_upper_bound_is_clopper_and_pearsons() -> None:
     """No alarm in 3,000 is at most one in a thousand (the rule of three)."""
     assert calibration.upper_bound(0, 2_995) == pytest.approx(1e-3, rel=1e-3)
     assert calibration.upper_bound(5, 5) == 1.0
+
+
+def test_pairs_of_rare_values_alarm_no_more_often_than_a_rate_that_draws_cannot_show() -> None:
+    """RAND data, 10,000 draws at 2e-4: 2 are expected at most. The p-value as it stands would alarm about 37 times."""
+    from statsmodels.datasets import randhie
+
+    people = randhie.load_pandas().data.drop(columns="mdvis").sample(8_000, random_state=1)
+    limit = calibration._pairs_limit(people, 400, 2e-4, seed=0)
+    null = calibration._pairs(people)
+    z = np.concatenate([null.statistic(chosen) for chosen in calibration._windows(len(people), 400, 10_000, 99)])
+    p_values = null.p_values(z)
+
+    assert (p_values <= 2e-4).sum() > 20
+    assert (p_values <= limit).sum() <= 8
