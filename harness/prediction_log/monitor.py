@@ -107,25 +107,23 @@ class Monitor:
             self._pages = Pages(self._out)
 
     def _judge(self, watched: Watched, folder: Path, start: float, end: float) -> None:
-        since = end - LABELS_BACK * self._plan.length_s
-        found = reader.read(self._log, watched.namespace, watched.service, watched.features, since=since, until=end)
-        frame = found.frame
-        if watched.revision:
-            frame = frame[frame[reader.REVISION] == watched.revision]
-        window = frame[frame[reader.AT] >= start]
-        known = frame[frame[reader.TARGET].notna()]
         name = f"{watched.namespace}/{watched.service} {_clock(start)} to {_clock(end)}"
+        rows = 0
         try:
+            frame = self._rows(watched, end)
+            window = frame[frame[reader.AT] >= start]
+            known = frame[frame[reader.TARGET].notna() & frame[reader.PREDICTION].notna()]
+            rows = len(window)
             record, pair = judge(
                 watched.reference,
                 window[[*watched.features, reader.PREDICTION]],
                 window_name=name,
                 calibration=watched.calibration,
-                labelled=_newest(known, watched, len(window)),
+                labelled=_newest(known, watched, rows),
             )
         except RehearsalError as error:
-            self._series.unjudged(watched.namespace, watched.service, len(window))
-            _write(folder / f"{end:.3f}.unjudged", json.dumps({"end": end, "rows": len(window), "why": str(error)}))
+            self._series.unjudged(watched.namespace, watched.service, rows)
+            _write(folder / f"{end:.3f}.unjudged", json.dumps({"end": end, "rows": rows, "why": str(error)}))
             print(str(error), file=sys.stderr, flush=True)
             return
         record.service = f"{watched.namespace}/{watched.service}"
@@ -136,6 +134,13 @@ class Monitor:
         self._series.judged(watched.namespace, watched.service, record, float(window[reader.AT].max()))
         figures = quality.metrics(known[reader.TARGET].to_numpy(), known[reader.PREDICTION].to_numpy())
         self._series.quality(watched.namespace, watched.service, figures)
+
+    def _rows(self, watched: Watched, end: float) -> pd.DataFrame:
+        """What the watched revision predicted up to `end`, as far back as labels are looked for."""
+        since = end - LABELS_BACK * self._plan.length_s
+        found = reader.read(self._log, watched.namespace, watched.service, watched.features, since=since, until=end)
+        frame = found.frame
+        return frame[frame[reader.REVISION] == watched.revision] if watched.revision else frame
 
 
 def _newest(known: pd.DataFrame, watched: Watched, rows: int) -> pd.DataFrame:

@@ -116,6 +116,11 @@ def _facts_of(path: Path, namespace: str, service: str) -> Iterable[Fact]:
         table = parts.events(path)
     except FileNotFoundError:  # it was too old to be kept
         return
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise DataError(
+            f"The prediction log's {path} cannot be read: {str(error).splitlines()[0]}",
+            hint="Restore the file, or move it away: its events are missing then, all others are read.",
+        ) from error
     table = table.filter(pc.and_(pc.equal(table["namespace"], namespace), pc.equal(table["service"], service)))
     at = pc.divide(pc.cast(pc.cast(table["at"], "int64"), "float64"), 1e6)
     columns = (table["kind"], table["id"], at, table["revision"], table["body"])

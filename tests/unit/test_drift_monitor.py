@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 
 from harness.errors import DataError
 from harness.lifecycle.reference import calibrate, require
+from harness.prediction_log import compactor
 from harness.prediction_log.events import LABEL, REQUEST, RESPONSE, Event
 from harness.prediction_log.log import PredictionLog
 from harness.prediction_log.monitor import Monitor
@@ -165,3 +166,18 @@ def test_a_reference_without_a_feature_is_refused_by_name() -> None:
 def test_a_reference_that_is_too_small_says_so(rig: Rig) -> None:
     with pytest.raises(DataError, match=r"has 100 rows, too few to find a shift of 0\.2"):
         calibrate(rig.rows(100), {"false_alarms_per_day": 0.1, "looks_per_day": 24}, None)
+
+
+def test_a_file_of_the_log_that_cannot_be_read_is_named_and_ends_nothing(rig: Rig) -> None:
+    rig.serve(rig.rows(600), 50.0)
+    compactor.compact(rig.folder / "log", rig.log.roll(), keep_days=1e6)
+    (part,) = (rig.folder / "log/parts").glob("*.parquet")
+    part.write_bytes(b"not Parquet")
+    monitor = rig.monitor()
+    monitor.look(105.0)
+    rig.serve(rig.rows(600), 10_050.0)
+    monitor.look(10_105.0)
+
+    (path,) = (rig.folder / "out/production/visits").glob("100.000.unjudged")
+    assert f"{part} cannot be read" in json.loads(path.read_text())["why"]
+    assert rig.verdicts()[-1].end == 10_100.0
