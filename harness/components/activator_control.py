@@ -30,6 +30,7 @@ from harness.components.component import EVERY_INTERFACE, Component, Limits, Rea
 PORT, HELD_PORT = 8080, 8081
 NEWS_S = 20.0
 UNKNOWN_S = 10.0
+MOST_BYTES = 1 << 20
 """So long a request waits in one that was started again for somebody to say what is to become of it."""
 
 
@@ -102,8 +103,9 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            told = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            self.server.act(self.path, told)
+            if (length := self.length(MOST_BYTES)) is None:
+                raise ValueError("content-length")
+            self.server.act(self.path, json.loads(self.rfile.read(length)))
         except (ValueError, LookupError, TypeError):
             self.close_connection = True
             self.answer(400)

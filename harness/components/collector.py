@@ -119,12 +119,12 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
     server: CollectorServer
 
     def do_POST(self) -> None:
-        length = self.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+        length = self.length(MAX_BODY_BYTES)
+        if length is None:
             self.close_connection = True
             self.answer(400)
             return
-        body = self.rfile.read(int(length))
+        body = self.rfile.read(length)
         try:
             comparison, revision = parse_path(self.path)
         except (ValueError, LookupError):
@@ -135,8 +135,8 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
         self.answer(200)
 
     def do_GET(self) -> None:
-        _, what, *rest = self.path.split("/")
-        rollout = rest[0] if rest else ""
+        what, _, rest = self.path.removeprefix("/").partition("/")
+        rollout = rest.partition("/")[0]
         if what == "answers":
             self.answer(200, self.server.collector.answers(rollout))
         elif what == "forget":
