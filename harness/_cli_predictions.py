@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness._cli_options import Json, Reports
+from harness.components.prediction_log import LOG, NAME
 from harness.errors import UsageError
 from harness.runtime.paths import find_run, runs_home
 
 if TYPE_CHECKING:
     from harness.report.record import PredictionsRecord, QualityWindow
 
-BELOW_RUN = "components/prediction-log/log"
+BELOW_RUN = f"components/{NAME}/{LOG}"
 
 
 def predictions(

@@ -156,6 +156,7 @@ class Platform:
 
         Errors: CapabilityMissing where there is no Alertmanager.
         """
+        self.require(Capability.ALERTS)
         return self.backend.alerts
 
     @property

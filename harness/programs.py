@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.errors import CapabilityMissing
 from harness.runtime.paths import cache_home, find_program
+from harness.runtime.probe import program_version
 
 _DOWNLOAD_TIMEOUT_S = 300
 
@@ -52,6 +53,22 @@ PROGRAMS = (PROMETHEUS, PROMTOOL, ALERTMANAGER)
 def find(program: Program) -> Path | None:
     """Where the program is, under upstream's name or Debian's; None if it is not here."""
     return find_program(program.name) or find_program(Path(program.path).name)
+
+
+def missing(program: Program) -> str:
+    """Why there is no such program here and how to get it; empty if there is one that runs."""
+    binary = find(program)
+    if binary is None:
+        return f"there is no {program.name} here: {program.how_to_get}"
+    return "" if program_version(binary, "--version") else f"{binary} does not run: {program.how_to_get}"
+
+
+def required(program: Program, what: str) -> Path:
+    """Where the program is; CapabilityMissing, of what it is for, if it is not here."""
+    binary = find(program)
+    if binary is None:
+        raise CapabilityMissing(f"{what}: there is no {program.name} here", hint=program.how_to_get)
+    return binary
 
 
 def fetch(program: Program) -> Path:

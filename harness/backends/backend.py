@@ -336,7 +336,7 @@ class Backend(Protocol):
 
     @property
     def alerts(self) -> Inbox:
-        """The alerts that were raised so far; what raises them is started when first asked for. CapabilityMissing."""
+        """The alerts that were raised so far; what raises them is started when first asked for."""
         ...
 
     def raised(self) -> list[AlertRecord]:

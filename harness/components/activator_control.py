@@ -103,7 +103,7 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            if (length := self.length(MOST_BYTES)) is None:
+            if (length := self.length()) is None or length > MOST_BYTES:
                 raise ValueError("content-length")
             self.server.act(self.path, json.loads(self.rfile.read(length)))
         except (ValueError, LookupError, TypeError):

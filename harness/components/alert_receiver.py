@@ -79,13 +79,13 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
             return 404, f"POST {PATH}"
         if not self.server.knows(self.headers.get("authorization", "")):
             return 401, "the run's secret is missing, or is another one"
-        length = self.headers.get("content-length", "")
-        if not length.isascii() or not length.isdigit():
+        length = self.length()
+        if length is None:
             return 411, "content-length is missing"
-        if int(length) > MOST_BYTES:
+        if length > MOST_BYTES:
             return 413, f"at most {MOST_BYTES} bytes"
         try:
-            told = json.loads(self.rfile.read(int(length)))
+            told = json.loads(self.rfile.read(length))
             self.server.take(list(told["alerts"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             return 400, f"not a notification of Alertmanager: {type(error).__name__}: {error}"

@@ -91,8 +91,8 @@ def alerts(slo: SLO | None = None, *, scale: float = TIME_SCALE) -> list[Alert]:
     if not 0 < scale <= 1:
         raise UsageError(f"rules: time scale: expected a number above 0 and up to 1, got {scale:g}")
     return [
-        *_budget("RehearsalErrorBudgetBurn", "errors", promise.errors, scale),
-        *_budget("RehearsalLatencyBudgetBurn", "slow", promise.slow, scale, promise.slower_than_ms),
+        *_budget("RehearsalErrorBudgetBurn", promise.errors, scale),
+        *_budget("RehearsalLatencyBudgetBurn", promise.slow, scale, promise.slower_than_ms),
         *_drift(),
         *_stale(scale),
         _registry_down(scale),
@@ -108,9 +108,12 @@ def rule_groups(slo: SLO | None = None, *, scale: float = TIME_SCALE) -> dict[st
     }
 
 
-def _budget(name: str, kind: str, budget: float, scale: float, bound_ms: float = 0.0) -> Iterator[Alert]:
+def _budget(name: str, budget: float, scale: float, slower_than_ms: float | None = None) -> Iterator[Alert]:
+    """Of the requests that took longer than a bound; without one of those that failed."""
+    words = "fail" if slower_than_ms is None else f"take longer than {slower_than_ms:g} ms"
+
     def bad(window: str) -> str:
-        return slow_over(window, bound_ms) if kind == "slow" else failed_over(window)
+        return failed_over(window) if slower_than_ms is None else slow_over(window, slower_than_ms)
 
     def share(window: str) -> str:
         return f"({bad(window)}) / ({requests_over(window)} > 0)"
@@ -119,7 +122,7 @@ def _budget(name: str, kind: str, budget: float, scale: float, bound_ms: float =
         limit = burn.factor * budget
         if limit >= 1:  # no share can be above it
             continue
-        (long_s, short_s), words = burn.windows(scale), f"take longer than {bound_ms:g} ms" if bound_ms else "fail"
+        long_s, short_s = burn.windows(scale)
         long, short = duration(long_s), duration(short_s)
         enough = f"({bad(long)}) * {long_s:g} >= {LEAST_BAD}"
         yield Alert(

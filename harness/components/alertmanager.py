@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from harness.components.component import Component, Limits, Ready, Restart, tag_of
-from harness.errors import CapabilityMissing
-from harness.programs import ALERTMANAGER, find
+from harness.programs import ALERTMANAGER, required
 from harness.runtime.probe import program_version
 
 IMAGE = "quay.io/prometheus/alertmanager:v0.25.0"
@@ -29,23 +28,16 @@ class Webhook:
     secret_file: Path
 
 
-def missing_alertmanager() -> str:
-    """Why there is no Alertmanager here and how to get it; empty if there is one that runs."""
-    binary = find(ALERTMANAGER)
-    if binary is None:
-        return f"there is no alertmanager here: {ALERTMANAGER.how_to_get}"
-    return "" if program_version(binary, "--version") else f"{binary} does not run: {ALERTMANAGER.how_to_get}"
-
-
 def alertmanager(webhook: Webhook | None = None, *, image: str = "") -> Component:
     """The recipe: port "http". Without a webhook it keeps the alerts for whoever asks at /api/v2/alerts."""
+    binary = None if image else required(ALERTMANAGER, "alerts")
     # Debian's reads its templates in the folder that it is started in, once it is out of its package.
-    binary = () if image else ("env", f"--chdir={_binary().parent}", str(_binary()))
+    started = () if binary is None else ("env", f"--chdir={binary.parent}", str(binary))
     return Component(
         name="alertmanager",
-        version=tag_of(image) or program_version(_binary(), "--version") or "unknown",
+        version=tag_of(image) if binary is None else program_version(binary, "--version") or "unknown",
         argv=(
-            *binary, "--config.file={folder}/alertmanager.yml", "--storage.path={folder}/data",
+            *started, "--config.file={folder}/alertmanager.yml", "--storage.path={folder}/data",
             "--web.listen-address={host}:{port[http]}", "--cluster.listen-address=", "--log.level=warn",
         ),
         image=image,
@@ -72,10 +64,3 @@ def routing(webhook: Webhook | None = None) -> dict[str, Any]:
         "repeat_interval": "1h",
     }
     return {"route": route, "receivers": receivers}
-
-
-def _binary() -> Path:
-    binary = find(ALERTMANAGER)
-    if binary is None:
-        raise CapabilityMissing("alerts: there is no alertmanager here", hint=ALERTMANAGER.how_to_get)
-    return binary

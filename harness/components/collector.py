@@ -119,8 +119,8 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
     server: CollectorServer
 
     def do_POST(self) -> None:
-        length = self.length(MAX_BODY_BYTES)
-        if length is None:
+        length = self.length()
+        if length is None or length > MAX_BODY_BYTES:
             self.close_connection = True
             self.answer(400)
             return

@@ -21,7 +21,7 @@ def drift_exporter(config: Mapping[str, Any], *, image: str = "") -> Component:
     python = "python" if image else sys.executable
     return Component(
         name=NAME,
-        version=tag_of(image) if image else __version__,
+        version=tag_of(image) or __version__,
         argv=(
             python, "-P", "-m", "harness.prediction_log.monitor",
             f"--config={{folder}}/{CONFIG}", "--host={host}", "--port={port[http]}",

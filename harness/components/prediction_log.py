@@ -19,7 +19,7 @@ def prediction_log(*, image: str = "") -> Component:
     python = "python" if image else sys.executable
     return Component(
         name=NAME,
-        version=tag_of(image) if image else __version__,
+        version=tag_of(image) or __version__,
         argv=(
             python, "-P", "-m", "harness.prediction_log.server",
             f"--folder={{folder}}/{LOG}", "--host={host}", "--port={port[http]}",

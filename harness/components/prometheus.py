@@ -13,8 +13,7 @@ import yaml
 from harness.components.alert_rules import rule_groups
 from harness.components.component import LOOPBACK, Component, Limits, Ready, Restart, tag_of
 from harness.components.recording_rules import SCRAPE_S
-from harness.errors import CapabilityMissing
-from harness.programs import PROMETHEUS, find
+from harness.programs import PROMETHEUS, required
 from harness.runtime.probe import program_version
 
 IMAGE = "quay.io/prometheus/prometheus:v2.42.0"
@@ -22,14 +21,6 @@ RETENTION = "2h"
 ENVOY_SERIES = "upstream_rq_(completed|time|xx|active|5xx|2xx|4xx)|upstream_rq_[0-9]+"
 """Envoy has hundreds of series for a cluster; these are what the recording rules read."""
 _NAMES = ("namespace", "service", "revision")
-
-
-def missing_prometheus() -> str:
-    """Why there is no Prometheus here and how to get it; empty if there is one that runs."""
-    binary = find(PROMETHEUS)
-    if binary is None:
-        return f"there is no prometheus here: {PROMETHEUS.how_to_get}"
-    return "" if program_version(binary, "--version") else f"{binary} does not run: {PROMETHEUS.how_to_get}"
 
 
 def prometheus(
@@ -46,12 +37,13 @@ def prometheus(
     `alertmanager` ("host:port"), if there is one; it can be asked for them in any case.
     """
     target = f"{LOOPBACK}:{envoy_admin}" if isinstance(envoy_admin, int) else envoy_admin
-    binary = () if image else (str(_binary()),)
+    binary = None if image else required(PROMETHEUS, "metrics")
+    started = () if binary is None else (str(binary),)
     return Component(
         name="prometheus",
-        version=tag_of(image) or program_version(_binary(), "--version") or "unknown",
+        version=tag_of(image) if binary is None else program_version(binary, "--version") or "unknown",
         argv=(
-            *binary, "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
+            *started, "--config.file={folder}/prometheus.yml", "--storage.tsdb.path={folder}/data",
             f"--storage.tsdb.retention.time={RETENTION}", "--web.listen-address={host}:{port[http]}",
             "--log.level=warn",
         ),
@@ -65,13 +57,6 @@ def prometheus(
         },
         restart=Restart(at_most=3),
     )  # fmt: skip
-
-
-def _binary() -> Path:
-    binary = find(PROMETHEUS)
-    if binary is None:
-        raise CapabilityMissing("metrics: there is no prometheus here", hint=PROMETHEUS.how_to_get)
-    return binary
 
 
 def _config(envoy: str, replicas: Path | None, exporters: Path | None, alertmanager: str) -> dict[str, Any]:

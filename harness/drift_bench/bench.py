@@ -10,13 +10,13 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
 
 from harness.drift_bench.results import BenchResult, Share, ShiftResult
 from harness.drift_bench.shifts import CATALOGUE, Shift, unshifted
 from harness.errors import UsageError
 from harness.lifecycle.calibration import PAIRS, Calibration, Rate, calibrate
 from harness.lifecycle.drift import LABEL, judge, losses
+from harness.report._interval import exact_interval
 from harness.report.record import DriftRecord
 
 Progress = Callable[[str, int, int], None]
@@ -88,9 +88,7 @@ def run(plan: Plan, progress: Progress | None = None, shifts: tuple[Shift, ...] 
 
 def share(count: int, trials: int, confidence: float = 0.95) -> Share:
     """A share with its exact two-sided interval."""
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, count, trials - count + 1)) if count else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, trials - count)) if count < trials else 1.0
+    low, high = exact_interval(count, trials, confidence)
     return Share(count=count, trials=trials, low=low, high=high)
 
 

@@ -69,6 +69,5 @@ def quit_headless(environment: Environment) -> None:
 
 def quit_alone(environment: Environment) -> None:
     """End Locust with its schedule, unless it is one of several or has a page on which the next may be started."""
-    runner = environment.runner
-    if isinstance(runner, LocalRunner) and environment.web_ui is None:
-        gevent.spawn_later(0, runner.quit)
+    if isinstance(environment.runner, LocalRunner):
+        quit_headless(environment)

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from harness.lifecycle.quality import Metric
-from harness.report.record import DriftRecord
+from harness.report.record import DriftRecord, MetricRecord
 
 KINDS = ("data", "prediction", "quality")
 _PLACE = ["namespace", "service"]
@@ -49,6 +48,6 @@ class DriftSeries:
         self._rows.labels(namespace, service).set(rows)
         self._windows.labels(namespace, service, "unjudged").inc()
 
-    def quality(self, namespace: str, service: str, figures: Iterable[Metric]) -> None:
+    def quality(self, namespace: str, service: str, figures: Iterable[MetricRecord]) -> None:
         for figure in figures:
             self._quality.labels(namespace, service, figure.name).set(figure.value)

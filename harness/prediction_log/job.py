@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.lifecycle import quality
 from harness.prediction_log import reader
-from harness.report.record import MetricRecord, PredictionsRecord, QualityWindow
+from harness.report.record import PredictionsRecord, QualityWindow
 from harness.runtime.job import answer
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _windows(frame: pd.DataFrame, window_s: float) -> Iterator[QualityWindow]:
             end=span.end,
             rows=span.rows.stop - span.rows.start,
             labelled=int(known.sum()),
-            metrics=[MetricRecord(name=m.name, value=m.value, low=m.low, high=m.high) for m in metrics],
+            metrics=metrics,
         )
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import start_http_server
 
+from harness.components.files import replace_text
 from harness.errors import RehearsalError
 from harness.lifecycle import quality
 from harness.lifecycle.calibration import Calibration
@@ -123,14 +124,16 @@ class Monitor:
             )
         except RehearsalError as error:
             self._series.unjudged(watched.namespace, watched.service, rows)
-            _write(folder / f"{end:.3f}.unjudged", json.dumps({"end": end, "rows": rows, "why": str(error)}))
+            replace_text(
+                folder / f"{end:.3f}.unjudged", json.dumps({"end": end, "rows": rows, "why": str(error)}), beside=folder
+            )
             print(str(error), file=sys.stderr, flush=True)
             return
         record.service = f"{watched.namespace}/{watched.service}"
         record.start, record.end, record.labelled = start, end, int(window[reader.TARGET].notna().sum())
         if self._pages is not None:
             record.html = self._pages.draw(pair, record, watched.reference_file, f"{watched.service}-{end:.3f}")
-        _write(folder / f"{end:.3f}.json", record.model_dump_json())
+        replace_text(folder / f"{end:.3f}.json", record.model_dump_json(), beside=folder)
         self._series.judged(watched.namespace, watched.service, record, float(window[reader.AT].max()))
         figures = quality.metrics(known[reader.TARGET].to_numpy(), known[reader.PREDICTION].to_numpy())
         self._series.quality(watched.namespace, watched.service, figures)
@@ -153,12 +156,6 @@ def _last(folder: Path) -> float:
     """The end of the newest window that was looked at."""
     ends = [float(path.stem) for path in (*folder.glob("*.json"), *folder.glob("*.unjudged"))]
     return max(ends, default=0.0)
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _clock(at: float) -> str:

@@ -15,8 +15,9 @@ from harness.backends.embedded.starter import Processes, Starter
 from harness.clients.http import client
 from harness.clients.promql import PromQL
 from harness.components.mlflow import mlflow
-from harness.components.prometheus import missing_prometheus, prometheus
+from harness.components.prometheus import prometheus
 from harness.errors import ProcessExited
+from harness.programs import PROMETHEUS, missing
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 from tests.embedded.conftest import World
@@ -66,7 +67,7 @@ def test_two_runs_that_make_the_template_store_at_once_both_get_a_whole_one(worl
     assert [path.name for path in (tmp_path / "cache").glob("mlflow-*/*")] == ["template.db"]
 
 
-@pytest.mark.skipif(bool(missing_prometheus()), reason=missing_prometheus() or "here")
+@pytest.mark.skipif(bool(missing(PROMETHEUS)), reason=missing(PROMETHEUS) or "here")
 def test_prometheus_counts_what_the_gateway_counts(world: World) -> None:
     """Requests and failures (here: 400) by namespace, service and revision; a transformer is no revision."""
     document = world.deploy(world.service("measured", "shallow"))

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from harness import programs
 from harness.clients.promql import PromQL
 from harness.components import alertmanager, collector, model_server, postgres
 from harness.components import gateway as gateway_recipe
@@ -84,15 +85,15 @@ def test_the_stores_password_is_in_no_command_line(recipe: Callable[[str], Compo
 
 def test_without_a_prometheus_the_reason_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report prints it beside the skipped step."""
-    monkeypatch.setattr(prometheus_recipe, "find", lambda program: None)
-    assert "apt-get install prometheus" in prometheus_recipe.missing_prometheus()
+    monkeypatch.setattr(programs, "find", lambda program: None)
+    assert "apt-get install prometheus" in programs.missing(programs.PROMETHEUS)
     with pytest.raises(CapabilityMissing, match="apt-get install prometheus"):
         prometheus_recipe.prometheus(envoy_admin=1)
 
 
 def test_prometheus_records_the_series_that_every_world_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dashboards and verdicts are written once, on these names."""
-    monkeypatch.setattr(prometheus_recipe, "find", lambda program: Path("/usr/bin/prometheus"))
+    monkeypatch.setattr(programs, "find", lambda program: Path("/usr/bin/prometheus"))
     recipe = prometheus_recipe.prometheus(envoy_admin=9901)
     rules = yaml.safe_load(recipe.files["rules.yml"])["groups"][0]["rules"]
     assert {rule["record"] for rule in rules} == {

@@ -152,7 +152,7 @@ class ContainersBackend(LocalBackend):
         return drift_exporter.drift_exporter(config, image=prediction_log.IMAGE)
 
     def _reached_by_replicas(self, running: Running) -> str:
-        return f"http://{running.component.name}:{running.component.inside['http']}/"
+        return f"{inside(running.component)}/"
 
     def _answers(self, *, baseline: str, canary: str, tolerance: float, cuts: Sequence[float]) -> CollectedAnswers:
         with self._collector_lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,13 +17,14 @@ from harness.backends.embedded.starter import Processes, Running, Starter
 from harness.backends.embedded.targets import exporters_file, targets_file
 from harness.backends.local_backend import IN_A_CLUSTER, START_S, LocalBackend
 from harness.backends.pipeline_runner import NOT_IN_CONTAINERS
-from harness.components.alertmanager import alertmanager, missing_alertmanager
+from harness.components.alertmanager import alertmanager
 from harness.components.answers import AnswerCollector
 from harness.components.component import Component
 from harness.components.gateway import gateway
 from harness.components.mlflow import mlflow
 from harness.components.prediction_log import prediction_log
-from harness.components.prometheus import missing_prometheus, prometheus
+from harness.components.prometheus import prometheus
+from harness.programs import ALERTMANAGER, PROMETHEUS, missing
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
 
@@ -37,8 +39,13 @@ class EmbeddedBackend(LocalBackend):
         self._ending = ExitStack()
 
     def missing(self) -> dict[Capability, str]:
-        metrics = missing_prometheus()
-        alerts = metrics or missing_alertmanager()
+        return dict(self._missing)
+
+    @cached_property
+    def _missing(self) -> dict[Capability, str]:
+        """Asked once: each program is started to see whether it runs, and every service that is applied asks."""
+        metrics = missing(PROMETHEUS)
+        alerts = metrics or missing(ALERTMANAGER)
         return {
             **({Capability.METRICS: metrics} if metrics else {}),
             **({Capability.ALERTS: alerts} if alerts else {}),
@@ -69,7 +76,7 @@ class EmbeddedBackend(LocalBackend):
             gateway.ports["admin"],
             replicas=targets_file(self.folder),
             exporters=exporters_file(self.folder),
-            alertmanager="" if missing_alertmanager() else self._start_alertmanager(),
+            alertmanager="" if Capability.ALERTS in self._missing else self._start_alertmanager(),
         )
 
     def _registry_url(self) -> str:
