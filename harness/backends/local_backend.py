@@ -92,6 +92,7 @@ class LocalBackend(ABC):
         self._collectors: list[AnswerSource] = []
         self._inbox = Inbox(events)
         self._scraped: dict[str, str] = {}
+        self._scraping = threading.Lock()
         self._exporters = Targets(exporters_file(folder))
 
     @abstractmethod
@@ -348,8 +349,11 @@ class LocalBackend(ABC):
 
     def _scrape(self, name: str, address: str) -> None:
         """Have Prometheus read /metrics at an address, "host:port", from now on."""
-        self._scraped[name] = address
-        self._exporters.write({"targets": [each], "labels": {"exporter": name}} for name, each in self._scraped.items())
+        with self._scraping:  # parts that start at the same time have exporters of their own
+            self._scraped[name] = address
+            self._exporters.write(
+                {"targets": [each], "labels": {"exporter": name}} for name, each in self._scraped.items()
+            )
 
     def _serving(self) -> Controller:
         self._start_gateway(Deadline.after(START_S))
