@@ -36,7 +36,7 @@ class DriftSettings:
 class DriftWatch:
     """Windows of one service's log against the reference of the version that serves; `url` is the exporter's.
 
-    `needed` are the rows that a window must have to be judged.
+    `needed` are the rows that a window must have to be judged, `least_reference` those of a version's reference.
     """
 
     def __init__(self, platform: Platform, service: Service, log: LogPlace, settings: DriftSettings) -> None:
@@ -45,7 +45,7 @@ class DriftWatch:
         self._log = log
         self._settings = settings
         self._place: MonitorPlace | None = None
-        self.needed = 0
+        self.needed = self.least_reference = 0
         self.follow(service.require_model())
 
     @property
@@ -57,6 +57,7 @@ class DriftWatch:
         """Judge by another version's reference from now on: the one that was promoted."""
         fetched = self._fetch(model)
         self.needed = int(fetched["rows"])
+        self.least_reference = int(fetched["least_reference"])
         service = {
             "namespace": self._service.namespace,
             "service": self._service.name,

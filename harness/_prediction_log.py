@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.backends.backend import LogPlace
 from harness.clients.http import client, request
-from harness.report.record import PredictionsRecord
+from harness.report.record import PredictionsRecord, QualityWindow
 
 if TYPE_CHECKING:
     from harness.platform import Platform
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 READ = "harness.prediction_log.job:main"
 LABELS_AT_ONCE = 1_000
+WHOLE_S = 1e11
+"""A window that no span of time leaves."""
 
 
 class PredictionLog:
@@ -60,9 +62,19 @@ class PredictionLog:
     def export(
         self, path: Path, *, target: str, since: float | None = None, until: float | None = None, labelled: bool = True
     ) -> PredictionsRecord:
-        """Write the features and the label, in a column called `target`, as Parquet to train on."""
+        """Write the features and the label, in a column called `target`, as Parquet to train on.
+
+        The record's quality is that of all of them, in one window.
+        """
         export = {"path": str(path), "target": target, "labelled": labelled}
-        return self._read(since=since, until=until, export=export)
+        return self._read(since=since, until=until, export=export, window_s=WHOLE_S)
+
+    def quality(
+        self, *, since: float | None = None, until: float | None = None, revision: str | None = None
+    ) -> QualityWindow | None:
+        """How good the predictions of a span of time, or of one revision in it, turned out to be; None without any."""
+        found = self._read(since=since, until=until, revision=revision, window_s=WHOLE_S)
+        return found.windows[-1] if found.windows else None
 
     def close(self) -> None:
         self._http.close()

@@ -22,6 +22,7 @@ from harness._cli_drift_bench import drift_bench
 from harness._cli_equivalence import equivalence
 from harness._cli_images import images_app
 from harness._cli_load import load
+from harness._cli_loop import loop
 from harness._cli_nightly import nightly
 from harness._cli_options import Config, Json, Reports
 from harness._cli_predictions import predictions
@@ -324,6 +325,7 @@ def chaos(
 app.command()(load)
 app.command()(simulate)
 app.add_typer(images_app, name="images")
+app.command()(loop)
 app.command()(predictions)
 app.command()(drift_bench)
 app.command()(rules)

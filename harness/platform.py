@@ -39,6 +39,7 @@ from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.drift_windows import WindowPlan
+from harness.lifecycle.loop import LoopPolicy
 from harness.lifecycle.slo import SLO
 from harness.lifecycle.spec import GatePolicy, GateSpec, PipelineResult, TrainingSpec
 from harness.load import Load, LoadSpec
@@ -47,6 +48,7 @@ from harness.load.remote import refuse_leaving
 from harness.load.shapes import Shape
 from harness.load.spec import check as check_load
 from harness.load.spec import check_shape
+from harness.loop import Answering, ClosedLoop
 from harness.model_version import ModelVersion
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
@@ -255,10 +257,7 @@ class Platform:
     def promote(self, candidate: ModelVersion, alias: str, *, gate: GateRecord | None = None) -> None:
         """Move an alias (`staging`, `champion`) to a version; raises GateRefused if `gate` did not pass."""
         if gate is not None and not gate.passed:
-            failed = "; ".join(
-                f"{x.name}: {x.observed}, required {x.required}" for x in gate.lines if x.passed is False
-            )
-            raise GateRefused(f"{candidate.name} v{candidate.version} may not become {alias}: {failed}.")
+            raise GateRefused(f"{candidate.name} v{candidate.version} may not become {alias}: {gate.refusal}.")
         self.registry.set_alias(candidate.name, alias, candidate.version)
         self._note_aliases(candidate.name)
         self.run.events.emit("registry.alias", candidate.name, f"{alias} -> version {candidate.version}")
@@ -490,6 +489,25 @@ class Platform:
         watch = DriftWatch(self, service, log.place, DriftSettings(plan, false_alarms_per_day, rows, pages))
         self._clients.callback(watch.note)
         return watch
+
+    def closed_loop(
+        self,
+        service: Service,
+        *,
+        policy: LoopPolicy | None = None,
+        answering: Answering | None = None,
+        **windows: Any,
+    ) -> ClosedLoop:
+        """Answer a service's drift and quality alerts with a version trained anew, while the loop's block lasts.
+
+        `policy` says when and what it must show, `answering` how it is trained, judged and released; `windows` are
+        arguments of `watch_drift`. Errors: CapabilityMissing where there are no alerts or no prediction log.
+        """
+        self.require(Capability.ALERTS)
+        watch = self.watch_drift(service, **windows)
+        return ClosedLoop(
+            self, service, watch, self.prediction_log(service), policy or LoopPolicy(), answering or Answering()
+        )
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""

@@ -64,6 +64,11 @@ def rows_needed(reference_rows: int, columns: int, policy: DriftPolicy) -> int |
     return math.ceil(effective * reference_rows / (reference_rows - effective))
 
 
+def least_reference(columns: int, policy: DriftPolicy) -> int:
+    """Rows a reference needs so that the windows that it can judge are at most half as long, as a calibration asks."""
+    return math.ceil(3 * effective_rows(columns, policy))
+
+
 def effective_rows(columns: int, policy: DriftPolicy) -> float:
     """The n_eff of `rows_needed`: n m / (n + m) of a window of n and a reference of m rows must reach it."""
     reject = math.sqrt(math.log(2.0 / threshold(columns, policy)) / 2.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
-from harness.lifecycle._comparison import DriftPolicy, rows_needed
+from harness.lifecycle._comparison import DriftPolicy, least_reference, rows_needed
 from harness.lifecycle.drift import LABEL, PREDICTION, losses
 from harness.runtime.job import answer
 
@@ -53,7 +53,8 @@ def main(spec_json: str, result_path: str) -> None:
 
     Spec: {"tracking_uri", "model", "version": int, "features": the model's, "folder": where the files go, "rate":
     fields of calibration.Rate, "rows"?: of a usual window}. Answer: {"reference": parquet, "calibration": json,
-    "rows": the fewest that can be judged, "labels": the fewest with a label}.
+    "rows": the fewest that can be judged, "labels": the fewest with a label, "least_reference": the fewest rows of a
+    reference for such windows}.
     """
     answer(result_path, lambda: _fetch(json.loads(spec_json)))
 
@@ -74,7 +75,14 @@ def _fetch(spec: Mapping[str, Any]) -> dict[str, Any]:
     told = folder / f"calibration-v{spec['version']}.json"
     told.write_text(json.dumps(asdict(calibrated)), encoding="utf-8")
     mlflow.log_artifact(run_id, str(told), FOLDER)
-    return {"reference": str(path), "calibration": str(told), "rows": least, "labels": labels}
+    policy = DriftPolicy(false_alarm=calibrated.per_look)
+    return {
+        "reference": str(path),
+        "calibration": str(told),
+        "rows": least,
+        "labels": labels,
+        "least_reference": least_reference(len(spec["features"]) + 1, policy),
+    }
 
 
 def require(reference: pd.DataFrame, features: Sequence[str], version: str) -> None:

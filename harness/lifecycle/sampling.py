@@ -70,6 +70,13 @@ def _source(frame: pd.DataFrame, features: list[str], sample: dict[str, Any]) ->
     return where, rows
 
 
+def rows_of(rows: pd.DataFrame, features: list[str]) -> list[list[Any]]:
+    """The rows as Python values, exactly; a missing value is None."""
+    values = rows[features].astype(object)
+    table: list[list[Any]] = values.where(values.notna(), None).to_numpy().tolist()
+    return table
+
+
 def matching(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """The rows that a condition (a pandas query) matches; DataError if it is none."""
     try:
@@ -91,11 +98,4 @@ def _renamed(frame: pd.DataFrame, features: list[str]) -> pd.DataFrame:
 
 
 def _as_json(rows: pd.DataFrame, features: list[str]) -> dict[str, Any]:
-    return {"rows": _table(rows, features), "offline": rows[OFFLINE].tolist()}
-
-
-def _table(rows: pd.DataFrame, features: list[str]) -> list[list[Any]]:
-    """The rows as Python values, exactly; a missing value is None."""
-    values = rows[features].astype(object)
-    table: list[list[Any]] = values.where(values.notna(), None).to_numpy().tolist()
-    return table
+    return {"rows": rows_of(rows, features), "offline": rows[OFFLINE].tolist()}

@@ -14,7 +14,7 @@ from harness.load.access_log import AccessLogTail
 from harness.load.account import account, missing_lines, since
 from harness.load.crew import LOCUSTFILE, Crew, Processes, Spawner
 from harness.load.ledger import Ledger
-from harness.load.records import LoadFiles, read_json, write_json
+from harness.load.records import RECORD, LoadFiles, read_json, write_json
 from harness.load.spec import LoadSpec
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
@@ -101,6 +101,17 @@ class Load:
         finally:
             self._log.close()
         return self._ledger
+
+    def recorded(self) -> int:
+        """How many requests are on record so far, in the order in which they were due; nearly all have ended."""
+        sizes = [self._size(share) for share in range(self.spec.shares)]
+        return min(sizes) // RECORD.size * self.spec.shares
+
+    def _size(self, share: int) -> int:
+        try:
+            return self.files.records(share).stat().st_size
+        except FileNotFoundError:  # of a generator that has not begun, or that is no process of this machine
+            return 0
 
     @property
     def ledger(self) -> Ledger:

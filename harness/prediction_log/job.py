@@ -20,9 +20,9 @@ WINDOW_S = 3600.0
 
 
 def main(spec_json: str, result_path: str) -> None:
-    """Spec: {"folder", "namespace", "service", "features"?: [...], "since"?, "until"?: Unix seconds, "window_s"?: of
-    the windows of quality, "export"?: {"path": parquet, "target": what the label's column is called, "labelled":
-    whether only rows with a label are wanted}}. Answer: a PredictionsRecord.
+    """Spec: {"folder", "namespace", "service", "features"?: [...], "since"?, "until"?: Unix seconds, "revision"?: only
+    what it predicted, "window_s"?: of the windows of quality, "export"?: {"path": parquet, "target": what the label's
+    column is called, "labelled": whether only rows with a label are wanted}}. Answer: a PredictionsRecord.
     """
     answer(result_path, lambda: read(json.loads(spec_json)).model_dump())
 
@@ -36,6 +36,7 @@ def read(spec: Mapping[str, Any]) -> PredictionsRecord:
         spec.get("features"),
         since=_moment(spec.get("since"), -math.inf),
         until=_moment(spec.get("until"), math.inf),
+        revision=spec.get("revision"),
     )
     if export := spec.get("export"):
         _export(found.frame, export)

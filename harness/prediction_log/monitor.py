@@ -141,9 +141,15 @@ class Monitor:
     def _rows(self, watched: Watched, end: float) -> pd.DataFrame:
         """What the watched revision predicted up to `end`, as far back as labels are looked for."""
         since = end - LABELS_BACK * self._plan.length_s
-        found = reader.read(self._log, watched.namespace, watched.service, watched.features, since=since, until=end)
-        frame = found.frame
-        return frame[frame[reader.REVISION] == watched.revision] if watched.revision else frame
+        return reader.read(
+            self._log,
+            watched.namespace,
+            watched.service,
+            watched.features,
+            since=since,
+            until=end,
+            revision=watched.revision or None,
+        ).frame
 
 
 def _newest(known: pd.DataFrame, watched: Watched, rows: int) -> pd.DataFrame:

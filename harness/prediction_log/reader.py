@@ -66,8 +66,10 @@ def read(
     *,
     since: float = -math.inf,
     until: float = math.inf,
+    revision: str | None = None,
 ) -> Predictions:
-    """What was predicted from `since` up to, not including, `until` (Unix seconds, of the response).
+    """What was predicted, by one revision or by all, from `since` up to, not including, `until` (Unix seconds, of the
+    response).
 
     Without `features` they are what the first request says. Of copies of an event the first counts, of several labels
     of one request the last. Errors: DataError if there is no
@@ -82,7 +84,9 @@ def read(
         features = next(filter(None, (features_of(call.request) for call in calls.values() if call.request)), [])
     if taken := sorted({ID, AT, REVISION, PREDICTION, TARGET} & set(features)):
         raise DataError(f"A feature may not be called {taken[0]!r} in a prediction log.")
-    within = {key: call for key, call in calls.items() if since <= call.at < until}
+    within = {
+        key: call for key, call in calls.items() if since <= call.at < until and revision in (None, call.revision)
+    }
     return _predictions(within, features)
 
 

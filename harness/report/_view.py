@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.report import _format as fmt
 from harness.report._axes import ticks
+from harness.report._loop_view import began, helped
 from harness.report._rollout_view import TIME, ended_well, kind
 from harness.report.plots import Axis, Line, bar, chart
 from harness.report.record import (
@@ -46,7 +47,8 @@ def expectation(window: DriftRecord) -> str:
 
 def facts(record: RunRecord) -> list[Fact]:
     """The numbers of the run in a row of tiles; only those that the run has."""
-    return [fact for make in (_gate, _rollout, _chaos, _requests, _latency, _drift, _duration) for fact in make(record)]
+    made = (_gate, _rollout, _chaos, _requests, _latency, _drift, _loop, _duration)
+    return [fact for make in made for fact in make(record)]
 
 
 def _gate(record: RunRecord) -> Iterator[Fact]:
@@ -105,6 +107,13 @@ def _drift(record: RunRecord) -> Iterator[Fact]:
         value = f"{judged - wrong} of {judged} as expected" if judged else ", ".join(map(verdict, record.drift))
         note = "; ".join(f"{window.window.partition(':')[0]}: {verdict(window)}" for window in record.drift)
         yield Fact("Drift", value, note if judged else "", "bad" if wrong else "good" if judged else "")
+
+
+def _loop(record: RunRecord) -> Iterator[Fact]:
+    for last in record.rounds[-1:]:
+        took = last.ended_at - began(last) if last.ended_at else record.started_at + record.duration_s - began(last)
+        note = f"{fmt.count(len(record.rounds))} rounds" if len(record.rounds) > 1 else f"after {fmt.seconds(took)}"
+        yield Fact("Closed loop", last.outcome, note, "good" if helped(last) else "bad")
 
 
 def _duration(record: RunRecord) -> Iterator[Fact]:

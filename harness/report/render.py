@@ -14,6 +14,7 @@ from harness.report import (
     _format,
     _load_page,
     _load_view,
+    _loop_view,
     _rollout_view,
     _scaling_view,
     _view,
@@ -74,6 +75,7 @@ def environment() -> Environment:
         "load_page": _load_page,
         "scaling_view": _scaling_view,
         "drift_view": _drift_view,
+        "loop_view": _loop_view,
         "style": Markup(style),
     }
     return environment

@@ -16,6 +16,7 @@ from harness.report.record import (
     GuardVerdict,
     LatencySummary,
     LoadRecord,
+    LoopRound,
     MetricRecord,
     ModelVersionRecord,
     PipelineRun,
@@ -84,6 +85,7 @@ def passed() -> RunRecord:
         drift=[drift("control", False), drift("shifted: fair or poor health", True), *watched()],
         predictions=[predictions()],
         alerts=alerts(),
+        rounds=rounds(),
         components=components(),
         series=series(),
         versions={
@@ -447,6 +449,50 @@ def alerts() -> list[AlertRecord]:
         told_at=START + 41.0,
     )
     return [burn, down]
+
+
+def rounds() -> list[LoopRound]:
+    """One that brought quality back, and one that was held by the gate."""
+    before, during, after = (
+        MetricRecord(name="auc", value=value, low=value - 0.02, high=value + 0.02) for value in (0.66, 0.41, 0.64)
+    )
+    recovered = LoopRound(
+        service="production/high-utiliser",
+        alerts=["RehearsalDrift", "RehearsalQualityDrop"],
+        joined=3,
+        shift_at=START + 30.0,
+        since=START + 30.5,
+        alerted_at=START + 37.0,
+        rows=1_612,
+        gathered_at=START + 38.0,
+        version=3,
+        trained_at=START + 43.0,
+        judged_at=START + 45.0,
+        released_at=START + 52.0,
+        ended_at=START + 58.0,
+        outcome="recovered",
+        reason="auc before 0.660, shifted 0.410, retrained 0.640",
+        before=before,
+        during=during,
+        after=after,
+    )
+    refused = LoopRound(
+        service="production/high-utiliser",
+        alerts=["RehearsalDrift"],
+        since=START + 90.0,
+        alerted_at=START + 95.0,
+        rows=1_500,
+        gathered_at=START + 99.0,
+        version=4,
+        trained_at=START + 104.0,
+        judged_at=START + 105.0,
+        ended_at=START + 105.0,
+        outcome="refused by the gate",
+        reason="metric: auc 0.5100, required at least 0.55",
+        during=during,
+        ignored=2,
+    )
+    return [recovered, refused]
 
 
 def predictions() -> PredictionsRecord:

@@ -156,6 +156,16 @@ def test_alerts_say_when_they_began_and_whether_they_still_held_at_the_end() -> 
     assert text.count("to the end") == 1
 
 
+def test_a_closed_loop_shows_each_part_of_a_round_and_the_quality_meanwhile() -> None:
+    text = Page(page(sample_record.passed())).text
+    assert "Begun by RehearsalDrift and RehearsalQualityDrop; 3 more alerts came meanwhile and began nothing" in text
+    assert "an alert was told of the shift 7 s +7.00 s" in text
+    assert "retrained a new version was registered: version 3 5 s +13.00 s" in text
+    assert "the old version, on the shifted rows auc 0.410 0.390 to 0.430" in text
+    assert "Held since then: 2 alerts were left to people." in text
+    assert "Closed loop refused by the gate 2 rounds" in text
+
+
 def test_a_gate_line_that_was_not_judged_is_neither_passed_nor_failed() -> None:
     record = sample_record.passed()
     record.gates[0].lines[1].passed = None

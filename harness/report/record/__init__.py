@@ -19,6 +19,7 @@ from harness.report.record.load import (
     ShapeRecord,
     timeline_of,
 )
+from harness.report.record.loop import LoopRound
 from harness.report.record.pipeline import (
     GateLine,
     GateRecord,
@@ -64,6 +65,7 @@ __all__ = [
     "LatencySummary",
     "LoadRecord",
     "LoadTimeline",
+    "LoopRound",
     "MetricRecord",
     "ModelVersionRecord",
     "Number",

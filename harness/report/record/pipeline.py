@@ -82,6 +82,12 @@ class GateRecord(Record):
         left_out = len(self.lines) - len(judged)
         return f"{sum(judged)} of {len(judged)} passed" + (f", {left_out} not judged" if left_out else "")
 
+    @property
+    def refusal(self) -> str:
+        """What each line that failed saw, and what it required; empty if none failed."""
+        failed = [line for line in self.lines if line.passed is False]
+        return "; ".join(f"{line.name}: {line.observed}, required {line.required}" for line in failed)
+
 
 class SmokeRecord(Record):
     """Served answers compared with the offline model's on held-out rows."""

@@ -12,6 +12,7 @@ from harness.report.record.capacity import CapacityRecord
 from harness.report.record.drift import DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
 from harness.report.record.load import LoadRecord
+from harness.report.record.loop import LoopRound
 from harness.report.record.pipeline import GateRecord, ModelVersionRecord, PipelineRun, SmokeRecord
 from harness.report.record.predictions import PredictionsRecord
 from harness.report.record.rollout import ChaosCase, RolloutRecord
@@ -86,6 +87,7 @@ class RunRecord(Record):
     drift: list[DriftRecord] = []
     predictions: list[PredictionsRecord] = []
     alerts: list[AlertRecord] = []
+    rounds: list[LoopRound] = Field(default=[], description="of a closed loop, the first first")
     components: list[ComponentRecord] = []
     series: list[SeriesRecord] = []
     events: list[EventRecord] = Field(
