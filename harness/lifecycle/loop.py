@@ -274,7 +274,7 @@ def _compared(round_: LoopRound) -> str:
         if metric is not None
     ]
     named = round_.during or round_.after
-    return f"{named.name} {', '.join(shown)}" if named else "no labelled rows to compare"
+    return f"quality ({named.name}): {', '.join(shown)}" if named else "no labelled rows to compare"
 
 
 def _answer(seen: Seen) -> Answer:

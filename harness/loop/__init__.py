@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.loop.closed_loop import Answering, ClosedLoop
-from harness.loop.shifted import SMALL_DATA, ShiftingTraffic
+from harness.loop.shifted import RAND_REVERSED, SMALL_DATA, ShiftingTraffic
 from harness.loop.truth import TruthFeed
 
-__all__ = ["SMALL_DATA", "Answering", "ClosedLoop", "ShiftingTraffic", "TruthFeed"]
+__all__ = ["RAND_REVERSED", "SMALL_DATA", "Answering", "ClosedLoop", "ShiftingTraffic", "TruthFeed"]

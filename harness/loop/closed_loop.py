@@ -59,7 +59,7 @@ class ClosedLoop:
     ) -> None:  # fmt: skip
         self.watch, self.log, self.policy = watch, log, policy
         self._platform, self._service, self._answering = platform, service, answering
-        _require_reference(policy, watch.least_reference)
+        require_reference(policy, watch.least_reference)
         self._inbox = platform.alerts
         self._serving = service.require_model()
         self._previous = self._candidate = self._serving
@@ -237,7 +237,7 @@ class ClosedLoop:
         self._platform.run.events.emit(kind, f"{self._service.namespace}/{self._service.name}", words, **options)
 
 
-def _require_reference(policy: LoopPolicy, least: int) -> None:
+def require_reference(policy: LoopPolicy, least: int) -> None:
     """A version's held-out rows are its drift reference: too few, and the drift of what was promoted is not judged."""
     needed = math.ceil(least / HELD_OUT)
     if policy.fresh_rows < needed:

@@ -91,10 +91,11 @@ def main(spec_json: str, result_path: str) -> None:
     """Job: {"heldout": parquet, "features", "target", "reverse": columns, "seed"} ->
     {"sent": {world: rows}, "truth": [...], "kept": {world: rows}, "kept_truth": [...]}.
     """
-    answer(result_path, lambda: _drawn(json.loads(spec_json)))
+    answer(result_path, lambda: draw(json.loads(spec_json)))
 
 
-def _drawn(spec: dict[str, Any]) -> dict[str, Any]:
+def draw(spec: dict[str, Any]) -> dict[str, Any]:
+    """What `main` answers to a spec."""
     import pandas as pd
 
     frame = pd.read_parquet(spec["heldout"]).sample(frac=1.0, random_state=spec["seed"])

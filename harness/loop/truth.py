@@ -40,10 +40,21 @@ class TruthFeed:
         if self._error is not None and error is None:
             raise self._error
 
+    def tell(self, now: float) -> None:
+        """Give the labels that are due at a moment (seconds of any clock)."""
+        shape, bodies, due = self._load.spec.shape, len(self._truth), self._due(now)
+        labels = {
+            f"{self._load.load_id}-{sequence}": self._truth[shape.body(sequence, bodies)]
+            for sequence in range(self._told, due)
+        }
+        if labels:
+            self._log.label(labels)
+        self._told = max(self._told, due)
+
     def _run(self) -> None:
         try:
             while not self._stopped.wait(EVERY_S):
-                self._tell(self._due(time.monotonic()))
+                self.tell(time.monotonic())
         except RehearsalError as failed:
             self._error = failed
 
@@ -53,13 +64,3 @@ class TruthFeed:
         old = [count for at, count in self._recorded if at <= now - self._lag_s]
         self._recorded = self._recorded[max(0, len(old) - 1) :]
         return old[-1] if old else 0
-
-    def _tell(self, due: int) -> None:
-        shape, bodies = self._load.spec.shape, len(self._truth)
-        labels = {
-            f"{self._load.load_id}-{sequence}": self._truth[shape.body(sequence, bodies)]
-            for sequence in range(self._told, due)
-        }
-        if labels:
-            self._log.label(labels)
-        self._told = max(self._told, due)

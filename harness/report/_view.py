@@ -104,7 +104,8 @@ def _drift(record: RunRecord) -> Iterator[Fact]:
     if record.drift:
         wrong = sum(surprising(window) for window in record.drift)
         judged = sum(window.expected is not None for window in record.drift)
-        value = f"{judged - wrong} of {judged} as expected" if judged else ", ".join(map(verdict, record.drift))
+        drifted = sum(window.drifted for window in record.drift)
+        value = f"{judged - wrong} of {judged} as expected" if judged else f"{drifted} of {len(record.drift)} windows"
         note = "; ".join(f"{window.window.partition(':')[0]}: {verdict(window)}" for window in record.drift)
         yield Fact("Drift", value, note if judged else "", "bad" if wrong else "good" if judged else "")
 

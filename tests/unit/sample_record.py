@@ -471,7 +471,7 @@ def rounds() -> list[LoopRound]:
         released_at=START + 52.0,
         ended_at=START + 58.0,
         outcome="recovered",
-        reason="auc before 0.660, shifted 0.410, retrained 0.640",
+        reason="quality (auc): before 0.660, shifted 0.410, retrained 0.640",
         before=before,
         during=during,
         after=after,

@@ -62,7 +62,7 @@ def test_an_alert_leads_to_a_better_version_step_by_step() -> None:
         ended.ended_at,
     ]
     assert moments == [11, 15, 20, 22, 30, 41]
-    assert ended.reason.startswith("auc before 0.660 (")
+    assert ended.reason.startswith("quality (auc): before 0.660 (")
     assert ", shifted 0.420 (" in ended.reason
     assert ", retrained 0.660 (" in ended.reason
 
@@ -121,7 +121,7 @@ def test_a_version_that_makes_it_worse_is_taken_back_at_once() -> None:
     state, done = walk(*RELEASED, (35, replace(FIRING, after=worse, after_rows=500)), (44, YES), (45, FIRING))
     assert done[-1] is Do.REVERT
     assert (state.round.outcome, state.phase, len(state.rounds)) == (Outcome.NOT_HELPED, Phase.WATCHING, 1)
-    assert state.round.reason.startswith("worse: auc before 0.660")
+    assert state.round.reason.startswith("worse: quality (auc): before 0.660")
 
 
 def test_a_version_that_is_no_better_is_taken_back_when_its_time_is_over() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,14 @@ def test_a_window_is_cut_by_the_time_of_the_response(tmp_path: Path) -> None:
 
     assert found.frame[reader.ID].tolist() == ["a", "b"]
     assert found.unanswered == found.unasked == 0
+
+
+def test_one_revisions_predictions_can_be_read_alone(tmp_path: Path) -> None:
+    """A canary's rows beside its baseline's."""
+    canary = [replace(each, revision="v2") for each in call("c", [[2]], [0.2])]
+    logged(tmp_path, [*call("a", [[1]], [0.1]), *canary])
+    found = reader.read(tmp_path, "production", "visits", revision="v2")
+    assert found.frame[reader.ID].tolist() == ["c"]
 
 
 def test_both_protocols_give_the_same_rows(tmp_path: Path) -> None:
