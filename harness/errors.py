@@ -7,6 +7,7 @@ RehearsalError                 what failed, on what input, and what to do next
 │   ├── DataError              the data file, its columns, its target
 │   ├── TrainingFunctionError  the user's training function raises, hangs, or returns no model
 │   ├── DocumentError          an InferenceService field that is unknown or not honoured here
+│   ├── PushRefused            a commit that the desired state's repository does not take
 │   └── AccessDenied           the credentials given for a cluster may not do it
 ├── CapabilityMissing          this machine or backend cannot do it: reported as a skip
 ├── PlatformError              a component did what it should not
@@ -58,6 +59,10 @@ class DataError(UsageError):
 
 class TrainingFunctionError(UsageError):
     """The user's training function raised, did not end, or returned what cannot be served."""
+
+
+class PushRefused(UsageError):
+    """The repository of the desired state does not take a commit; the message has every reason."""
 
 
 class DocumentError(UsageError):

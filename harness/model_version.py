@@ -11,7 +11,10 @@ from harness.lifecycle.spec import PipelineResult
 
 
 class Servable(Protocol):
-    """What a rollout asks of a model version: its number, and the storageUri that serves it."""
+    """What a release asks of a model version: its name and number, and the storageUri that serves it."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def version(self) -> int: ...

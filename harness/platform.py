@@ -37,6 +37,8 @@ from harness.backends.session import open_backend
 from harness.clients.inference import Protocol, path_of
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
+from harness.gitops import GitOps
+from harness.gitops.checks import Rules
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.drift_windows import WindowPlan
 from harness.lifecycle.loop import LoopPolicy
@@ -49,7 +51,7 @@ from harness.load.shapes import Shape
 from harness.load.spec import check as check_load
 from harness.load.spec import check_shape
 from harness.loop import Answering, ClosedLoop
-from harness.model_version import ModelVersion
+from harness.model_version import ModelVersion, Servable
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
@@ -234,7 +236,7 @@ class Platform:
         return ModelVersion(spec.dataset, result)
 
     def judge(
-        self, candidate: ModelVersion, champion: ModelVersion | None = None, *, policy: GatePolicy | None = None
+        self, candidate: ModelVersion, champion: Servable | None = None, *, policy: GatePolicy | None = None
     ) -> GateRecord:
         """Hold a candidate against the promotion gate, and against the champion if there is one."""
         spec = GateSpec(
@@ -254,7 +256,7 @@ class Platform:
         self.run.record.gates.append(record)
         return record
 
-    def promote(self, candidate: ModelVersion, alias: str, *, gate: GateRecord | None = None) -> None:
+    def promote(self, candidate: Servable, alias: str, *, gate: GateRecord | None = None) -> None:
         """Move an alias (`staging`, `champion`) to a version; raises GateRefused if `gate` did not pass."""
         if gate is not None and not gate.passed:
             raise GateRefused(f"{candidate.name} v{candidate.version} may not become {alias}: {gate.refusal}.")
@@ -508,6 +510,15 @@ class Platform:
         return ClosedLoop(
             self, service, watch, self.prediction_log(service), policy or LoopPolicy(), answering or Answering()
         )
+
+    def gitops(self, model: ModelVersion, *, staging: Servable | None = None, rules: Rules | None = None) -> GitOps:
+        """A Git repository of the run that says what staging and production serve, beginning with these versions.
+
+        Nothing is served until a reconciler looks at it. Errors: CapabilityMissing without git.
+        """
+        made = GitOps(self, model, staging=staging, rules=rules)
+        self._clients.callback(made.close)
+        return made
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""

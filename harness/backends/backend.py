@@ -255,6 +255,10 @@ class Backend(Protocol):
         """Make the service as the document says; returns once the gateway routes accordingly."""
         ...
 
+    def documents(self) -> list[InferenceService]:
+        """What was applied last, of every service of this run."""
+        ...
+
     def status(self, namespace: str, name: str) -> Status:
         """The service's status as KServe writes it."""
         ...

@@ -194,6 +194,9 @@ class LocalBackend(ABC):
             self._scaling().begin()
         serving.apply(document)
 
+    def documents(self) -> list[InferenceService]:
+        return self._serving().documents()
+
     def status(self, namespace: str, name: str) -> Status:
         return self._serving().status(namespace, name)
 

@@ -166,10 +166,10 @@ class Controller:
         """The gateway's counters."""
         return self._config.client
 
-    def services(self) -> list[tuple[str, str]]:
-        """(namespace, name) of every service."""
+    def documents(self) -> list[InferenceService]:
+        """What was applied last, of every service."""
         with self._lock:
-            return sorted(key for key, service in self._services.items() if not service.deleted)
+            return [service.document for _, service in sorted(self._services.items()) if not service.deleted]
 
     def close(self) -> None:
         """Stop reacting; the supervisor stops the replicas."""
@@ -180,7 +180,7 @@ class Controller:
     def _service(self, namespace: str, name: str) -> Service:
         service = self._services.get((namespace, name))
         if service is None or service.deleted:
-            known = ", ".join("/".join(key) for key in self.services()) or "none"
+            known = ", ".join(f"{each.namespace}/{each.name}" for each in self.documents()) or "none"
             raise UsageError(f"no InferenceService {namespace}/{name} is applied; there are: {known}")
         return service
 

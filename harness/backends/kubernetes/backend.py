@@ -182,6 +182,9 @@ class KubernetesBackend:
         self._lives.follow(document.namespace)
         router.apply(document)
 
+    def documents(self) -> list[InferenceService]:
+        return self._serving().documents()
+
     def status(self, namespace: str, name: str) -> Status:
         return self._serving().status(namespace, name)
 

@@ -118,10 +118,10 @@ class Router:
             every_s=0.2,
         )
 
-    def services(self) -> list[tuple[str, str]]:
-        """(namespace, name) of every service."""
+    def documents(self) -> list[InferenceService]:
+        """What was applied last, of every service."""
         with self._lock:
-            return sorted(key for key, service in self._services.items() if not service.deleted)
+            return [service.document for _, service in sorted(self._services.items()) if not service.deleted]
 
     def close(self) -> None:
         """Stop reacting; what the run made goes with its space."""
@@ -132,7 +132,7 @@ class Router:
         with self._lock:
             service = self._services.get((namespace, name))
         if service is None or service.deleted:
-            known = ", ".join("/".join(key) for key in self.services()) or "none"
+            known = ", ".join(f"{each.namespace}/{each.name}" for each in self.documents()) or "none"
             raise UsageError(f"no InferenceService {namespace}/{name} is applied; there are: {known}")
         return service
 

@@ -11,6 +11,7 @@ from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord, CapacityStep
 from harness.report.record.drift import DriftColumn, DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
+from harness.report.record.gitops import CommitRecord, CommitStatus, GitOpsRecord, SyncRecord
 from harness.report.record.load import (
     LatencySummary,
     LoadRecord,
@@ -53,6 +54,8 @@ __all__ = [
     "CapacityStep",
     "ChaosCase",
     "ClusterFinding",
+    "CommitRecord",
+    "CommitStatus",
     "ComponentRecord",
     "DriftColumn",
     "DriftRecord",
@@ -61,6 +64,7 @@ __all__ = [
     "EvidencePoint",
     "GateLine",
     "GateRecord",
+    "GitOpsRecord",
     "GuardVerdict",
     "LatencySummary",
     "LoadRecord",
@@ -88,6 +92,7 @@ __all__ = [
     "SmokeRecord",
     "Status",
     "Step",
+    "SyncRecord",
     "Trial",
     "UpstreamFinding",
     "timeline_of",

@@ -11,6 +11,7 @@ from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord
 from harness.report.record.drift import DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
+from harness.report.record.gitops import GitOpsRecord
 from harness.report.record.load import LoadRecord
 from harness.report.record.loop import LoopRound
 from harness.report.record.pipeline import GateRecord, ModelVersionRecord, PipelineRun, SmokeRecord
@@ -87,6 +88,7 @@ class RunRecord(Record):
     drift: list[DriftRecord] = []
     predictions: list[PredictionsRecord] = []
     alerts: list[AlertRecord] = []
+    gitops: GitOpsRecord | None = None
     rounds: list[LoopRound] = Field(default=[], description="of a closed loop, the first first")
     components: list[ComponentRecord] = []
     series: list[SeriesRecord] = []

@@ -1,0 +1,52 @@
+"""The one place that runs git: as an argv list, with no configuration but the repository's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import CapabilityMissing, PlatformError
+
+TIMEOUT_S = 60.0
+_ALONE = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+
+
+def git(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, given: bytes | None = None, fails: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in a folder. PlatformError with what git said if it fails, unless it may (`fails`)."""
+    argv = [program(), "-C", str(folder), *arguments]
+    done = subprocess.run(
+        argv, env={**_environment(), **(env or {})}, input=given, capture_output=True, timeout=TIMEOUT_S, check=False
+    )
+    if done.returncode and not fails:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise PlatformError(f"git {arguments[0]}: {said}")
+    return done
+
+
+def text(folder: Path, *arguments: str) -> str:
+    """What git prints, without the last line end."""
+    return git(folder, *arguments).stdout.decode(errors="replace").rstrip("\n")
+
+
+def program() -> str:
+    """Its path; CapabilityMissing where there is none."""
+    found = shutil.which("git")
+    if found is None:
+        raise CapabilityMissing("git", hint="install it (Debian: apt-get install git)")
+    return found
+
+
+def _environment() -> dict[str, str]:
+    """In a hook git tells by GIT_… where the objects of a push are until it is taken."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("GIT_") or name in ("PATH", "HOME")}
+    return {**kept, **_ALONE}
