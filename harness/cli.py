@@ -20,6 +20,7 @@ from harness._cli_compare import compare
 from harness._cli_diagnose import diagnose
 from harness._cli_drift_bench import drift_bench
 from harness._cli_equivalence import equivalence
+from harness._cli_gitops import gitops
 from harness._cli_images import images_app
 from harness._cli_load import load
 from harness._cli_loop import loop
@@ -326,6 +327,7 @@ app.command()(load)
 app.command()(simulate)
 app.add_typer(images_app, name="images")
 app.command()(loop)
+app.command()(gitops)
 app.command()(predictions)
 app.command()(drift_bench)
 app.command()(rules)

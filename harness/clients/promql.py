@@ -28,6 +28,10 @@ class PromQL:
     def close(self) -> None:
         self._http.close()
 
+    def answers(self) -> bool:
+        """Whether it takes queries; raises httpx.TransportError while nothing is at its port."""
+        return self._http.get("/-/ready").is_success
+
     def query(self, promql: str, *, at: float | None = None) -> dict[str, float]:
         """An instant query, at a Unix time or now: label set -> value; a scalar has the label set ""."""
         result = self._ask("/api/v1/query", {"query": promql, **({"time": at} if at is not None else {})})

@@ -23,8 +23,7 @@ from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService
 from harness.backends.kubernetes.manifests import merged
 from harness.errors import ConfigError, DocumentError, UsageError
-from harness.lifecycle.rollout import Policy
-from harness.lifecycle.rollout.table import parse_policy
+from harness.lifecycle.rollout import Policy, parse_policy
 
 Files = Mapping[str, str]
 """Path in the repository -> text."""

@@ -8,11 +8,14 @@ from typing import Literal
 
 from harness.report.record import (
     AlertRecord,
+    CommitRecord,
+    CommitStatus,
     ComponentRecord,
     DriftColumn,
     DriftRecord,
     GateLine,
     GateRecord,
+    GitOpsRecord,
     GuardVerdict,
     LatencySummary,
     LoadRecord,
@@ -32,6 +35,7 @@ from harness.report.record import (
     SmokeRecord,
     Status,
     Step,
+    SyncRecord,
     Trial,
     timeline_of,
 )
@@ -86,6 +90,7 @@ def passed() -> RunRecord:
         predictions=[predictions()],
         alerts=alerts(),
         rounds=rounds(),
+        gitops=gitops(),
         components=components(),
         series=series(),
         versions={
@@ -449,6 +454,43 @@ def alerts() -> list[AlertRecord]:
         told_at=START + 41.0,
     )
     return [burn, down]
+
+
+def gitops() -> GitOpsRecord:
+    """A push that was delivered, a bad commit that was refused, and an edit that was healed."""
+
+    def said(context: str, state: Literal["success", "failure"], words: str, at: float) -> CommitStatus:
+        return CommitStatus(context=context, state=state, description=words, at=START + at)
+
+    pushed = CommitRecord(
+        sha="3f9c1d2e" + "0" * 32,
+        subject="A deeper tree",
+        author="data-scientist",
+        at=START + 2.0,
+        statuses=[
+            said("validate", "success", "may be applied", 2.3),
+            said("pipeline", "success", "high-utiliser v2: auc 0.66", 6.0),
+            said("deploy/production", "failure", "rolled back: slow", 30.0),
+        ],
+    )
+    refused = CommitRecord(
+        sha="77aa0b1c" + "0" * 32,
+        subject="Nine is better",
+        author="ml-engineer",
+        at=START + 40.0,
+        taken=False,
+        statuses=[said("validate", "failure", "ml-engineer may not change production; allowed: release", 40.2)],
+    )
+    healed = SyncRecord(
+        at=START + 50.0,
+        took_s=0.4,
+        commit=pushed.sha,
+        environment="staging",
+        service="high-utiliser",
+        action="heal",
+        reason="spec.predictor.minReplicas: 3, desired 1",
+    )
+    return GitOpsRecord(repository="gitops/desired.git", commits=[pushed, refused], syncs=[healed])
 
 
 def rounds() -> list[LoopRound]:

@@ -166,6 +166,14 @@ def test_a_closed_loop_shows_each_part_of_a_round_and_the_quality_meanwhile() ->
     assert "Closed loop refused by the gate 2 rounds" in text
 
 
+def test_gitops_shows_each_commit_with_what_was_said_of_it_and_what_was_healed() -> None:
+    text = Page(page(sample_record.passed())).text
+    assert "A deeper tree 3f9c1d2e , by data-scientist" in text
+    assert "deploy/production ✕ failure +30.00 s rolled back: slow" in text
+    assert "Nine is better 77aa0b1c , by ml-engineer: refused, not in the repository" in text
+    assert "heal staging/high-utiliser spec.predictor.minReplicas: 3, desired 1" in text
+
+
 def test_a_gate_line_that_was_not_judged_is_neither_passed_nor_failed() -> None:
     record = sample_record.passed()
     record.gates[0].lines[1].passed = None

@@ -57,6 +57,7 @@ from harness.load.spec import LoadSpec
 from harness.report.record import AlertRecord, ClusterFinding, ComponentRecord, RevisionCounts
 from harness.runtime.clock import Deadline
 from harness.runtime.events import EventLog
+from harness.runtime.wait import wait
 
 START_S = 300.0
 SCRAPED_S = 5.0
@@ -390,10 +391,14 @@ class KubernetesBackend:
             return self._router
 
     def _promql(self) -> PromQL:
-        self.world.ensure(Part.METRICS, Deadline.after(START_S))
+        deadline = Deadline.after(START_S)
+        self.world.ensure(Part.METRICS, deadline)
         with self._lock:
             if self._prometheus is None:
-                self._prometheus = PromQL(self.space.prometheus_url)
+                prometheus = PromQL(self.space.prometheus_url)
+                # Its Pod is ready a moment before the node's rules lead to it: until then the port resets.
+                wait(prometheus.answers, what="Prometheus's port", deadline=deadline, every_s=0.1)
+                self._prometheus = prometheus
             return self._prometheus
 
 
