@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness._access import Access
 from harness._drift_watch import DriftSettings, DriftWatch
 from harness._prediction_log import PredictionLog, logged
 from harness._reproduce import longest
@@ -167,8 +168,20 @@ class Platform:
     def registry(self) -> MLflowClient:
         """The model registry and tracking server."""
         if self._registry is None:
-            self._registry = self._clients.enter_context(MLflowClient(self.backend.tracking_uri))
+            restriction = self.backend.restriction
+            login = restriction.login if restriction else None
+            self._registry = self._clients.enter_context(MLflowClient(self.backend.tracking_uri, login=login))
         return self._registry
+
+    def restricted(self) -> Access:
+        """Let nobody in from now on but by role, at MLflow and at the gateway; before anything else is asked for.
+
+        Errors: CapabilityMissing where this world cannot; UsageError if MLflow or the gateway runs already.
+        """
+        self.require(Capability.ACCESS)
+        access = Access(self)
+        self._clients.callback(access.close)
+        return access
 
     def train(
         self,

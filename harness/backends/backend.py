@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.backends.embedded.warmth import Warmth
     from harness.backends.inference_service import InferenceService
     from harness.backends.kubernetes.alone import LeftToKServe
+    from harness.backends.restriction import Restriction
     from harness.backends.status import ReplicaStatus, Status
     from harness.lifecycle.answers import Answers
     from harness.lifecycle.autoscaler import AutoscalerSpec, Look, MetricsModel
@@ -64,6 +65,7 @@ class Capability(StrEnum):
     PIPELINE_IN_CLUSTER = "pipeline in the cluster"
     PIPELINE_IN_CONTAINERS = "pipeline in containers"
     TRAINER = "Kubeflow Trainer"
+    ACCESS = "roles at MLflow and the gateway"
     QUIET = "a machine quiet enough for a verdict on latency"
 
 
@@ -223,6 +225,18 @@ class Backend(Protocol):
     @property
     def access_log(self) -> Path:
         """The gateway's access log, one JSON object a request."""
+        ...
+
+    def restrict(self, restriction: Restriction) -> None:
+        """Let in only who has the restriction's credentials; before MLflow or the gateway was asked for.
+
+        UsageError if one of them runs already; CapabilityMissing where this world cannot.
+        """
+        ...
+
+    @property
+    def restriction(self) -> Restriction | None:
+        """What it is restricted by, if it is."""
         ...
 
     def work(

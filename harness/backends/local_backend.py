@@ -33,13 +33,14 @@ from harness.backends.inference_service import InferenceService
 from harness.backends.local_work import LocalWork
 from harness.backends.node import NodeOptions
 from harness.backends.pipeline_runner import NEEDS, Runner
+from harness.backends.restriction import Restriction
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
 from harness.components import drift_exporter, prediction_log
 from harness.components.activator import ActivatorServer
 from harness.components.component import Component
 from harness.components.files import replace_text
-from harness.errors import CapabilityMissing
+from harness.errors import CapabilityMissing, UsageError
 from harness.load.crew import Crew
 from harness.load.records import LoadFiles
 from harness.load.spec import LoadSpec
@@ -94,6 +95,7 @@ class LocalBackend(ABC):
         self._scraped: dict[str, str] = {}
         self._scraping = threading.Lock()
         self._exporters = Targets(exporters_file(folder))
+        self._restriction: Restriction | None = None
 
     @abstractmethod
     def missing(self) -> dict[Capability, str]: ...
@@ -157,6 +159,20 @@ class LocalBackend(ABC):
                 done.result()
         finally:
             pool.shutdown(wait=False)  # after a Ctrl-C or a failure the others end as soon as the supervisor closes
+
+    @property
+    def restriction(self) -> Restriction | None:
+        return self._restriction
+
+    def restrict(self, restriction: Restriction) -> None:
+        if why := self.missing().get(Capability.ACCESS):
+            raise CapabilityMissing(Capability.ACCESS.value, hint=why)
+        if running := sorted({"mlflow", "envoy"} & self._running.keys()):
+            raise UsageError(
+                f"restrict: {', '.join(running)} runs already, and would let everybody in; restrict it first"
+            )
+        self._restriction = restriction
+        self._local.env.update(restriction.client_env)
 
     @property
     def tracking_uri(self) -> str:
@@ -373,6 +389,7 @@ class LocalBackend(ABC):
                     self.folder,
                     node=self._node,
                     activator=self._activator,
+                    clients=self._restriction.clients if self._restriction else None,
                 )
             return self._controller
 

@@ -39,6 +39,8 @@ class LocalWork:
         self._began = time.time()
         self._jobs = itertools.count(1)
         self._broken = broken
+        self.env: dict[str, str] = {}
+        """Laid over the environment of every job."""
 
     def run(
         self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None
@@ -47,7 +49,9 @@ class LocalWork:
         result = self.folder / "jobs" / f"{next(self._jobs):02}-{name}.json"
         result.parent.mkdir(exist_ok=True)
         nursery = self.warmth.nursery_for(target)
-        child = self.supervisor.fork(name, target, spec, str(result), nursery=nursery, deadline=deadline, task=True)
+        child = self.supervisor.fork(
+            name, target, spec, str(result), nursery=nursery, env=self.env, deadline=deadline, task=True
+        )
         reader = ProgressReader(result, progress or (lambda line: None))
         try:
             ended = lambda: reader.read_until(child.poll() is not None)  # noqa: E731

@@ -30,10 +30,20 @@ class Answer:
 class InferenceClient:
     """Asks one service for predictions; a context manager. Raises RequestFailed with the server's status and reason."""
 
-    def __init__(self, gateway_url: str, host: str, model: str, *, timeout_s: float = 10.0, **kw: Any) -> None:
+    def __init__(
+        self,
+        gateway_url: str,
+        host: str,
+        model: str,
+        *,
+        key: tuple[str, str] | None = None,
+        timeout_s: float = 10.0,
+        **kw: Any,
+    ) -> None:
         self.model = model
         self.host = host
-        self._http = client(gateway_url, timeout_s=timeout_s, headers={"host": host}, **kw)
+        headers = {"host": host, **dict([key] if key else [])}
+        self._http = client(gateway_url, timeout_s=timeout_s, headers=headers, **kw)
 
     def __enter__(self) -> Self:
         return self

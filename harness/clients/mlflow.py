@@ -45,9 +45,16 @@ class Run:
 class MLflowClient:
     """Closes with `with`. Raises RequestFailed: `status` 404 for a name, version, alias or run that is not there."""
 
-    def __init__(self, tracking_uri: str, *, timeout_s: float = 10.0, http_client: httpx.Client | None = None) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        *,
+        timeout_s: float = 10.0,
+        login: tuple[str, str] | None = None,
+        http_client: httpx.Client | None = None,
+    ) -> None:
         self.tracking_uri = tracking_uri
-        self._http = http_client or http.client(tracking_uri, timeout_s=timeout_s)
+        self._http = http_client or http.client(tracking_uri, timeout_s=timeout_s, auth=login)
 
     def __enter__(self) -> MLflowClient:
         return self
@@ -75,6 +82,48 @@ class MLflowClient:
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Move an alias to a version, in one step for every reader."""
         self._post("registered-models/alias", name=name, alias=alias, version=str(version))
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment."""
+        found: str = self._get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]
+        return found
+
+    def start_run(self, experiment_id: str) -> str:
+        """Begin a run; its id."""
+        started: str = self._post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
+        return started
+
+    def register(self, name: str, source: str, run_id: str) -> int:
+        """Register a logged model ("models:/m-…") as a new version of a registered one; its number."""
+        logged = source.removeprefix("models:/")
+        made = self._post("model-versions/create", name=name, source=source, run_id=run_id, model_id=logged)
+        return int(made["model_version"]["version"])
+
+    def download_uri(self, name: str, version: int) -> str:
+        """Where a version's files lie: "mlflow-artifacts:/…"."""
+        found = str(self._get("model-versions/get-download-uri", name=name, version=str(version))["artifact_uri"])
+        if not found.startswith("models:/"):
+            return found
+        return str(self._get(f"logged-models/{found.removeprefix('models:/')}")["model"]["info"]["artifact_uri"])
+
+    def put_artifact(self, path: str, content: bytes) -> None:
+        """Write a file below the artifacts' root."""
+        http.request(self._http, "PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", content=content)
+
+    def delete_run(self, run_id: str) -> None:
+        self._post("runs/delete", run_id=run_id)
+
+    def delete_version(self, name: str, version: int) -> None:
+        self._call("DELETE", "model-versions/delete", json={"name": name, "version": str(version)})
+
+    def create_user(self, name: str, password: str) -> None:
+        """Where MLflow asks for passwords."""
+        self._post("users/create", username=name, password=password)
+
+    def grant(self, user: str, kind: str, name: str, permission: str) -> None:
+        """Give a user READ, EDIT or MANAGE of an "experiment" (by id) or a "registered_model" (by name)."""
+        body = {"username": user, "resource_type": kind, "resource_id": name, "permission": permission}
+        http.request(self._http, "POST", "/api/3.0/mlflow/users/permissions/grant", json=body)
 
     def _get(self, path: str, /, **params: Any) -> dict[str, Any]:
         return self._call("GET", path, params=params)

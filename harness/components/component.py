@@ -64,6 +64,7 @@ class Component:
     ports: tuple[str, ...] = ("http",)
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    private: frozenset[str] = frozenset()
     image: str = ""
     inside: Mapping[str, int] = field(default_factory=dict)
     limits: Limits = Limits()

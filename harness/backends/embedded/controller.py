@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.backends.embedded import planner
 from harness.backends.embedded._service import Loss, Service, refuse_same_host
 from harness.backends.embedded.activator import Activator
-from harness.backends.embedded.gateway_config import GatewayConfig
+from harness.backends.embedded.gateway_config import Clients, GatewayConfig
 from harness.backends.embedded.jobs import Jobs
 from harness.backends.embedded.lives import Lives
 from harness.backends.embedded.node import Node
@@ -55,12 +55,13 @@ class Controller:
         *,
         node: Node | None = None,
         activator: Activator | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self._events = events
         self._activator = activator
         node = node or Node(NodeOptions().capacity())
         node.changed = self._room
-        self._config = GatewayConfig(gateway)
+        self._config = GatewayConfig(gateway, clients)
         self._targets = Targets(targets_file(folder))
         self._jobs = Jobs(events)
         self._services: dict[tuple[str, str], Service] = {}

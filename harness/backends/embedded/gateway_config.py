@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -33,6 +33,9 @@ CONFIRM_S = 10.0
 _EVERY_S = 0.0005  # a change is in effect after 1-2 ms
 
 
+Clients = Callable[[str], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """One cluster's addresses: those that get requests, and those that only end what they have."""
@@ -42,10 +45,11 @@ class Endpoints:
 
 
 class GatewayConfig:
-    """What Envoy routes; not thread-safe, its one owner is the controller."""
+    """What Envoy routes; not thread-safe, its one owner is the controller. `clients` may ask a namespace's services."""
 
-    def __init__(self, gateway: Running) -> None:
+    def __init__(self, gateway: Running, clients: Clients | None = None) -> None:
         self._gateway = gateway
+        self._clients = clients
         self._folder = gateway.folder
         self._scratch = gateway.folder / "scratch"
         self._scratch.mkdir(exist_ok=True)
@@ -67,7 +71,9 @@ class GatewayConfig:
         }
         self._set_endpoints(clusters)
         key = wanted.namespace, wanted.name
-        self._set_routes({**self._routes, key: routes_of(wanted, routing)}, f"routes of {'/'.join(key)}")
+        clients = self._clients(wanted.namespace) if self._clients else None
+        routes = tuple(replace(route, clients=clients) for route in routes_of(wanted, routing))
+        self._set_routes({**self._routes, key: routes}, f"routes of {'/'.join(key)}")
 
     def remove(self, wanted: Desired) -> None:
         """Take one service's hosts away."""
@@ -120,7 +126,8 @@ class GatewayConfig:
     def _set_routes(self, routes: dict[tuple[str, str], tuple[Route, ...]], what: str) -> None:
         if routes == self._routes:
             return
-        text, version = render_routes(route for each in routes.values() for route in each)
+        every = (route for each in routes.values() for route in each)
+        text, version = render_routes(every, keys=self._clients is not None)
         before = self._refusals()
         self._write(f"{RDS}/rds.json", text)
         self._confirm(lambda: self.client.routes_version() == version, what, lambda: self._refusals() > before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,6 +51,7 @@ class ReplicaStarter:
     tracking_uri: str
     gateway_url: str
     folder: Path
+    login: Mapping[str, str] = field(default_factory=dict)
 
     def launch(self, wanted: Desired, workload: Workload, number: int, deadline: Deadline) -> Child:
         name = replica_name(wanted, workload, number)
@@ -62,7 +63,7 @@ class ReplicaStarter:
             path.write_text(json.dumps(config), encoding="utf-8")
         except OSError as error:
             raise PlatformError(f"replica {name}: cannot write {path}: {error.strerror}") from error
-        env = {**replica_env(self.tracking_uri), **dict(workload.env)}
+        env = {**replica_env(self.tracking_uri), **self.login, **dict(workload.env)}
         if self.nursery is not None:
             target = SERVE_TRANSFORMER if workload.kind == "transformer" else SERVE
             return self.supervisor.fork(name, target, config, nursery=self.nursery(), env=env, deadline=deadline)

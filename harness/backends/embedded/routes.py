@@ -18,6 +18,8 @@ from harness.components.gateway import (
     SHADOW,
     VERSION_HEADER,
     VERSION_HOST,
+    asked_by,
+    asked_by_anybody,
     file_source,
 )
 
@@ -42,6 +44,7 @@ class Route:
 
     With `hash_header` the weights are shares of that header's values; a request without it is drawn. `copies` percent
     of the requests are sent to the gateway once more, for the host with "-shadow" behind it, and nobody waits for them.
+    `clients` are those whose API keys are taken; None where the gateway asks for no key.
     """
 
     host: str
@@ -51,6 +54,7 @@ class Route:
     hash_header: str = ""
     match: Match | None = None
     copies: int = 0
+    clients: tuple[str, ...] | None = None
 
     def uses(self, cluster: str) -> bool:
         """Whether requests may go to a cluster by this route."""
@@ -72,14 +76,17 @@ def endpoint_file(cluster: str) -> str:
     return f"{cluster.replace('/', '_')}.json"
 
 
-def render_routes(routes: Iterable[Route]) -> tuple[str, str]:
-    """The RDS file's text and its version, a digest of the content; equal routes give equal text."""
+def render_routes(routes: Iterable[Route], *, keys: bool = False) -> tuple[str, str]:
+    """The RDS file's text and its version, a digest of the content; equal routes give equal text.
+
+    `keys`: the gateway asks for API keys.
+    """
     hosts = [_virtual_host(route) for route in sorted(routes, key=lambda route: route.host)]
     version = hashlib.sha256(json.dumps(hosts, sort_keys=True).encode()).hexdigest()[:16]
     resource = {
         "@type": f"{_TYPE}.config.route.v3.RouteConfiguration",
         "name": ROUTES,
-        "virtual_hosts": [*hosts, _version_host(version)],
+        "virtual_hosts": [*hosts, _version_host(version, keys=keys)],
     }
     return json.dumps({"version_info": version, "resources": [resource]}, indent=1), version
 
@@ -117,6 +124,7 @@ def _virtual_host(route: Route) -> dict[str, Any]:
         "name": route.host,
         "domains": [route.host, f"{route.host}:*"],
         "routes": [*_matched(route), {"match": {"prefix": "/"}, **_action(route, route.weights)}],
+        **({} if route.clients is None else {"typed_per_filter_config": asked_by(route.clients)}),
     }
 
 
@@ -176,12 +184,13 @@ def _retry_policy() -> dict[str, Any]:
     }
 
 
-def _version_host(version: str) -> dict[str, Any]:
+def _version_host(version: str, *, keys: bool) -> dict[str, Any]:
     header = {"header": {"key": VERSION_HEADER, "value": version}}
     return {
         "name": VERSION_HOST,
         "domains": [VERSION_HOST],
         "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200}, "response_headers_to_add": [header]}],
+        **({"typed_per_filter_config": asked_by_anybody()} if keys else {}),
     }
 
 

@@ -43,6 +43,7 @@ from harness.backends.kubernetes.runspace import label_of
 from harness.backends.kubernetes.world import MLFLOW_PORT, MLFLOW_SERVICE, RunSpace, World, run_labels
 from harness.backends.local_work import LocalWork
 from harness.backends.pipeline_runner import NOT_IN_CONTAINERS
+from harness.backends.restriction import Restriction
 from harness.backends.status import Status
 from harness.clients.http import client
 from harness.clients.promql import PromQL
@@ -76,6 +77,7 @@ IN_THE_EMBEDDED_WORLD = {
     Capability.PREDICTION_LOG: NO_PREDICTION_LOG,
     Capability.SCALE_BY_REQUESTS: "an HPA knows cpu and memory; KServe has the others in Knative mode; embedded can",
     Capability.SCALE_TO_ZERO: "an HPA's least is one; the embedded world can",
+    Capability.ACCESS: "a cluster has roles and network policies of its own: docs/access.md; embedded has MLflow's",
     Capability.CANARY_SCALING: "KServe refuses a size to scale to in a canary; the embedded world scales it",
 }
 NO_TRANSFORMER = "a transformer's class is not in the image rehearsal/model-server; the embedded world runs it"
@@ -146,6 +148,13 @@ class KubernetesBackend:
     @property
     def access_log(self) -> Path:
         return self.supervisor.log_path("access").with_suffix(".jsonl")
+
+    @property
+    def restriction(self) -> None:
+        return None
+
+    def restrict(self, restriction: Restriction) -> None:
+        raise CapabilityMissing(Capability.ACCESS.value, hint=IN_THE_EMBEDDED_WORLD[Capability.ACCESS])
 
     def work(
         self, target: str, spec: str, *, name: str, deadline: Deadline, progress: Progress | None = None

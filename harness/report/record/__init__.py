@@ -7,6 +7,7 @@ Shares and probabilities are in [0, 1]; durations in seconds (`_s`) or milliseco
 from __future__ import annotations
 
 from harness.report.record._base import Number, Status
+from harness.report.record.access import AccessCell
 from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord, CapacityStep
 from harness.report.record.drift import DriftColumn, DriftRecord
@@ -47,6 +48,7 @@ from harness.report.record.scaling import ReactionTimes, ScalingLook, ScalingRec
 from harness.report.record.verdict import GuardVerdict
 
 __all__ = [
+    "AccessCell",
     "AlertRecord",
     "AnswersRecord",
     "Approval",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harness.report.record._base import Number, Record, Status
+from harness.report.record.access import AccessCell
 from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord
 from harness.report.record.drift import DriftRecord
@@ -88,6 +89,7 @@ class RunRecord(Record):
     drift: list[DriftRecord] = []
     predictions: list[PredictionsRecord] = []
     alerts: list[AlertRecord] = []
+    access: list[AccessCell] = []
     gitops: GitOpsRecord | None = None
     rounds: list[LoopRound] = Field(default=[], description="of a closed loop, the first first")
     components: list[ComponentRecord] = []
