@@ -80,14 +80,21 @@ def access_reference() -> str:
     return "\n\n".join(f"## {title}\n\n{table}" for title, table in parts.items())
 
 
+def roles_reference() -> str:
+    """Markdown for docs/security.md: who may do what with the platform itself."""
+    from harness.lifecycle.access import reference
+
+    return reference()
+
+
 def generated_manifests() -> dict[Path, str]:
     """The roles of each stage and the network policies of each place: file -> text."""
     from harness.backends.kubernetes import access, arrows, rehearsal_role
     from harness.backends.kubernetes.world import SYSTEM
+    from harness.lifecycle.access import STAGES
 
     files = {
-        MANIFESTS / "rbac" / stage / "roles.yaml": _documents("access.py", access.documents(stage))
-        for stage in access.STAGES
+        MANIFESTS / "rbac" / stage / "roles.yaml": _documents("access.py", access.documents(stage)) for stage in STAGES
     }
     roles = {"given": rehearsal_role.documents(rehearsal_role.Where.GIVEN), "shared": rehearsal_role.shared()}
     for name, documents in roles.items():
@@ -124,6 +131,7 @@ def generated() -> dict[Path, str]:
     references = {
         "access.md": access_reference,
         "cli.md": cli_reference,
+        "security.md": roles_reference,
         "configuration.md": configuration_reference,
     }
     pages = {DOCS / name: filled((DOCS / name).read_text(encoding="utf-8"), of()) for name, of in references.items()}

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from harness.backends.restriction import Restriction
 from harness.clients.inference import InferenceClient
 from harness.clients.mlflow import MLflowClient
 from harness.components.gateway import KEY_HEADER
-from harness.errors import RequestFailed
+from harness.errors import PushRefused, RequestFailed
+from harness.gitops.checks import CODE
 from harness.lifecycle.access import MATRIX, ROLES, Cell, allowed, cells
 from harness.report.record import AccessCell
 
 if TYPE_CHECKING:
+    from harness.gitops import GitOps
     from harness.model_version import ModelVersion
     from harness.platform import Platform
     from harness.service import Service
 
 REFUSED = (401, 403)
 EDIT = "EDIT"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the cells are tried on; `number` makes each try another one."""
+
+    model: ModelVersion
+    services: Mapping[str, Service]
+    gitops: GitOps
+    number: int
 
 
 class Access:
@@ -30,6 +43,7 @@ class Access:
         self.restriction = Restriction.new()
         platform.backend.restrict(self.restriction)
         self._known = False
+        self._one: list[Any] | None = None
 
     def grant(self, model: ModelVersion) -> None:
         """Give the roles what the matrix says they may with a model and its experiment; the guard does the rest."""
@@ -54,12 +68,12 @@ class Access:
             self._platform.backend.gateway_url, host=service.host, model=service.name, key=(KEY_HEADER, word)
         )
 
-    def try_all(self, model: ModelVersion, services: Mapping[str, Service]) -> list[AccessCell]:
+    def try_all(self, model: ModelVersion, services: Mapping[str, Service], gitops: GitOps) -> list[AccessCell]:
         """Try every cell of the matrix with the role's own credentials; what was found is in the run's record.
 
-        `services`: environment -> one that serves there. Each deed is undone or harmless.
+        `services`: environment -> one that serves there. Nothing that serves changes by it.
         """
-        found = [self._tried(cell, model, services) for cell in cells()]
+        found = [self._tried(cell, Tried(model, services, gitops, number)) for number, cell in enumerate(cells())]
         self._platform.run.record.access += found
         return found
 
@@ -72,10 +86,12 @@ class Access:
                 registry.create_user(role, self.restriction.passwords[role])
             self._known = True
 
-    def _tried(self, cell: Cell, model: ModelVersion, services: Mapping[str, Service]) -> AccessCell:
+    def _tried(self, cell: Cell, on: Tried) -> AccessCell:
         status, words = 200, ""
         try:
-            self._deed(cell, model, services)
+            self._deed(cell, on)
+        except PushRefused as error:
+            status, words = 403, error.message
         except RequestFailed as error:
             status, words = error.status or 0, error.message
         may = status == 200
@@ -91,14 +107,28 @@ class Access:
             detail="" if as_expected else words[:300],
         )
 
-    def _deed(self, cell: Cell, model: ModelVersion, services: Mapping[str, Service]) -> None:
+    def _deed(self, cell: Cell, on: Tried) -> None:
         if cell.verb == "ask":
-            row = self._platform.sample(model, [{"name": "one", "rows": 1}])["one"]["rows"]
-            with self.asking(services[cell.resource.partition(" ")[0]], cell.role) as client:
-                client.predict(row)
-            return
-        with self.registry(cell.role) as registry:
-            _DEEDS[cell.resource, cell.verb](registry, model)
+            with self.asking(on.services[cell.resource.partition(" ")[0]], cell.role) as client:
+                client.predict(self._row(on.model))
+        elif cell.verb == "commit":
+            what = cell.resource.removeprefix("desired state of ")
+            on.gitops.as_(cell.role).push(_change(what, on), f"{cell.role} changes {what}")
+        else:
+            with self.registry(cell.role) as registry:
+                _DEEDS[cell.resource, cell.verb](registry, on.model)
+
+    def _row(self, model: ModelVersion) -> list[Any]:
+        if self._one is None:
+            self._one = self._platform.sample(model, [{"name": "one", "rows": 1}])["one"]["rows"]
+        return self._one
+
+
+def _change(what: str, on: Tried) -> dict[str, str | bytes | None]:
+    """A harmless change of the desired state, another one each time."""
+    if what == CODE:
+        return {f"training/{on.model.name}.toml": f"trials = {on.number}\n"}
+    return {f"environments/{what}/rollout.toml": f'kind = "canary"\nmax_step_s = {60 + on.number}\n'}
 
 
 def _edits(resource: str, verb: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__, _cli_world
+from harness._cli_access import access
 from harness._cli_compare import compare
 from harness._cli_diagnose import diagnose
 from harness._cli_drift_bench import drift_bench
@@ -331,6 +332,7 @@ app.command()(gitops)
 app.command()(predictions)
 app.command()(drift_bench)
 app.command()(rules)
+app.command()(access)
 app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)

@@ -18,7 +18,7 @@ def test_every_cell_of_the_matrix_holds(platform: Platform, high_utiliser: Datas
     model = platform.train(high_utiliser, max_depth=2)
     access.grant(model)
     services = {name: platform.deploy(model, namespace=name) for name in ("staging", "production")}
-    tried = access.try_all(model, services)
+    tried = access.try_all(model, services, platform.gitops(model))
 
     assert len(tried) == len(list(cells()))
     assert [cell for cell in tried if not cell.passed] == []

@@ -40,7 +40,7 @@ from harness.components import drift_exporter, prediction_log
 from harness.components.activator import ActivatorServer
 from harness.components.component import Component
 from harness.components.files import replace_text
-from harness.errors import CapabilityMissing, UsageError
+from harness.errors import CapabilityMissing, DocumentError, UsageError
 from harness.load.crew import Crew
 from harness.load.records import LoadFiles
 from harness.load.spec import LoadSpec
@@ -205,6 +205,9 @@ class LocalBackend(ABC):
 
     def apply(self, document: InferenceService) -> None:
         scaling.require(document, self.missing())
+        if self._restriction is not None and document.spec.transformer is not None:
+            where = f"{document.namespace}/{document.name}"
+            raise DocumentError(f"{where}: spec.transformer: has no key for the gateway of a restricted platform")
         serving = self._serving()
         if Capability.AUTOSCALING in scaling.needs(document):
             self._scaling().begin()

@@ -66,6 +66,11 @@ class Restriction:
         """The platform's own, at MLflow."""
         return PLATFORM, self.passwords[PLATFORM]
 
+    @property
+    def login_file(self) -> tuple[str, Path]:
+        """The same, for a process that is told where the password is."""
+        return PLATFORM, self.files.folder / f"mlflow-{PLATFORM}"
+
     def clients(self, namespace: str) -> tuple[str, ...]:
         """Who may ask the services of a namespace; of one that is no environment the platform alone."""
         roles = askers(namespace) if namespace in STAGES else ()

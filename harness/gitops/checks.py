@@ -12,14 +12,12 @@ from harness.backends.inference_service import InferenceService
 from harness.errors import UsageError
 from harness.gitops import overlays
 from harness.gitops.overlays import Files, Pinned
+from harness.lifecycle.access import ROLES, STAGES, allowed
 
-IDENTITIES = ("data-scientist", "ml-engineer", "release", "viewer")
 CODE = "training and data"
 MAY_CHANGE: Mapping[str, frozenset[str]] = {
-    "data-scientist": frozenset({CODE}),
-    "ml-engineer": frozenset({CODE, "staging"}),
-    "release": frozenset({CODE, "staging", "production"}),
-    "viewer": frozenset(),
+    role: frozenset(what for what in (CODE, *STAGES) if allowed(role, "commit", f"desired state of {what}"))
+    for role in ROLES
 }
 """Identity -> what its commits may change: the code and data of a training, and what an environment runs."""
 CODE_FOLDERS = ("training/", "data/")

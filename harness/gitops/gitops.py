@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.gitops import overlays
-from harness.gitops.checks import IDENTITIES, Rules
+from harness.gitops.checks import Rules
 from harness.gitops.overlays import Pinned
 from harness.gitops.repository import Checkout, Commit, Repository
+from harness.lifecycle.access import ROLES
 from harness.report.record import CommitRecord, GitOpsRecord, SyncRecord
 from harness.runtime.secret_files import SecretFiles
 
@@ -43,12 +44,16 @@ class GitOps:
         self.platform, self.service, self.model = platform, model.name, model
         self._folder = platform.run.folder / FOLDER
         self._secrets = SecretFiles()
-        self._tokens = {name: self._secrets.new(name)[0] for name in IDENTITIES}
+        self._tokens = {name: self._secrets.new(name)[0] for name in ROLES}
         self._checkouts: dict[str, Checkout] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.syncs: list[SyncRecord] = []
         self.repository = Repository.create(
-            self._folder / REPOSITORY, self._tokens, tracking_uri=platform.backend.tracking_uri, rules=rules or Rules()
+            self._folder / REPOSITORY,
+            self._tokens,
+            tracking_uri=platform.backend.tracking_uri,
+            rules=rules or Rules(),
+            login=restriction.login_file if (restriction := platform.backend.restriction) else None,
         )
         self.first = self._begin(model, staging or model)
 

@@ -46,13 +46,17 @@ def judged(repository: Repository, settings: dict[str, Any], old: str, new: str,
         may_change={name: frozenset(rights) for name, rights in settings["may_change"].items()},
     )
     span = f"{old}..{new}" if old.strip("0") else new
-    with MLflowClient(settings["tracking_uri"]) as registry:
+    with MLflowClient(settings["tracking_uri"], login=_login(settings["login"])) as registry:
         for commit in text(repository.folder, "rev-list", "--reverse", span).splitlines():
             about, change = repository.change(commit, pusher)
             found = problems(change, rules, in_registry(registry))
             state, words = ("failure", "; ".join(found)) if found else ("success", "may be applied")
             repository.statuses.add(about.named(), CONTEXT, state, words)
             yield from found
+
+
+def _login(told: list[str] | None) -> tuple[str, str] | None:
+    return (told[0], Path(told[1]).read_text(encoding="utf-8")) if told else None
 
 
 def in_registry(registry: MLflowClient) -> KnowsVersion:

@@ -50,14 +50,26 @@ class Repository:
         self.statuses = Statuses(folder)
 
     @classmethod
-    def create(cls, folder: Path, tokens: Mapping[str, str], *, tracking_uri: str, rules: Rules) -> Repository:
-        """Make one; `tokens` are the secrets that the identities push with, and only their digests are kept."""
+    def create(
+        cls,
+        folder: Path,
+        tokens: Mapping[str, str],
+        *,
+        tracking_uri: str,
+        rules: Rules,
+        login: tuple[str, Path] | None = None,
+    ) -> Repository:
+        """Make one; `tokens` are the secrets that the identities push with, and only their digests are kept.
+
+        `login`: a user of the registry, and the file that has the password, where the registry asks for one.
+        """
         folder.mkdir(parents=True)
         git(folder, "init", "-q", "--bare", f"--initial-branch={BRANCH}")
         for key in ("receive.denyNonFastForwards", "receive.denyDeletes"):
             git(folder, "config", key, "true")
         settings = {
             "tracking_uri": tracking_uri,
+            "login": [login[0], str(login[1])] if login else None,
             "pushers": {digest(token): name for name, token in tokens.items()},
             "most_replicas": dict(rules.most_replicas),
             "may_change": {name: sorted(rights) for name, rights in rules.may_change.items()},

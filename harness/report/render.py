@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from harness.report import (
+    _access_view,
     _drift_view,
     _findings,
     _format,
@@ -74,6 +75,7 @@ def environment() -> Environment:
         "load_view": _load_view,
         "load_page": _load_page,
         "scaling_view": _scaling_view,
+        "access_view": _access_view,
         "drift_view": _drift_view,
         "loop_view": _loop_view,
         "style": Markup(style),

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from harness.backends.kubernetes import access
-from harness.backends.kubernetes.access import ROLES, STAGES, Cell
+from harness.backends.kubernetes.access import Cell
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
 from harness.clients.kubernetes import Kube
+from harness.lifecycle.access import ROLES, STAGES
 from tests.kubernetes.access_lab import Outcome, ask, path, with_token
 
 

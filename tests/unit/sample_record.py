@@ -7,6 +7,7 @@ import random
 from typing import Literal
 
 from harness.report.record import (
+    AccessCell,
     AlertRecord,
     CommitRecord,
     CommitStatus,
@@ -91,6 +92,7 @@ def passed() -> RunRecord:
         alerts=alerts(),
         rounds=rounds(),
         gitops=gitops(),
+        access=access(),
         components=components(),
         series=series(),
         versions={
@@ -454,6 +456,16 @@ def alerts() -> list[AlertRecord]:
         told_at=START + 41.0,
     )
     return [burn, down]
+
+
+def access() -> list[AccessCell]:
+    """Two roles at one resource; one cell is not as the matrix says."""
+    where = {"verb": "move", "resource": "alias champion"}
+    return [
+        AccessCell(role="release", expected=True, status=200, passed=True, **where),
+        AccessCell(role="viewer", expected=False, status=403, passed=True, **where),
+        AccessCell(role="ml-engineer", expected=False, status=200, passed=False, detail="it was let through", **where),
+    ]
 
 
 def gitops() -> GitOpsRecord:

@@ -18,6 +18,7 @@ from harness.backends.kubernetes.manifests import load
 from harness.backends.kubernetes.rehearsal_role import CALL, Where
 from harness.backends.kubernetes.world import SYSTEM
 from harness.errors import CapabilityMissing
+from harness.lifecycle.access import STAGES
 from tests.unit import manifest_files
 from tests.unit.manifest_files import MANIFESTS, OVERLAYS, Document, everything, problem, rendered
 
@@ -60,7 +61,7 @@ def test_a_rendered_overlay_is_valid(overlay: str, left_out: Callable[[str], NoR
         left_out(f"no schema of {', '.join(sorted(without))} here; the other documents are valid")
 
 
-@pytest.mark.parametrize("stage", access.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_rendered_stage_lies_in_one_namespace_with_everything_that_holds_it(
     stage: str, left_out: Callable[[str], NoReturn]
 ) -> None:
@@ -215,7 +216,7 @@ def test_nobody_may_change_what_holds_a_namespace_or_act_as_another() -> None:
     guards = {"resourcequotas", "limitranges", "networkpolicies", "roles", "rolebindings", "serviceaccounts"}
     held = guards | {"secrets", "serviceaccounts/token", "pods/exec"}
     changing = {"create", "update", "patch", "delete", "deletecollection"}
-    for stage in access.STAGES:
+    for stage in STAGES:
         granted = {(cell.resource.name, cell.verb) for cell in access.cells(stage) if cell.allowed}
         assert not [cell for cell in granted if cell[0] in held and cell[1] in changing]
         assert not [cell for cell in granted if cell[1] == "deletecollection"]

@@ -174,6 +174,13 @@ def test_gitops_shows_each_commit_with_what_was_said_of_it_and_what_was_healed()
     assert "heal staging/high-utiliser spec.predictor.minReplicas: 3, desired 1" in text
 
 
+def test_access_shows_every_cell_that_was_tried_and_what_differs_from_the_matrix() -> None:
+    text = Page(page(sample_record.passed())).text
+    assert "3 cells of the matrix were tried with each role’s own credentials; 1 is not as the matrix says." in text
+    assert "alias champion move ✕ let in (200) ✓ let in (200) ✓ refused (403)" in text
+    assert "ml-engineer, move, alias champion: expected refused, got 200: it was let through" in text
+
+
 def test_a_gate_line_that_was_not_judged_is_neither_passed_nor_failed() -> None:
     record = sample_record.passed()
     record.gates[0].lines[1].passed = None

@@ -12,10 +12,9 @@ from enum import Enum
 from typing import Any
 
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
+from harness.lifecycle.access import ROLES, STAGES
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
-ROLES = ("data-scientist", "ml-engineer", "release", "viewer")
-STAGES = ("staging", "production")
 _RBAC = "rbac.authorization.k8s.io"
 
 
