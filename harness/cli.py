@@ -18,6 +18,7 @@ import typer
 from harness import __version__, _cli_world
 from harness._cli_access import access
 from harness._cli_compare import compare
+from harness._cli_dashboards import dashboards
 from harness._cli_diagnose import diagnose
 from harness._cli_drift_bench import drift_bench
 from harness._cli_equivalence import equivalence
@@ -333,6 +334,7 @@ app.command()(predictions)
 app.command()(drift_bench)
 app.command()(rules)
 app.command()(access)
+app.command()(dashboards)
 app.command()(diagnose)
 app.command()(equivalence)
 app.command()(compare)

@@ -1,42 +1,32 @@
-"""What a run takes from Prometheus: the series of its page, and a count to hold against other counts."""
+"""What a run takes from Prometheus: the panels of its page, and a count to hold against other counts."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterable
 
 from harness.backends.backend import Backend
-from harness.errors import WaitTimeout
+from harness.dashboards import DASHBOARDS, Dashboard, Panel
+from harness.errors import RequestFailed, WaitTimeout
 from harness.load.access_log import requests_to
-from harness.report.record import SeriesRecord
+from harness.report.record import LimitRecord, SeriesRecord
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
 SCRAPE_LAG_S = 10.0
 LOG_LAG_S = 2.0
-STEP_S = 1.0
 WHOLE_RUN = "2h"
 COUNTER = "envoy_cluster_upstream_rq_completed"
+RATE_WINDOW = "5s"
+"""Of the panels' rates, at the interval that a rehearsal is scraped in: that of the recording rules."""
+MOST_POINTS = 120
+MOST_LINES = 6
+"""So many lines a chart can tell apart."""
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 
-
-@dataclass(frozen=True)
-class Panel:
-    """One recorded series of a service, by revision."""
-
-    name: str
-    metric: str
-    unit: str
-
-    def query(self, namespace: str, service: str) -> str:
-        return f'{self.metric}{{namespace="{namespace}",service="{service}"}}'
-
-
-TOTAL = Panel("requests", "rehearsal:requests:total", "requests")
-PANELS = (
-    Panel("request rate", "rehearsal:requests:rate5s", "requests/s"),
-    Panel("failed requests", "rehearsal:failed:rate5s", "requests/s"),
-    Panel("latency, 99th percentile", "rehearsal:latency_ms:p99", "ms"),
-)
+Points = list[tuple[float, float]]
 
 
 def counted_requests(backend: Backend, namespace: str, service: str, *, at_least: int) -> int:
@@ -89,12 +79,65 @@ def disagreement(sent: int, counted: int, logged: int) -> str:
     return ""
 
 
-def series(backend: Backend, namespace: str, service: str, start_s: float, end_s: float) -> list[SeriesRecord]:
-    """The page's series of a service between two Unix times; those without a point are left out."""
-    records = []
-    for panel in PANELS:
-        query = panel.query(namespace, service)
-        points = backend.query_range(query, start_s, end_s, STEP_S)
-        if any(points.values()):
-            records.append(SeriesRecord(name=panel.name, query=query, unit=panel.unit, points=points))
-    return records
+def panels(backend: Backend, services: Iterable[tuple[str, str]], start_s: float, end_s: float) -> list[SeriesRecord]:
+    """Every panel of the dashboards for these (namespace, service), between two Unix times.
+
+    At most MOST_LINES lines of about MOST_POINTS points; a panel without one has no line. Errors: RequestFailed.
+    """
+    values = _values(services)
+    step_s = max(1.0, math.ceil((end_s - start_s) / MOST_POINTS))
+    return [
+        _recorded(dashboard, panel, backend, panel.promql(values, RATE_WINDOW), (start_s, end_s, step_s))
+        for dashboard in DASHBOARDS
+        for panel in dashboard.panels
+    ]
+
+
+def _values(services: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What the panels' variables stand for."""
+    chosen = list(services)
+    namespaces, names = ("|".join(sorted({each[at] for each in chosen})) for at in (0, 1))
+    return {"namespace": namespaces, "service": names, "revision": ".*"}
+
+
+def _recorded(
+    dashboard: Dashboard, panel: Panel, backend: Backend, query: str, over: tuple[float, float, float]
+) -> SeriesRecord:
+    try:
+        points = backend.query_range(query, *over)
+    except RequestFailed as error:
+        raise RequestFailed(f"{dashboard.title}: {panel.title}: {error.message}", hint=error.hint) from error
+    found = {
+        labels: finite for labels, each in points.items() if (finite := [at for at in each if math.isfinite(at[1])])
+    }
+    kept = sorted(found, key=lambda labels: _worst(panel, found[labels]))[:MOST_LINES]
+    names = _names(panel, [dict(_LABEL.findall(labels)) for labels in kept])
+    lines = dict(sorted(zip(names, (found[labels] for labels in kept), strict=True)))
+    limit = panel.limit
+    return SeriesRecord(
+        dashboard=dashboard.title,
+        name=panel.title,
+        query=query,
+        unit=panel.unit.value,
+        says=panel.says,
+        points=lines,
+        left_out=len(found) - len(kept),
+        limit=LimitRecord(at=limit.at, label=limit.label) if limit else None,
+        powers=panel.powers,
+    )
+
+
+def _worst(panel: Panel, points: Points) -> float:
+    """What tells how much a line is worth a place, the least first."""
+    values = [value for _, value in points]
+    return min(values) if panel.limit is not None and panel.limit.bad == "below" else -max(values)
+
+
+def _names(panel: Panel, labels: list[dict[str, str]]) -> list[str]:
+    """What the lines are called: as in Grafana, with more of their labels where that tells them not apart."""
+    names = [panel.name(each) for each in labels]
+    if len(set(names)) < len(names):
+        names = [
+            f"{each.get('namespace')}/{each.get('service')} {name}" for each, name in zip(labels, names, strict=True)
+        ]
+    return names if len(set(names)) == len(names) else [" ".join(each.values()) for each in labels]

@@ -53,6 +53,7 @@ from harness.load.spec import check as check_load
 from harness.load.spec import check_shape
 from harness.loop import Answering, ClosedLoop
 from harness.model_version import ModelVersion, Servable
+from harness.monitoring import panels
 from harness.report.record import DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
@@ -78,6 +79,8 @@ class Platform:
         self._loads = 0
         self._trainings = 0
         self._clients = ExitStack()
+        self._clients.callback(self._note_panels)
+        self._served: list[tuple[str, str]] = []
         self._outages = GatewayOutages()
         run.events.listen(self._outages)
         self._registry: MLflowClient | None = None
@@ -133,6 +136,18 @@ class Platform:
             self.run.record.alerts = self.backend.raised()
         finally:
             self.backend.close()
+
+    def _note_panels(self) -> None:
+        """What the dashboards show of this run, while its Prometheus is there; one that is gone hides nothing else."""
+        record = self.run.record
+        busy = {each.service for each in record.loads} | {each.service for each in record.rollouts}
+        services = [place for place in self._served if "/".join(place) in busy] or self._served
+        if not self.backend.measured():
+            return
+        try:
+            record.series = panels(self.backend, services, record.started_at, time.time())
+        except RehearsalError as error:
+            self.run.events.emit("metrics.failed", "prometheus", error.message, level="warning")
 
     def start(self, *parts: Part, deadline: Deadline | None = None) -> None:
         """Start parts of the platform ahead of their first use, in parallel."""
@@ -304,6 +319,7 @@ class Platform:
         parsed = document if isinstance(document, InferenceService) else parse(document)
         parsed = parsed.in_namespace(self.backend.namespace(parsed.namespace))
         self.backend.apply(parsed)
+        self._served.append((parsed.namespace, parsed.name))
         service = Service(self.backend, self.run, parsed, model=model)
         self._clients.callback(service.client.close)
         self.backend.wait_ready(service.namespace, service.name, deadline or Deadline.after(READY_S))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from harness.lifecycle.rollout import ABTest, Outcome
 from harness.lifecycle.spec import TrainingSpec
 from harness.load.ledger import Ledger
 from harness.model_version import ModelVersion
-from harness.monitoring import counted_requests, disagreement, logged_requests, series
+from harness.monitoring import counted_requests, disagreement, logged_requests
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform
 from harness.report.record import ComponentRecord, DriftRecord, GateRecord, RunRecord, Step
@@ -153,7 +152,6 @@ class Rehearsal:
             sent = sum(load.sent + load.mirrored for load in self.run.record.loads)
             backend, where = self.platform.backend, (service.namespace, service.name)
             counted = counted_requests(backend, *where, at_least=sent)
-            self.run.record.series = series(backend, *where, self.run.record.started_at, time.time())
             logged = logged_requests(backend, service.host, at_least=counted)
             step.detail = (
                 f"Prometheus counted {counted} requests to {service.host}; "

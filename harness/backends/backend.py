@@ -345,6 +345,10 @@ class Backend(Protocol):
         """A PromQL range query: label set -> [(Unix seconds, value)]."""
         ...
 
+    def measured(self) -> bool:
+        """Whether this run has started its Prometheus, so that a query starts nothing."""
+        ...
+
     def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
         """The service without our router: KServe's controller and gateway alone.
 

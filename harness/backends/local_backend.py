@@ -281,6 +281,9 @@ class LocalBackend(ABC):
     ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
 
+    def measured(self) -> bool:
+        return "prometheus" in self._running
+
     @property
     def alerts(self) -> Inbox:
         self._start_metrics(Deadline.after(START_S))

@@ -5,24 +5,17 @@ No package registry carries it: its image is pulled where a registry answers, an
 
 from __future__ import annotations
 
-import yaml
-
 from harness.components.component import Component, Limits, Ready, Restart, tag_of
+from harness.dashboards.provisioning import files
 
 IMAGE = "docker.io/grafana/grafana:12.2.0"
 
 
 def grafana(prometheus: str, *, image: str = IMAGE) -> Component:
-    """The recipe of its container: port "http"; `prometheus` is its data source's URL, as it sees it; "": none."""
-    source = {
-        "name": "Prometheus",
-        "uid": "prometheus",
-        "type": "prometheus",
-        "access": "proxy",
-        "url": prometheus,
-        "isDefault": True,
-    }
-    sources = {"apiVersion": 1, "datasources": [source]} if prometheus else {"apiVersion": 1}
+    """The recipe of its container: port "http", with the dashboards of harness.dashboards.
+
+    `prometheus` is its data source's URL, as it sees it; "": none.
+    """
     return Component(
         name="grafana",
         version=tag_of(image),
@@ -44,6 +37,8 @@ def grafana(prometheus: str, *, image: str = IMAGE) -> Component:
         inside={"http": 3000},
         limits=Limits(memory_mib=512),
         ready=Ready(port="http", path="/api/health"),
-        files={"provisioning/datasources/rehearsal.yaml": yaml.safe_dump(sources, sort_keys=False)},
+        files={
+            f"provisioning/{name}": text for name, text in files(prometheus, folder="{folder}/provisioning").items()
+        },
         restart=Restart(at_most=3),
     )

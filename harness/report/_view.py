@@ -11,14 +11,13 @@ from typing import Any
 from harness.report import _format as fmt
 from harness.report._axes import ticks
 from harness.report._loop_view import began, helped
-from harness.report._rollout_view import TIME, ended_well, kind
+from harness.report._rollout_view import ended_well, kind
 from harness.report.plots import Axis, Line, bar, chart
 from harness.report.record import (
     ChaosCase,
     DriftRecord,
     PipelineRun,
     RunRecord,
-    SeriesRecord,
     Step,
 )
 
@@ -177,11 +176,3 @@ def trials_chart(run: PipelineRun, name: str) -> str:
 def columns_of(rows: list[dict[str, Any]]) -> list[str]:
     """The union of the rows' keys, in order of first appearance."""
     return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def metric_chart(series: SeriesRecord, name: str, start: float, known: dict[str, int]) -> str:
-    lines = [
-        Line(label, [(at - start, value) for at, value in points], known.get(label, index))
-        for index, (label, points) in enumerate(series.points.items())
-    ]
-    return chart(lines, name=name, title=series.name, x=TIME, y=Axis(series.name, series.unit))

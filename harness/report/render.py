@@ -16,6 +16,7 @@ from harness.report import (
     _load_page,
     _load_view,
     _loop_view,
+    _metrics_view,
     _rollout_view,
     _scaling_view,
     _view,
@@ -78,6 +79,7 @@ def environment() -> Environment:
         "access_view": _access_view,
         "drift_view": _drift_view,
         "loop_view": _loop_view,
+        "metrics_view": _metrics_view,
         "style": Markup(style),
     }
     return environment

@@ -19,6 +19,7 @@ from harness.report.record import (
     GitOpsRecord,
     GuardVerdict,
     LatencySummary,
+    LimitRecord,
     LoadRecord,
     LoopRound,
     MetricRecord,
@@ -581,17 +582,27 @@ def components() -> list[ComponentRecord]:
 
 
 def series() -> list[SeriesRecord]:
+    """Panels of two dashboards: revisions, a limit, a logarithmic axis, lines too many, one without an answer."""
     times = [START + 8 + second for second in range(10)]
+    latency = {"v1": [(at, 84 + 30 * math.sin(index)) for index, at in enumerate(times)]}
+    scores = {f"{name} (data)": [(at, 10.0 ** (6 - index)) for index, at in enumerate(times)] for name in FEATURES[:6]}
     return [
         SeriesRecord(
-            name="Requests by revision", query="sum by (revision) (rate(rehearsal:requests_total[2s]))", unit="1/s",
+            dashboard="Model performance", name="Requests", query='rehearsal:requests:rate5s{service=~"high-utiliser"}',
+            unit="requests/s", says="Answered by the gateway, over five seconds.",
             points={
                 "v1": [(at, max(0.0, 400 * (1 - index / 6))) for index, at in enumerate(times)],
                 "v2": [(at, min(400.0, 400 * index / 6)) for index, at in enumerate(times)],
             },
         ),
         SeriesRecord(
-            name="Latency, 99th percentile", query="histogram_quantile(0.99, rehearsal:latency_ms)", unit="ms",
-            points={"v1": [(at, 14 + 3 * math.sin(index)) for index, at in enumerate(times)]},
+            dashboard="Model performance", name="Latency, 99th percentile", query="rehearsal:latency_ms:p99{}",
+            unit="ms", points=latency, limit=LimitRecord(at=100.0, label="slow above"),
         ),
+        SeriesRecord(
+            dashboard="Drift", name="Evidence by feature", query="rehearsal_drift_score{}", unit="times", points=scores,
+            left_out=3, limit=LimitRecord(at=1.0, label="drift below"), powers=(-8, 8),
+        ),
+        SeriesRecord(dashboard="Drift", name="Rows of the last window", query="rehearsal_drift_window_rows{}",
+                     unit="rows", points={}),
     ]  # fmt: skip

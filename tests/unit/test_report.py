@@ -156,6 +156,31 @@ def test_alerts_say_when_they_began_and_whether_they_still_held_at_the_end() -> 
     assert text.count("to the end") == 1
 
 
+def test_panels_stand_under_their_dashboard_and_what_is_not_drawn_is_named() -> None:
+    found = Page(page(sample_record.passed()))
+    metrics = found.text[found.text.index("The panels of the dashboards") :]
+
+    places = [metrics.index(words) for words in ("Model performance", "Requests requests/s", "slow above", "Drift")]
+    assert places == sorted(places)
+    assert "Nothing to draw in this run: Rows of the last window." in metrics
+    assert "Evidence by feature: 3 lines" in metrics
+    assert "rehearsal_drift_window_rows{}" in metrics
+
+
+def test_a_limit_far_from_all_values_flattens_no_chart() -> None:
+    record = sample_record.passed()
+    latency = next(each for each in record.series if each.limit is not None)
+    latency.points = {"v1": [(sample_record.START + at, 2.0) for at in range(5)]}
+
+    assert "slow above" not in Page(page(record)).text
+
+
+def test_a_run_without_prometheus_says_so_where_its_panels_would_be() -> None:
+    text = Page(page(sample_record.with_skips())).text
+
+    assert "This run had no Prometheus to ask, so that no panel can be drawn: what was skipped, and why" in text
+
+
 def test_a_closed_loop_shows_each_part_of_a_round_and_the_quality_meanwhile() -> None:
     text = Page(page(sample_record.passed())).text
     assert "Begun by RehearsalDrift and RehearsalQualityDrop; 3 more alerts came meanwhile and began nothing" in text

@@ -261,6 +261,9 @@ class KubernetesBackend:
     ) -> dict[str, list[tuple[float, float]]]:
         return self._promql().query_range(promql, start_s, end_s, step_s)
 
+    def measured(self) -> bool:
+        return self._metered
+
     def left_to_kserve(self, document: InferenceService) -> LeftToKServe:
         refuse_leaving(self.leaves_machine)
         self._start(Part.SERVING, Deadline.after(START_S))

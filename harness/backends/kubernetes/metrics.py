@@ -10,10 +10,12 @@ import yaml
 from harness.components.alert_rules import rule_groups
 from harness.components.prometheus import ENVOY_SERIES, alerting
 from harness.components.recording_rules import SCRAPE_S
+from harness.dashboards.provisioning import dashboard_files, data_source
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
 GATEWAY_METRICS = "rehearsal-gateway-metrics.envoy-gateway-system.svc.cluster.local"
+PROMETHEUS = "http://prometheus.rehearsal-system.svc.cluster.local:9090"
 ALERTMANAGER = "alertmanager.rehearsal-system.svc.cluster.local:9093"
 COUNTER = "envoy_cluster_upstream_rq_completed"
 SCRAPED_EVERY_S = 0.2
@@ -24,10 +26,12 @@ _PART = f"({_NAME})"
 
 
 def prometheus_values() -> dict[str, str]:
-    """The texts of Prometheus's files."""
+    """The texts of Prometheus's files, and of those for a Grafana that watches for ConfigMaps."""
     return {
         "prometheus.yml": yaml.safe_dump(_config(), sort_keys=False),
         "rules.yml": yaml.safe_dump(rule_groups(), sort_keys=False),
+        "grafana data source": data_source(PROMETHEUS, default=False),
+        **dashboard_files(),
     }
 
 

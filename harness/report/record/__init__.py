@@ -43,7 +43,7 @@ from harness.report.record.rollout import (
     RolloutRecord,
     RolloutStep,
 )
-from harness.report.record.run import ComponentRecord, RunRecord, SeriesRecord, Skip, Step
+from harness.report.record.run import ComponentRecord, LimitRecord, RunRecord, SeriesRecord, Skip, Step
 from harness.report.record.scaling import ReactionTimes, ScalingLook, ScalingRecord
 from harness.report.record.verdict import GuardVerdict
 
@@ -69,6 +69,7 @@ __all__ = [
     "GitOpsRecord",
     "GuardVerdict",
     "LatencySummary",
+    "LimitRecord",
     "LoadRecord",
     "LoadTimeline",
     "LoopRound",

@@ -52,13 +52,25 @@ class Skip(Record):
     reason: str
 
 
-class SeriesRecord(Record):
-    """One metric of the platform's Prometheus over the run."""
+class LimitRecord(Record):
+    """A value from which on a panel shows something bad."""
 
+    at: float
+    label: str
+
+
+class SeriesRecord(Record):
+    """One panel of a dashboard: a query of the platform's Prometheus over the run; no points: it had no answer."""
+
+    dashboard: str = ""
     name: str
     query: str
     unit: str
+    says: str = ""
     points: dict[str, list[tuple[float, Number]]] = Field(description="label -> [(Unix seconds, value)]")
+    left_out: int = Field(default=0, description="lines beyond what a chart can tell apart")
+    limit: LimitRecord | None = None
+    powers: tuple[int, int] | None = Field(default=None, description="ends of a logarithmic axis, as powers of ten")
 
 
 class RunRecord(Record):
