@@ -5,8 +5,11 @@ python docs/generate.py [--check]
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,44 @@ def roles_reference() -> str:
     return reference()
 
 
+def requirements_reference() -> str:
+    """The table of docs/requirements.toml; SystemExit names what is not there: a test, a section, a page."""
+    titles = _report_sections()
+    rows = ["| requirement | proved by | seen in the report |", "| --- | --- | --- |"]
+    for each in tomllib.loads((DOCS / "requirements.toml").read_text(encoding="utf-8"))["requirement"]:
+        missing = [
+            *(proof for proof in each["proofs"] if not _is_test(proof)),
+            *(f"section {section}" for section in each["sections"] if section not in titles),
+            *([each["page"]] if not (DOCS / each["page"]).is_file() else []),
+        ]
+        if missing:
+            sys.exit(f"docs/requirements.toml: {each['name']}: not there: {', '.join(missing)}")
+        cells = [f"[{each['name']}]({each['page']}): {each['says']}", "<br>".join(map(_link, each["proofs"]))]
+        rows.append(f"| {' | '.join(cells)} | {', '.join(titles[section] for section in each['sections'])} |")
+    return "\n".join(rows)
+
+
+def _link(proof: str) -> str:
+    """A test by its name in words; pytest's name of it appears where the pointer stands."""
+    path, _, name = proof.partition("::")
+    return f'[{name.removeprefix("test_").replace("_", " ")}](../{path} "{proof}")'
+
+
+def _is_test(proof: str) -> bool:
+    """Whether "file::function" is there."""
+    path, _, name = proof.partition("::")
+    file = DOCS.parent / path
+    return file.is_file() and any(
+        isinstance(node, ast.FunctionDef) and node.name == name for node in ast.parse(file.read_bytes()).body
+    )
+
+
+def _report_sections() -> dict[str, str]:
+    """The sections of a run's page: anchor -> title."""
+    page = DOCS.parent / "harness" / "report" / "templates" / "page.html"
+    return dict(re.findall(r'\("([\w-]+)", "([^"]+)", ', page.read_text(encoding="utf-8")))
+
+
 def generated_manifests() -> dict[Path, str]:
     """The roles of each stage and the network policies of each place: file -> text."""
     from harness.backends.kubernetes import access, arrows, rehearsal_role
@@ -133,6 +174,7 @@ def generated() -> dict[Path, str]:
         "cli.md": cli_reference,
         "security.md": roles_reference,
         "configuration.md": configuration_reference,
+        "requirements.md": requirements_reference,
     }
     pages = {DOCS / name: filled((DOCS / name).read_text(encoding="utf-8"), of()) for name, of in references.items()}
     return {**pages, **generated_manifests()}

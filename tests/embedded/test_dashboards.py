@@ -24,6 +24,8 @@ from harness.service import Service
 
 LENIENT = SLO(errors=0.2, slower_than_ms=1000, slow=0.3)
 LABELS = 60
+FAULT = {"errors": 0.6, "delay_ms": {"distribution": "constant", "ms": 200}}
+"""So slow that some request is under way whenever Prometheus looks."""
 NOTHING_HAPPENED = ("Commits that the disk refused",)
 
 
@@ -43,17 +45,15 @@ def test_every_panel_of_every_dashboard_has_an_answer(platform: Platform, high_u
         watch.wait_drifted()
         crash(platform, service)
         assert service.canary(v2, steps=(50, 100), slo=LENIENT).outcome is Outcome.PROMOTED
-        platform.backend.faults.inject(service.namespace, service.name, service.revision, {"errors": 0.6})
+        platform.backend.faults.inject(service.namespace, service.name, service.revision, FAULT)
         alerts.wait("RehearsalErrorBudgetBurn", Deadline.after(60), service=service.name)
         wait(lambda: not silent(platform, service), what="all panels", deadline=Deadline.after(30), every_s=0.5,
              state=lambda: f"without an answer: {silent(platform, service)}")  # fmt: skip
     for query in variable_queries(service):
         assert platform.query(query), query
 
-    began = time.perf_counter()
     platform.close()
-    assert [each.name for each in platform.run.record.series if not each.points] == []
-    assert time.perf_counter() - began < 30
+    assert [each.name for each in platform.run.record.series if not says_something(each)] == []
 
 
 def test_a_query_that_prometheus_refuses_is_named_with_its_dashboard_and_panel(
