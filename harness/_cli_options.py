@@ -19,6 +19,9 @@ Reports = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings (./rehearsal.toml, if it is there).")
 ]
+Checks = Annotated[
+    str | None, typer.Option("--checks", metavar="FILE", help="Checks of the candidate (manifests/checks).")
+]
 Worlds = Annotated[
     list[str] | None, typer.Option("--world", metavar="WORLD", help="embedded, kind, ... (all that are here).")
 ]

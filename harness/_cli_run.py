@@ -32,11 +32,7 @@ def _rehearse(settings: Settings, screen: TextIO, *, as_json: bool) -> int:
     home = runs_home(settings.run.reports)
     require(home)
     require_world(world)
-    if not settings.uses_default_data or settings.train.model_fields_set:
-        from harness import preflight
-        from harness.plan import Plan
-
-        preflight.check(Plan.of(settings))
+    check_input(settings)
     folder = new_run_folder(home, settings.run.name)
     from harness.rehearsal import rehearse
 
@@ -52,6 +48,15 @@ def _rehearse(settings: Settings, screen: TextIO, *, as_json: bool) -> int:
 
         print(record_text(record))
     return exit_code(record)
+
+
+def check_input(settings: Settings) -> None:
+    """UsageError for what of the user's own data, training or checks is wrong; what comes with Rehearsal is not."""
+    if not settings.uses_default_data or settings.train.model_fields_set or settings.checks.file:
+        from harness import preflight
+        from harness.plan import Plan
+
+        preflight.check(Plan.of(settings))
 
 
 def exit_code(record: RunRecord) -> int:

@@ -9,8 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.lifecycle.checks import Check, load_checks
 from harness.lifecycle.rollout import Canary, Policy, load_policy
 from harness.lifecycle.slo import SLO
+from harness.runtime.paths import data_folder
+
+DEFAULT_CHECKS = "checks/high-utiliser.toml"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ Columns = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
     Expected('a list of column names, such as ["sex", "region"]'),
+]
+Texts = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    Expected('a list of sentences, such as ["adults only"]'),
 ]
 Steps = Annotated[
     tuple[Annotated[int, Field(ge=1, le=100)], ...],
@@ -146,6 +155,7 @@ class DataSettings(Section):
     )
     slices: Columns = Field((), description="columns whose groups the gate judges apart (worst slice)")
     ignore: Columns = Field((), description="columns that are not features")
+    licence: Text | None = Field(None, description="under which the rows may be used, for the model card")
     drift: Text | None = Field(
         None, description='a condition on the rows that makes the shifted window, such as "age >= 60" (pandas query)'
     )
@@ -206,6 +216,25 @@ class GateSettings(Section):
     max_latency_ms: Positive = Field(10.0, description="largest p95 of predicting a single row, in milliseconds")
 
 
+class ChecksSettings(Section):
+    """What else the candidate must show (docs/model-checks.md): of the model, as lines of the gate; as served, in
+    staging.
+    """
+
+    file: FilePath | None = Field(
+        None, description="a file of checks; for the built-in data manifests/checks/high-utiliser.toml if unset"
+    )
+
+
+class CardSettings(Section):
+    """What only people know of the model, for its card; all else is in the record."""
+
+    intended_use: Text | None = Field(None, description="what the model is for, in a sentence or two")
+    not_for: Text | None = Field(None, description="what it must not be used for")
+    owner: Text | None = Field(None, description="who answers for it")
+    limitations: Texts = Field((), description="what it cannot do, and what is known to be wrong with its data")
+
+
 class LoadSettings(Section):
     """The traffic of the canary."""
 
@@ -237,12 +266,21 @@ class Settings(Section):
     pipeline: PipelineSettings = PipelineSettings()
     slo: SLOSettings = SLOSettings()
     gate: GateSettings = GateSettings()
+    checks: ChecksSettings = ChecksSettings()
+    card: CardSettings = CardSettings()
     load: LoadSettings = LoadSettings()
     rollout: RolloutSettings = RolloutSettings()
 
     @property
     def uses_default_data(self) -> bool:
         return self.data.file is None
+
+    @cached_property
+    def model_checks(self) -> tuple[Check, ...]:
+        """The checks of the candidate; raises ConfigError for a file of checks that makes no sense."""
+        if self.checks.file is not None:
+            return load_checks(self.checks.file)
+        return load_checks(data_folder("manifests") / DEFAULT_CHECKS) if self.uses_default_data else ()
 
     @cached_property
     def policy(self) -> Policy:

@@ -17,6 +17,8 @@ import typer
 
 from harness import __version__, _cli_world
 from harness._cli_access import access
+from harness._cli_card import card
+from harness._cli_check import check
 from harness._cli_compare import compare
 from harness._cli_dashboards import dashboards
 from harness._cli_diagnose import diagnose
@@ -27,7 +29,7 @@ from harness._cli_images import images_app
 from harness._cli_load import load
 from harness._cli_loop import loop
 from harness._cli_nightly import nightly
-from harness._cli_options import Config, Json, Reports
+from harness._cli_options import Checks, Config, Json, Reports
 from harness._cli_predictions import predictions
 from harness._cli_rules import rules
 from harness._cli_simulate import simulate
@@ -80,6 +82,7 @@ def run(
         str | None, typer.Option("--train", metavar="MODULE:FUNCTION", help="Your training function.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the run.")] = None,
+    checks: Checks = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="FILE", help="How it is released (manifests/policies).")
     ] = None,
@@ -121,6 +124,7 @@ def run(
         "--positive": positive,
         "--train": train,
         "--name": name,
+        "--checks": checks,
         "--policy": policy,
         "--reports": str(reports) if reports else None,
     }
@@ -326,6 +330,8 @@ def chaos(
 
 
 app.command()(load)
+app.command()(check)
+app.command()(card)
 app.command()(simulate)
 app.add_typer(images_app, name="images")
 app.command()(loop)

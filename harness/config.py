@@ -16,6 +16,8 @@ from pydantic_core import ErrorDetails
 
 from harness._settings import (
     SECTIONS,
+    CardSettings,
+    ChecksSettings,
     ClusterSettings,
     DataSettings,
     GateSettings,
@@ -37,6 +39,8 @@ __all__ = [
     "FILE_NAME",
     "FLAGS",
     "SECTIONS",
+    "CardSettings",
+    "ChecksSettings",
     "ClusterSettings",
     "DataSettings",
     "GateSettings",
@@ -73,6 +77,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--positive": ("data", "positive"),
     "--train": ("train", "entry"),
     "--policy": ("rollout", "policy"),
+    "--checks": ("checks", "file"),
 }
 
 
@@ -147,7 +152,13 @@ def _check_keys(table: dict[str, Any], path: Path | None) -> None:
 
 
 def _resolve(table: dict[str, Any], root: Path) -> None:
-    for section, key in (("data", "file"), ("run", "reports"), ("rollout", "policy"), ("cluster", "kubeconfig")):
+    for section, key in (
+        ("data", "file"),
+        ("run", "reports"),
+        ("rollout", "policy"),
+        ("checks", "file"),
+        ("cluster", "kubeconfig"),
+    ):
         values = table.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             values[key] = str(root / Path(values[key]).expanduser())
@@ -172,6 +183,7 @@ def _check_together(settings: Settings, where: _Places) -> None:
         words = expected_words(LoadSettings, "steps")
         raise where.wrong("load", "steps", f"expected {words}, got {list(steps)}")
     _check_policy(settings, where)
+    _ = settings.model_checks
 
 
 def _check_policy(settings: Settings, where: _Places) -> None:

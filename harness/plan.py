@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.lifecycle.card import RAND_WORDS, CardWords
+from harness.lifecycle.checks import Check
 from harness.lifecycle.dataset import Dataset, high_utiliser
 from harness.lifecycle.rollout import Policy
 from harness.lifecycle.sampling import AUTOMATIC
@@ -46,6 +48,8 @@ class Plan:
     rps: float
     seed: int
     runner: str = "auto"
+    checks: tuple[Check, ...] = ()
+    card: CardWords = RAND_WORDS
 
     @classmethod
     def of(cls, settings: Settings) -> Plan:
@@ -69,6 +73,8 @@ class Plan:
             rps=settings.load.rps,
             seed=settings.run.seed,
             runner=settings.pipeline.runner,
+            checks=settings.model_checks,
+            card=_words(settings),
         )
 
 
@@ -85,4 +91,13 @@ def _dataset(settings: Settings) -> Dataset:
         positive=None if data.positive is None else str(data.positive),
         slices=data.slices,
         ignore=data.ignore,
+        licence=data.licence or "",
     )
+
+
+def _words(settings: Settings) -> CardWords:
+    """What the settings say for the card; where they say nothing, what is known of the built-in data."""
+    told = settings.card
+    if settings.uses_default_data and not told.model_fields_set:
+        return RAND_WORDS
+    return CardWords(told.intended_use or "", told.not_for or "", told.owner or "", told.limitations)

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from harness._access import Access
 from harness._drift_watch import DriftSettings, DriftWatch
+from harness._model_card import make_card
+from harness._model_checks import check_version
 from harness._prediction_log import PredictionLog, logged
 from harness._reproduce import longest
 from harness._scaling import Scaling, scaled
@@ -40,6 +42,8 @@ from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
 from harness.gitops import GitOps
 from harness.gitops.checks import Rules
+from harness.lifecycle.card import CardWords
+from harness.lifecycle.checks import Check, load_checks
 from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.drift_windows import WindowPlan
 from harness.lifecycle.loop import LoopPolicy
@@ -54,7 +58,7 @@ from harness.load.spec import check_shape
 from harness.loop import Answering, ClosedLoop
 from harness.model_version import ModelVersion, Servable
 from harness.monitoring import panels
-from harness.report.record import DriftRecord, GateRecord, SmokeRecord
+from harness.report.record import CardRecord, ChecksRecord, DriftRecord, GateRecord, SmokeRecord
 from harness.run import Run, code_version
 from harness.runtime.clock import Deadline
 from harness.runtime.events import Listener
@@ -263,10 +267,37 @@ class Platform:
         self.run.record.models.append(result.model)
         return ModelVersion(spec.dataset, result)
 
+    def check(
+        self,
+        model: ModelVersion,
+        checks: Sequence[Check] | Path | str,
+        *,
+        service: Service | None = None,
+        live: Service | None = None,
+    ) -> ChecksRecord:
+        """Make checks of a model version: a list of them, or the TOML file that has them (docs/model-checks.md).
+
+        `service` serves this version, for the checks of what is served; `live` is the service whose clients it will
+        meet, for the check of what they send. A check whose service is not given is not judged. Errors: ConfigError for
+        a file or a column that makes no sense; UsageError if `service` serves another version.
+        """
+        chosen = load_checks(checks) if isinstance(checks, Path | str) else checks
+        record = check_version(self, model, chosen, service=service, live=live)
+        self.run.record.checks.append(record)
+        return record
+
     def judge(
-        self, candidate: ModelVersion, champion: Servable | None = None, *, policy: GatePolicy | None = None
+        self,
+        candidate: ModelVersion,
+        champion: Servable | None = None,
+        *,
+        policy: GatePolicy | None = None,
+        checks: ChecksRecord | None = None,
     ) -> GateRecord:
-        """Hold a candidate against the promotion gate, and against the champion if there is one."""
+        """Hold a candidate against the promotion gate, and against the champion if there is one.
+
+        `checks` of the candidate, as `check` returned them, are further lines of the gate.
+        """
         spec = GateSpec(
             model_name=candidate.name,
             candidate=candidate.version,
@@ -281,8 +312,21 @@ class Platform:
             "harness.lifecycle.gate:main", spec.to_json(), name=name, deadline=Deadline.after(JOB_S)
         )
         record = GateRecord.model_validate(answer)
+        if checks is not None:
+            record = record.with_checks(checks)
         self.run.record.gates.append(record)
         return record
+
+    def card(self, model: ModelVersion, words: CardWords | None = None) -> CardRecord:
+        """Write the card of a model version into the run folder and into MLflow, from what the record has by now.
+
+        It is an artifact of the version's run, linked from the version's description and its tag `model_card`; a card
+        that was there is replaced. `words` is what only people know: intended use, owner, limitations.
+        """
+        self._note_aliases(model.name)
+        card = make_card(self.run.record, self.registry, model, words or CardWords(), self.run.folder)
+        self.run.events.emit("card.stored", f"{model.name} v{model.version}", card.uri)
+        return card
 
     def promote(self, candidate: Servable, alias: str, *, gate: GateRecord | None = None) -> None:
         """Move an alias (`staging`, `champion`) to a version; raises GateRefused if `gate` did not pass."""

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from harness.errors import TrainingFunctionError
+from harness.lifecycle.checks import as_table
 from harness.lifecycle.preflight import PreflightSpec
 from harness.plan import Plan
 from harness.runtime.events import EventLog
@@ -29,6 +30,7 @@ def check(plan: Plan) -> None:
         trainings={each.name: (each.estimator, each.params) for each in (plan.baseline, plan.candidate)},
         deadline_s=plan.deadline_s,
         source_root=plan.source_root,
+        checks=[as_table(each) for each in plan.checks],
     )
     with tempfile.TemporaryDirectory(prefix="rehearsal-preflight-") as scratch:
         result, events = Path(scratch, "result.json"), EventLog(Path(scratch, "events.jsonl"))

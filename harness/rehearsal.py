@@ -80,6 +80,7 @@ class Rehearsal:
         rollout = self.release(service, candidate)
         self.drift(service, candidate if rollout.outcome is Outcome.PROMOTED else baseline)
         self.metrics(service)
+        self.cards(baseline, candidate)
         self.conclude(rollout)
 
     def start(self) -> None:
@@ -99,7 +100,10 @@ class Rehearsal:
     def gate(self, baseline: ModelVersion, candidate: ModelVersion) -> None:
         with self.run.step("gate", "Hold both versions against the promotion gate") as step:
             self.platform.promote(baseline, CHAMPION, gate=self.platform.judge(baseline, policy=self.plan.gate))
-            judged = self.platform.judge(candidate, baseline, policy=self.plan.gate)
+            offline = [check for check in self.plan.checks if not check.served]
+            checks = self.platform.check(candidate, offline) if offline else None
+            judged = self.platform.judge(candidate, baseline, policy=self.plan.gate, checks=checks)
+            self.cards(baseline, candidate)
             self.platform.promote(candidate, STAGING, gate=judged)
             step.detail = _gate_words(judged)
 
@@ -110,14 +114,25 @@ class Rehearsal:
                 production = pool.submit(self.platform.deploy, baseline, namespace=PRODUCTION)
                 staging = self.platform.deploy(candidate, namespace=STAGING)
                 smoke = self.platform.smoke(staging, candidate)
+                checks = self._check_served(staging, candidate)
                 service = production.result()
             step.detail = (
                 f"{smoke.rows} held-out rows over {' and '.join(smoke.protocols)}: {smoke.mismatches} mismatches, "
-                f"largest difference {smoke.largest_difference:.1e}"
+                f"largest difference {smoke.largest_difference:.1e}{checks}"
             )
             if smoke.mismatches:
                 raise StepFailed(f"staging: {smoke.mismatches} served answers differ from the offline model's.")
             return service
+
+    def _check_served(self, staging: Service, candidate: ModelVersion) -> str:
+        """Make the checks that ask a service; how they went, for the step. StepFailed if one failed."""
+        served = [check for check in self.plan.checks if check.served]
+        if not served:
+            return ""
+        found = self.platform.check(candidate, served, service=staging)
+        if found.failed:
+            raise StepFailed(f"staging: {found.refusal}.")
+        return f"; checks: {found.summary}"
 
     def release(self, service: Service, candidate: ModelVersion) -> Rollout:
         policy = self.plan.policy
@@ -159,6 +174,11 @@ class Rehearsal:
             )
             if wrong := disagreement(sent, counted, logged):
                 raise StepFailed(f"metrics: {step.detail}: {wrong}.")
+
+    def cards(self, *models: ModelVersion) -> None:
+        """Each version's card, with what is known of it by now: of one that the gate refuses there is one, too."""
+        for model in models:
+            self.platform.card(model, self.plan.card)
 
     def conclude(self, rollout: Rollout) -> None:
         self.run.record.decided_by = f"{rollout.record.canary} was {rollout.outcome}: {rollout.reason}"

@@ -125,6 +125,14 @@ class MLflowClient:
         body = {"username": user, "resource_type": kind, "resource_id": name, "permission": permission}
         http.request(self._http, "POST", "/api/3.0/mlflow/users/permissions/grant", json=body)
 
+    def set_version_tag(self, name: str, version: int, key: str, value: str) -> None:
+        self._post("model-versions/set-tag", name=name, version=str(version), key=key, value=value)
+
+    def describe_version(self, name: str, version: int, description: str) -> None:
+        """Replace a version's description, which MLflow shows as Markdown."""
+        told = {"name": name, "version": str(version), "description": description}
+        self._call("PATCH", "model-versions/update", json=told)
+
     def _get(self, path: str, /, **params: Any) -> dict[str, Any]:
         return self._call("GET", path, params=params)
 

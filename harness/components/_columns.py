@@ -12,21 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-FLOATS = {"double", "float"}
-INTEGERS = {"integer", "long"}
+from harness.lifecycle.signature import FLOATS, INTEGERS, Column, fits
+
 _WORDS = {float: "a number", int: "an integer", bool: "a boolean", str: "a string", type(None): "null"}
 
 
 class BadRequest(ValueError):
     """The client's input does not fit the model; the message names the columns."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One input column; `kind` is MLflow's data type ("double", "long", "string", "boolean", ...)."""
-
-    name: str
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -138,20 +130,9 @@ def _dtype(column: Column) -> str:
 
 
 def _check_value(column: Column, value: Any, row: int) -> None:
-    if not _fits(column.kind, value):
+    if not fits(column.kind, value):
         got = _WORDS.get(type(value), type(value).__name__)
         raise BadRequest(f"row {row}, column {column.name!r}: expected {_expected(column.kind)}, got {got} ({value!r})")
-
-
-def _fits(kind: str, value: Any) -> bool:
-    if kind in FLOATS:
-        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    if kind in INTEGERS:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole or (isinstance(value, float) and value.is_integer())
-    if kind == "boolean":
-        return isinstance(value, bool)
-    return value is None or isinstance(value, str)
 
 
 def _expected(kind: str) -> str:

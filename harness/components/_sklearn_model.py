@@ -25,7 +25,8 @@ import sklearn
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from harness.components._columns import FLOATS, BadRequest, Column, Columns
+from harness.components._columns import BadRequest, Columns
+from harness.lifecycle.signature import FLOATS, Column
 
 Input = np.ndarray | pd.DataFrame
 _VERSION = re.compile(r"models:/[^/@]+/[0-9]+")

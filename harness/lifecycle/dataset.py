@@ -57,6 +57,7 @@ class Dataset:
     slices: columns whose groups are judged apart; ignore: columns that are not features.
     columns: declared kinds ("number" or "text"); a declared column must be there and be of that kind.
     ranges: column -> lowest and highest allowed value, both included; a row outside is quarantined.
+    licence: under which the rows may be used, for the model card.
     """
 
     name: str
@@ -69,12 +70,18 @@ class Dataset:
     ignore: tuple[str, ...] = ()
     columns: Mapping[str, Kind] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if self.task not in ("classification", "regression"):
             raise DataError(f"task: expected classification or regression, got {self.task!r}")
         if wrong := {kind for kind in self.columns.values() if kind not in ("number", "text")}:
             raise DataError(f"columns: expected number or text, got {', '.join(sorted(wrong))}")
+
+    def described(self) -> dict[str, Any]:
+        """What a reader of a model wants to know of its data, without the columns' kinds and ranges."""
+        keys = ("name", "source", "licence", "target", "task", "threshold", "positive")
+        return {key: getattr(self, key) for key in keys}
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -106,6 +113,7 @@ def high_utiliser(threshold: float = 5.0) -> Dataset:
         ignore=("poor_health",),
         columns=dict.fromkeys(numbers, "number"),
         ranges={**dict.fromkeys(shares, (0.0, 1.0)), "chronic_diseases": (0.0, 100.0)},
+        licence="public domain (RAND Health Insurance Experiment, by statsmodels)",
     )
 
 

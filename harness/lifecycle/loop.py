@@ -20,8 +20,6 @@ from harness.report.record import AlertRecord, LoopRound, MetricRecord
 
 Z99 = 2.5758
 """Both sides of a difference at 99 %; a round looks when the rows have doubled, so five looks err 1 in 40 at most."""
-HALF_WIDTHS = 1.959964
-"""Standard errors in half of a MetricRecord's interval."""
 
 Key = tuple[str, float]
 
@@ -148,15 +146,11 @@ def step(state: State, policy: LoopPolicy, seen: Seen, now: float) -> Next:
 def difference(old: MetricRecord, new: MetricRecord) -> float:
     """How many standard errors the new quality is better than the old one, of independent rows; below 0: worse.
 
-    Normal approximation; a standard error is an interval's half by 1.96.
+    Normal approximation.
     """
     better = new.value - old.value if old.name == "auc" else old.value - new.value
-    spread = (_error(old) ** 2 + _error(new) ** 2) ** 0.5
+    spread = (old.standard_error**2 + new.standard_error**2) ** 0.5
     return better / spread if spread else math.copysign(math.inf, better) if better else 0.0
-
-
-def _error(metric: MetricRecord) -> float:
-    return (metric.high - metric.low) / 2 / HALF_WIDTHS
 
 
 def _counted(state: State, fresh: int, now: float) -> State:

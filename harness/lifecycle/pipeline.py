@@ -202,6 +202,9 @@ def _result(spec: TrainingSpec, folder: Path, watch: Watch, took_s: float) -> Pi
         features=made["features"],
         code_version=spec.code_version,
         data_fingerprint=fingerprint,
+        intervals=report.get("intervals", {}),
+        data={**spec.dataset.described(), "heldout_rows": report.get("rows", 0)},
+        pipeline=folder.name,
         plots=report["plots"],
     )
     paths = {name: str(path) for name, path in kept.items()}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConfigError, DataError
 from harness.lifecycle._comparison import DriftPolicy
+from harness.lifecycle.checks import Slice, parse_checks, require_columns
 from harness.lifecycle.dataset import Dataset, load
 from harness.lifecycle.sampling import AUTOMATIC, matching
 from harness.lifecycle.spec import ESTIMATORS
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreflightSpec:
-    """What a run was asked to do; `trainings`: "baseline" or "candidate" -> (estimator, keyword arguments)."""
+    """What a run was asked to do; `trainings`: "baseline" or "candidate" -> (estimator, keyword arguments); `checks` of
+    the candidate as tables.
+    """
 
     dataset: Dataset
     condition: str
     trainings: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     deadline_s: float = 120.0
     source_root: str | None = None
+    checks: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -53,6 +58,10 @@ def check(spec: PreflightSpec) -> int:
     column_kinds(frame, spec.dataset)
     if spec.condition != AUTOMATIC:
         check_condition(frame, spec.condition, spec.dataset.source)
+    for each in parse_checks({"check": list(spec.checks)}, "checks", Path()) if spec.checks else ():
+        require_columns([each], list(frame.columns))
+        if isinstance(each, Slice) and each.where:
+            matching(frame, each.where)
     for name, (estimator, params) in spec.trainings.items():
         check_training(name, estimator, params, spec)
     return len(frame)

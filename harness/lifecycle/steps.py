@@ -20,6 +20,8 @@ from harness.lifecycle.spec import ESTIMATORS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.lifecycle.evaluation import Array
+
 ERRORS = "REHEARSAL_STEP_ERRORS"
 """Environment variable: the folder where a failing step leaves <step>.json for the process that runs the pipeline."""
 
@@ -178,12 +180,13 @@ def evaluate(dataset: str, tracking: str, heldout: str, best: str, model: str, r
             slices = evaluation.slice_metrics(unseen, wanted.slices, truth, said, wanted.task)
             metric = _metric(wanted)
             found |= {f"{metric}_{label}": value for label, (value, _) in slices.items() if value == value}
+            intervals = _intervals(unseen, wanted, truth, said)
             drawn = evaluation.plots(truth, said, wanted.task)
             mlflow.log_evaluation(to, run_id, found, drawn, time.time())
             features = [str(name) for name in whole["features"].feature_names_in_]
             if (kept := reference.frame_of(unseen, features, truth, said)) is not None:
                 reference.store(mlflow.client(to.uri), run_id, kept)
-        _write(report, {"metrics": found, "plots": drawn})
+        _write(report, {"metrics": found, "plots": drawn, "intervals": intervals, "rows": len(unseen)})
         return f"{metric} {found[metric]:.3f} on {len(unseen):,} held-out rows"
 
 
@@ -277,6 +280,17 @@ def _scored(model: Any, frame: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
 
     rows = frame[model["features"].feature_names_in_]
     return frame.assign(offline_prediction=predict(model, rows, dataset.task))
+
+
+def _intervals(scored: pd.DataFrame, dataset: Dataset, truth: Array, said: Array) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of each metric that has one, of all rows and of each slice."""
+    from harness.lifecycle import evaluation, quality
+
+    found = {each.name: (each.low, each.high) for each in quality.metrics(truth, said)}
+    for label, rows in evaluation.groups(scored, dataset.slices):
+        compared = [each for each in quality.metrics(truth[rows], said[rows]) if each.name == _metric(dataset)]
+        found |= {f"{each.name}_{label}": (each.low, each.high) for each in compared}
+    return found
 
 
 def _text_where_mixed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+from harness.lifecycle.checks.consumers import Asked
 
 Row = Sequence[Any]
 
@@ -32,6 +34,48 @@ def rows_of(body: str | bytes, features: Sequence[str]) -> list[Row] | None:
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
     return rows if all(len(row) == len(features) for row in rows) else None
+
+
+def shape_of(body: str | bytes) -> Asked | None:
+    """A request's form, its columns and the types that their values have; None if it is no inference request."""
+    try:
+        told = json.loads(body)
+        return _shape_v1(told["instances"]) if "instances" in told else _shape_v2(told["inputs"])
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def _shape_v1(instances: Sequence[Any]) -> Asked:
+    first = instances[0]
+    if isinstance(first, dict):
+        names = list(dict.fromkeys(name for row in instances for name in row))
+        return _asked("named", names, [[row[name] for row in instances if name in row] for name in names])
+    return _asked("in order", _numbered(len(first)), [list(column) for column in zip(*instances, strict=True)])
+
+
+def _shape_v2(inputs: Sequence[dict[str, Any]]) -> Asked:
+    if len(inputs) == 1 and len(inputs[0]["shape"]) == 2:
+        names = _numbered(inputs[0]["shape"][1])
+        return _asked("in order", names, [list(column) for column in zip(*_v2(inputs, names), strict=True)])
+    return _asked("named", [tensor["name"] for tensor in inputs], [tensor["data"] for tensor in inputs])
+
+
+def _numbered(count: int) -> list[str]:
+    return [str(at) for at in range(count)]
+
+
+def _asked(form: Literal["named", "in order"], names: Sequence[str], columns: Sequence[Sequence[Any]]) -> Asked:
+    kinds = (tuple(sorted({_json_kind(value) for value in column})) for column in columns)
+    return Asked(form, tuple(map(str, names)), tuple(kinds))
+
+
+def _json_kind(value: Any) -> str:
+    """One of JSON_KINDS; a whole number is an integer however it is written."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    return {type(None): "null", int: "integer", str: "text"}.get(type(value), "other")
 
 
 def _v1(instances: Sequence[Any], features: Sequence[str]) -> list[Row]:

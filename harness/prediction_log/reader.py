@@ -75,10 +75,7 @@ def read(
     of one request the last. Errors: DataError if there is no
     log in the folder, or a feature has one of the names above.
     """
-    if not (folder / parts.FOLDER).is_dir():
-        raise DataError(
-            f"There is no prediction log in {folder}.", hint="It is the folder that its collector was given."
-        )
+    _require_log(folder)
     calls = _joined(_facts(folder, namespace, service, since - MARGIN_S))
     if features is None:
         features = next(filter(None, (features_of(call.request) for call in calls.values() if call.request)), [])
@@ -97,6 +94,20 @@ def services(folder: Path) -> list[tuple[str, str]]:
         table = parts.events(part.path, columns=("namespace", "service"))
         found |= set(zip(table["namespace"].to_pylist(), table["service"].to_pylist(), strict=True))
     return sorted(found)
+
+
+def requests(folder: Path, namespace: str, service: str, since: float = -math.inf) -> Iterator[str]:
+    """The body of each request that was logged from `since` (Unix seconds) on; errors as `read`."""
+    _require_log(folder)
+    asked = {id_: (at, body) for kind, id_, at, _, body in _facts(folder, namespace, service, since) if kind == REQUEST}
+    yield from (body for at, body in asked.values() if at >= since)
+
+
+def _require_log(folder: Path) -> None:
+    if not (folder / parts.FOLDER).is_dir():
+        raise DataError(
+            f"There is no prediction log in {folder}.", hint="It is the folder that its collector was given."
+        )
 
 
 def _facts(folder: Path, namespace: str, service: str, since: float) -> Iterator[Fact]:

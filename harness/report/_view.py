@@ -46,7 +46,7 @@ def expectation(window: DriftRecord) -> str:
 
 def facts(record: RunRecord) -> list[Fact]:
     """The numbers of the run in a row of tiles; only those that the run has."""
-    made = (_gate, _rollout, _chaos, _requests, _latency, _drift, _loop, _duration)
+    made = (_gate, _checks, _rollout, _chaos, _requests, _latency, _drift, _loop, _duration)
     return [fact for make in made for fact in make(record)]
 
 
@@ -54,6 +54,14 @@ def _gate(record: RunRecord) -> Iterator[Fact]:
     for gate in record.gates[-1:]:
         versus = f"version {gate.candidate}" + (f" against {gate.champion}" if gate.champion is not None else "")
         yield Fact("Gate", gate.summary, versus, "good" if gate.passed else "bad")
+
+
+def _checks(record: RunRecord) -> Iterator[Fact]:
+    results = [each.passed for found in record.checks for each in found.results if each.passed is not None]
+    if results:
+        versions = sorted({found.version for found in record.checks})
+        note = f"version {', '.join(map(str, versions))}"
+        yield Fact("Checks", f"{sum(results)} of {len(results)} passed", note, "good" if all(results) else "bad")
 
 
 def _rollout(record: RunRecord) -> Iterator[Fact]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.report import (
     _access_view,
+    _card_view,
     _drift_view,
     _findings,
     _format,
@@ -78,11 +79,18 @@ def environment() -> Environment:
         "scaling_view": _scaling_view,
         "access_view": _access_view,
         "drift_view": _drift_view,
+        "card_view": _card_view,
+        "card_file": card_file,
         "loop_view": _loop_view,
         "metrics_view": _metrics_view,
         "style": Markup(style),
     }
     return environment
+
+
+def card_file(model: str, version: int) -> str:
+    """Where a version's card is in the run folder, without its suffix."""
+    return f"cards/{re.sub(r'[^A-Za-z0-9_.-]', '-', model).strip('.') or 'model'}-v{version}"
 
 
 def relative(path: str) -> str:

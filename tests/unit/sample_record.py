@@ -9,6 +9,9 @@ from typing import Literal
 from harness.report.record import (
     AccessCell,
     AlertRecord,
+    CardRecord,
+    CheckResult,
+    ChecksRecord,
     CommitRecord,
     CommitStatus,
     ComponentRecord,
@@ -77,6 +80,8 @@ def passed() -> RunRecord:
         pipelines=[pipeline(1, "decision tree", False), pipeline(2, "gradient boosting", True)],
         models=models(),
         gates=[gate(True)],
+        checks=[checks()],
+        cards=[card()],
         smoke=[
             SmokeRecord(
                 service="high-utiliser.staging",
@@ -606,3 +611,48 @@ def series() -> list[SeriesRecord]:
         SeriesRecord(dashboard="Drift", name="Rows of the last window", query="rehearsal_drift_window_rows{}",
                      unit="rows", points={}),
     ]  # fmt: skip
+
+
+def checks() -> ChecksRecord:
+    """One that rests on a sample, and one that does not."""
+    return ChecksRecord(
+        model="high-utiliser",
+        version=2,
+        service="staging/high-utiliser",
+        results=[
+            CheckResult(
+                name="more diseases do not lower the risk",
+                kind="direction",
+                passed=True,
+                observed="286 of 5,000 rows moved the wrong way (4.75 % to 6.81 %)",
+                required="at least 85.00 % of the rows do not fall",
+                rows=5_000,
+                bad=286,
+                low=0.0475,
+                high=0.0681,
+                error_rate=1e-3,
+            ),
+            CheckResult(
+                name="served as trained",
+                kind="skew",
+                passed=True,
+                observed="0 of 286 answers differ, by 0 at most",
+                required="no difference above 1e-09",
+                detail="50 rows, 13 encodings",
+                rows=286,
+            ),
+        ],
+        duration_s=3.1,
+    )
+
+
+def card() -> CardRecord:
+    return CardRecord(
+        model="high-utiliser",
+        version=2,
+        intended_use="Ranks people by risk.",
+        not_for="Decisions about a person.",
+        owner="the data team",
+        limitations=["Adults only | 1974 to 1982."],
+        uri="runs:/5f2c/card/model-card.html",
+    )

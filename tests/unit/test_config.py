@@ -93,7 +93,7 @@ def test_settings_survive_json(folder: Path) -> None:
         (
             "[sloo]\nerrors = 0.1",
             "rehearsal.toml: [sloo]: unknown key; did you mean slo? "
-            "Allowed: run, cluster, node, data, train, pipeline, slo, gate, load, rollout",
+            "Allowed: run, cluster, node, data, train, pipeline, slo, gate, checks, card, load, rollout",
         ),
         ("slo = 3", "rehearsal.toml: [slo]: expected a table of keys, got 3"),
         (

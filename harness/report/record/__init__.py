@@ -10,6 +10,7 @@ from harness.report.record._base import Number, Status
 from harness.report.record.access import AccessCell
 from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord, CapacityStep
+from harness.report.record.checks import CardRecord, CheckResult, ChecksRecord
 from harness.report.record.drift import DriftColumn, DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
 from harness.report.record.gitops import CommitRecord, CommitStatus, GitOpsRecord, SyncRecord
@@ -54,7 +55,10 @@ __all__ = [
     "Approval",
     "CapacityRecord",
     "CapacityStep",
+    "CardRecord",
     "ChaosCase",
+    "CheckResult",
+    "ChecksRecord",
     "ClusterFinding",
     "CommitRecord",
     "CommitStatus",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,6 +14,13 @@ Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is Non
 
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+def how_many_passed(passed: Sequence[bool | None]) -> str:
+    """How many of those that were judged passed, and how many were not judged (None)."""
+    judged = [each for each in passed if each is not None]
+    left_out = len(passed) - len(judged)
+    return f"{sum(judged)} of {len(judged)} passed" + (f", {left_out} not judged" if left_out else "")
 
 
 class Status(StrEnum):

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.report.record._base import Number, Record, Status
+from harness.report.record._base import Number, Record, Status, how_many_passed
+from harness.report.record.checks import ChecksRecord
 
 
 class PipelineTask(Record):
@@ -55,6 +56,11 @@ class ModelVersionRecord(Record):
     features: list[str] = []
     code_version: str
     data_fingerprint: str
+    intervals: dict[str, tuple[Number, Number]] = Field(default={}, description="metric -> its 95 % interval")
+    data: dict[str, Any] = Field(
+        default={}, description="the data set: name, source, licence, target, rows held out, ..."
+    )
+    pipeline: str = Field(default="", description="the name of the pipeline run that trained it")
     plots: dict[str, str] = Field(default={}, description="title -> inline SVG")
 
 
@@ -78,9 +84,18 @@ class GateRecord(Record):
     @property
     def summary(self) -> str:
         """How many of the lines that were judged passed, and how many were not judged."""
-        judged = [line.passed for line in self.lines if line.passed is not None]
-        left_out = len(self.lines) - len(judged)
-        return f"{sum(judged)} of {len(judged)} passed" + (f", {left_out} not judged" if left_out else "")
+        return how_many_passed([each.passed for each in self.lines])
+
+    def with_checks(self, checks: ChecksRecord) -> GateRecord:
+        """The gate with a line more for each check of the candidate."""
+        more = [
+            GateLine(
+                name=f"check: {e.name}", passed=e.passed, observed=e.observed, required=e.required, detail=e.detail
+            )
+            for e in checks.results
+        ]
+        lines = [*self.lines, *more]
+        return self.model_copy(update={"lines": lines, "passed": all(line.passed is not False for line in lines)})
 
     @property
     def refusal(self) -> str:

@@ -15,6 +15,11 @@ class MetricRecord(Record):
     low: Number
     high: Number
 
+    @property
+    def standard_error(self) -> float:
+        """By the normal approximation: half of the interval is 1.96 of them."""
+        return (self.high - self.low) / 2 / 1.959964
+
 
 class QualityWindow(Record):
     """A window of time, Unix seconds; without metrics there were too few labels in it."""

@@ -10,6 +10,7 @@ from harness.report.record._base import Number, Record, Status
 from harness.report.record.access import AccessCell
 from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord
+from harness.report.record.checks import CardRecord, ChecksRecord
 from harness.report.record.drift import DriftRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
 from harness.report.record.gitops import GitOpsRecord
@@ -92,6 +93,8 @@ class RunRecord(Record):
     pipelines: list[PipelineRun] = []
     models: list[ModelVersionRecord] = []
     gates: list[GateRecord] = []
+    checks: list[ChecksRecord] = []
+    cards: list[CardRecord] = []
     smoke: list[SmokeRecord] = []
     rollouts: list[RolloutRecord] = []
     loads: list[LoadRecord] = []
