@@ -46,8 +46,9 @@ def nightly(
 ) -> None:
     """Run everything, and write one index page over it.
 
-    The parts: images, the main job, the scenarios in each world, equivalence, the chaos matrix, the capacity search and
-    the soak. What cannot be had here is a line with the reason. The exit code is 1 if a part failed.
+    The parts: images, what is installed and what is known against it, the main job, the scenarios in each world,
+    equivalence, the chaos matrix, the capacity search and the soak. What cannot be had here is a line with the reason.
+    The exit code is 1 if a part failed.
     """
     wanted = Wanted(
         parts=tuple(part or ()),

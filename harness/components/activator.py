@@ -11,17 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harness.components.gateway import HELD_HEADER
+from harness.components.gateway import HELD_HEADER, MAX_REQUEST_BYTES
 from harness.errors import PlatformError
 from harness.runtime.ports import LOOPBACK
 
 HEAD_BYTES = 256 * 1024
 START_S = 10.0
+READ_S = 10.0  # Envoy has the whole request before it sends the first byte of it
 NOT_HERE = "no service of this host waits for a replica"
+_UNAVAILABLE = "503 Service Unavailable"
+_REQUEST_LINE = re.compile(rb"[A-Z]+ /[\x21-\xff]* HTTP/1\.[01]")
 
 
 @dataclass
@@ -38,15 +42,17 @@ class ActivatorServer:
     """Listens from when its address is first asked for; every method may be called from any thread.
 
     One that was started again has yet to be told: requests to a host that it does not know wait `unknown_s` for that.
+    A request that is not whole within `read_s` is refused.
     """
 
-    def __init__(self, port: int = 0, host: str = LOOPBACK, *, unknown_s: float = 0.0) -> None:
+    def __init__(self, port: int = 0, host: str = LOOPBACK, *, unknown_s: float = 0.0, read_s: float = READ_S) -> None:
         self.wanted: Callable[[str], None] = lambda host: None
         """Called with the host of each request that begins to wait."""
         self.moved: Callable[[], None] = lambda: None
         """Never called: it stays where it is."""
         self._at = host, port
         self._unknown_s = unknown_s
+        self._read_s = read_s
         self._told: dict[str, asyncio.Event] = {}
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
@@ -139,12 +145,11 @@ class ActivatorServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            host, length = await _head(reader)
-            await _skip(reader, length)
-            writer.write(await self._answer(host))
+            host, refusal = await _read(reader, self._read_s)
+            writer.write(refusal or await self._answer(host))
             await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-            pass  # who asked is gone, or sent no HTTP: there is nobody to answer
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # who asked is gone: there is nobody to answer
         except asyncio.CancelledError:
             pass  # the activator is being closed
         finally:
@@ -153,31 +158,50 @@ class ActivatorServer:
     async def _answer(self, host: str) -> bytes:
         state = await self._state(host)
         if state is None:
-            return _response(why=NOT_HERE)
+            return _response(_UNAVAILABLE, NOT_HERE)
         state.waiting += 1
         try:
             if not state.decided.is_set():
                 self.wanted(host)
                 await asyncio.wait_for(state.decided.wait(), state.within_s)
         except TimeoutError:
-            return _response(why=f"no replica was ready within {state.within_s:g} s")
+            return _response(_UNAVAILABLE, f"no replica was ready within {state.within_s:g} s")
         finally:
             state.waiting -= 1
-        return _response(why=state.why)
+        return _response(_UNAVAILABLE, state.why)
 
 
-async def _head(reader: asyncio.StreamReader) -> tuple[str, int]:
-    """The request's host, in lower case and without a port, and the length of its body.
+async def _read(reader: asyncio.StreamReader, within_s: float) -> tuple[str, bytes]:
+    """Take a whole request: its host, and the answer that refuses it, empty if it is in order."""
+    try:
+        async with asyncio.timeout(within_s):
+            host, length = head_of(await reader.readuntil(b"\r\n\r\n"))
+            if length > MAX_REQUEST_BYTES:
+                return host, _response("413 Content Too Large", f"the body is larger than {MAX_REQUEST_BYTES} bytes")
+            await _skip(reader, length)
+            return host, b""
+    except asyncio.LimitOverrunError:
+        return "", _response("431 Request Header Fields Too Large", f"the head is larger than {HEAD_BYTES} bytes")
+    except TimeoutError:
+        return "", _response("408 Request Timeout", f"the request was not whole within {within_s:g} s")
+    except ValueError as error:
+        return "", _response("400 Bad Request", str(error))
 
-    Envoy has buffered and counted it.
+
+def head_of(head: bytes) -> tuple[str, int]:
+    """A request's host, in lower case and without a port, and the length of its body; ValueError if it is no HTTP/1.
+
+    Envoy has buffered the body and counted it.
     """
-    head = await reader.readuntil(b"\r\n\r\n")
-    fields = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
-    }
-    host = fields.get(b"host", b"").decode("latin-1").lower().partition(":")[0]
-    return host, int(fields.get(b"content-length", b"0"))
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    if not _REQUEST_LINE.fullmatch(first) or not all(b":" in line for line in lines):
+        raise ValueError("expected a request of HTTP/1.1")
+    parted = [line.partition(b":") for line in lines]
+    fields = {name.lower(): value.strip() for name, _, value in parted}
+    length = fields.get(b"content-length", b"0")
+    if not length.isdigit() or sum(name.lower() == b"content-length" for name, _, _ in parted) > 1:
+        raise ValueError("content-length: expected a number of bytes")
+    return fields.get(b"host", b"").decode("latin-1").lower().partition(":")[0], int(length)
 
 
 async def _skip(reader: asyncio.StreamReader, length: int) -> None:
@@ -186,10 +210,10 @@ async def _skip(reader: asyncio.StreamReader, length: int) -> None:
         length -= len(await reader.readexactly(min(length, HEAD_BYTES)))
 
 
-def _response(*, why: str) -> bytes:
+def _response(status: str, why: str) -> bytes:
     body = json.dumps({"error": why}).encode() if why else b""
     lines = [
-        "HTTP/1.1 503 Service Unavailable",
+        f"HTTP/1.1 {status}",
         "content-type: application/json",
         f"content-length: {len(body)}",
         "connection: close",

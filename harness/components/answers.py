@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import accumulate
-from typing import Any, Self
+from typing import Self
 
+from harness.components._json_server import JsonHandler, JsonServer
+from harness.components.component import LOOPBACK
 from harness.lifecycle.answers import Answers
 
 FIRST = 200
@@ -24,7 +25,6 @@ FIRST = 200
 WAITING = 10_000
 """So many answers wait for the other revision's answer to the same request; then the oldest is given up."""
 MAX_BODY_BYTES = 16 * 1024 * 1024
-IDLE_S = 60.0
 RESPONSE = "org.kubeflow.serving.inference.response"
 
 
@@ -98,7 +98,7 @@ class AnswerCollector:
         self._server = _Server(self._tally)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="answers", daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        self.url = f"http://{LOOPBACK}:{self._server.server_port}/"
 
     def __enter__(self) -> Self:
         return self
@@ -118,44 +118,25 @@ class AnswerCollector:
             self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # its clients keep their connections open
-
+class _Server(JsonServer):
     def __init__(self, tally: Tally) -> None:
-        super().__init__(("127.0.0.1", 0), _Receiver)
+        super().__init__((LOOPBACK, 0), _Receiver)
         self.tally = tally
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A replica that is killed resets its connection, which is not news; any other error is a defect of ours."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
-
-class _Receiver(BaseHTTPRequestHandler):
+class _Receiver(JsonHandler, BaseHTTPRequestHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_S
-    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        length = self.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+        length = self.length()
+        if length is None or length > MAX_BODY_BYTES:
             self.close_connection = True
-            self._answer(400)
+            self.answer(400)
             return
-        body = self.rfile.read(int(length))
+        body = self.rfile.read(length)
         if self.headers.get("ce-type") == RESPONSE and (found := predictions_of(body)):
             self.server.tally.take(self.headers.get("ce-revision", ""), self.headers.get("ce-id", ""), found)
-        self._answer(200)
-
-    def _answer(self, status: int) -> None:
-        self.send_response_only(status)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads a line for each event."""
+        self.answer(200)
 
 
 def predictions_of(body: bytes | str) -> list[float]:

@@ -4,10 +4,10 @@
 
 POST /events/<rollout>/<revision>?baseline=…&canary=…&tolerance=…&cuts=…   an event; the first one begins the totals
 GET  /answers/<rollout>                                                    the totals, as JSON; {} before any event
-GET  /forget/<rollout>                                                     drop them (a GET passes the service proxy)
 GET  /health
 
-The revision is in the URL, because KServe's agent does not say it in the event.
+The revision is in the URL, because KServe's agent does not say it in the event. Nothing can be asked to be dropped: who
+may send events may not take away another rollout's totals. They go by themselves, an hour after their last event.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -30,7 +32,9 @@ from harness.components.component import EVERY_INTERFACE, Component, Limits, Rea
 IMAGE = f"rehearsal/collector:{__version__}"
 PORT = 8080
 MOST = 200
-"""So many rollouts are remembered; then the one that began first is forgotten."""
+"""So many rollouts are remembered; then the one whose last event is the oldest is forgotten."""
+KEPT_S = 3600.0
+"""A rollout that has had no event for so long is forgotten."""
 
 
 def collector(image: str = IMAGE) -> Component:
@@ -78,8 +82,9 @@ def parse_path(path: str) -> tuple[Comparison, str]:
 class Collector:
     """Totals by rollout; thread-safe."""
 
-    def __init__(self) -> None:
-        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._tallies: OrderedDict[str, tuple[float, Tally]] = OrderedDict()  # the longest silent first
+        self._now = now
         self._lock = threading.Lock()
 
     def take(self, comparison: Comparison, revision: str, request_id: str, body: bytes) -> None:
@@ -90,21 +95,18 @@ class Collector:
     def answers(self, rollout: str) -> dict[str, Any]:
         """The totals so far, as the fields of Answers; empty if no event came."""
         with self._lock:
-            tally = self._tallies.get(rollout)
+            _, tally = self._tallies.get(rollout, (0.0, None))
         return asdict(tally.answers()) if tally is not None else {}
-
-    def forget(self, rollout: str) -> None:
-        with self._lock:
-            self._tallies.pop(rollout, None)
 
     def _tally(self, comparison: Comparison) -> Tally:
         with self._lock:
-            if comparison.rollout not in self._tallies:
-                tally = Tally(comparison.baseline, comparison.canary, comparison.tolerance, comparison.cuts)
-                self._tallies[comparison.rollout] = tally
-                if len(self._tallies) > MOST:
-                    self._tallies.popitem(last=False)
-            return self._tallies[comparison.rollout]
+            now = self._now()
+            _, tally = self._tallies.pop(comparison.rollout, (now, None))
+            tally = tally or Tally(comparison.baseline, comparison.canary, comparison.tolerance, comparison.cuts)
+            self._tallies[comparison.rollout] = now, tally
+            while len(self._tallies) > MOST or next(iter(self._tallies.values()))[0] < now - KEPT_S:
+                self._tallies.popitem(last=False)
+            return tally
 
 
 class CollectorServer(JsonServer):
@@ -139,9 +141,6 @@ class _Handler(JsonHandler, BaseHTTPRequestHandler):
         rollout = rest.partition("/")[0]
         if what == "answers":
             self.answer(200, self.server.collector.answers(rollout))
-        elif what == "forget":
-            self.server.collector.forget(rollout)
-            self.answer(200, {})
         else:
             self.answer(200 if what == "health" else 404)
 

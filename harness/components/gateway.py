@@ -19,6 +19,7 @@ from harness.lifecycle.slo import LATENCY_BUCKETS_MS
 
 IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+HEAD_S, REQUEST_S = "10s", "20s"  # so long a request's head, and the whole of it, may take to come
 SERVED_BY = "x-served-by"
 VERSION_HOST = "version.rehearsal"  # tells the version of the routes in effect; not in the access log
 VERSION_HEADER = "x-routes-version"
@@ -160,6 +161,8 @@ def _connection_manager(access_log: Path | str, max_request_bytes: int, keys: Ma
         "generate_request_id": True,
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
+        "request_headers_timeout": HEAD_S,
+        "request_timeout": REQUEST_S,
         "rds": {"route_config_name": ROUTES, "config_source": file_source(f"{{folder}}/{RDS}/rds.json")},
         "http_filters": [*_api_keys(keys), _buffer(max_request_bytes), _router()],
         "access_log": [_access_log(access_log)],

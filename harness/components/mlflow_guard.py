@@ -56,6 +56,9 @@ class Guard:
             await _answer(send, 400, "INVALID_PARAMETER_VALUE", "expected one Authorization header")
             return
         path, role = plain(str(scope["path"])), role_of(logins[0]) if logins else ""
+        if logins and not role:  # a more lenient reader than this one could take it for somebody
+            await _answer(send, 400, "INVALID_PARAMETER_VALUE", "expected a Basic authorization of a user")
+            return
         body, why = b"", refused(path, role, self._artifacts)
         if path == _ALIAS:
             found = await _body(receive)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConfigError
+from harness.load.pod import STOP_DIGEST
 from harness.load.shape_options import arguments
 from harness.load.spec import DRAIN_S, LoadSpec
 from harness.load.trace import Replay
@@ -44,9 +45,14 @@ class Place:
     allow_remote: bool = False
 
 
-def documents(spec: LoadSpec, place: Place, load_id: str) -> list[Document]:
-    """The master's Job first, which is to own the others: the plan, the master's Service, the workers' Job."""
+def documents(spec: LoadSpec, place: Place, load_id: str, stop_digest: str) -> list[Document]:
+    """The master's Job first, which is to own the others: the plan, the master's Service, the workers' Job.
+
+    `stop_digest` is of the token that ends the load.
+    """
     job, service = _templates()
+    env = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.append({"name": STOP_DIGEST, "value": stop_digest})
     name, worker = job_name(load_id, "master"), job_name(load_id, "worker")
     return [
         _job(job, spec, place, load_id, "master", [*_plan_arguments(spec, place, load_id), "--master"]),

@@ -4,11 +4,16 @@
 
 GET /state    {"running", "code", "files", "audit": {"late_p99_ms", "cpu", "age_s"} or null, "log": its last lines}
 GET /<file>   a file of the folder of --records, as it is now
-POST /stop    SIGTERM to Locust: a master ends its workers with it
+POST /stop    {"token"}: SIGTERM to Locust: a master ends its workers with it
+
+Whoever reaches the Pod may read how the load is doing, but only the run that made it may end it. The Pod knows the
+token's digest (REHEARSAL_STOP_DIGEST), so nothing in the cluster has the token.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -17,16 +22,33 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from harness.components._json_server import JsonHandler, JsonServer
 from harness.load.records import read_json
 
 PORT = 8089
 LOG_LINES = 40
+STOP_DIGEST = "REHEARSAL_STOP_DIGEST"
+MOST_TOKEN = 1024
 _BLOCK = 1 << 20
+
+
+def digest(token: str) -> str:
+    """What a Pod knows of the token that ends its load."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def may_stop(body: bytes, stop_digest: str) -> bool:
+    """Whether a request to end the load has the token of the run that made it."""
+    try:
+        told = digest(str(json.loads(body)["token"]))
+    except (ValueError, LookupError, TypeError):
+        return False
+    return hmac.compare_digest(told, stop_digest)
 
 
 class Generator:
@@ -65,47 +87,41 @@ class Generator:
             sys.stdout.flush()
 
 
-def server(generator: Generator, port: int) -> ThreadingHTTPServer:
+def server(generator: Generator, port: int, stop_digest: str, host: str = "") -> JsonServer:
     """Answers for a generator on all addresses of the Pod; the API server's proxy asks it."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JsonHandler, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.lstrip("/")
             if name == "state":
-                self._answer(json.dumps(generator.state()).encode())
+                self.answer(200, generator.state())
             elif name in generator.state()["files"]:
                 self._send(generator.folder / name)
             else:
-                self.send_error(404)
+                self.answer(404)
 
         def do_POST(self) -> None:
-            if self.path == "/stop":
+            length = self.length()
+            if self.path != "/stop" or length is None or length > MOST_TOKEN:
+                self.close_connection = True  # what is left of the body is not read
+                self.answer(404 if self.path != "/stop" else 400)
+            elif may_stop(self.rfile.read(length), stop_digest):
                 generator.stop()
-                self._answer(b"{}")
+                self.answer(200, {})
             else:
-                self.send_error(404)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: the Pod's log is Locust's."""
-
-        def _answer(self, content: bytes) -> None:
-            self._head(len(content))
-            self.wfile.write(content)
+                self.answer(403, {"error": "this is not the token of the run that made the load"})
 
         def _send(self, path: Path) -> None:
             with path.open("rb") as file:
                 left = os.fstat(file.fileno()).st_size
-                self._head(left)
+                self.send_response_only(200)
+                self.send_header("content-length", str(left))
+                self.end_headers()
                 while left and (block := file.read(min(left, _BLOCK))):
                     self.wfile.write(block)
                     left -= len(block)
 
-        def _head(self, length: int) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-
-    return ThreadingHTTPServer(("", port), Handler)
+    return JsonServer((host, port), Handler)
 
 
 def main(argv: Sequence[str], port: int = PORT) -> int:
@@ -113,7 +129,7 @@ def main(argv: Sequence[str], port: int = PORT) -> int:
     folder = Path(argv[argv.index("--records") + 1])
     folder.mkdir(parents=True, exist_ok=True)
     generator = Generator(argv, folder)
-    serving = server(generator, port)
+    serving = server(generator, port, os.environ[STOP_DIGEST])
     signal.signal(signal.SIGTERM, lambda *_: Thread(target=serving.shutdown).start())
     serving.serve_forever(poll_interval=0.1)
     generator.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,12 +36,13 @@ class Pods:
         self._spec, self._files, self._place = spec, files, place
         self._kube: Kube = place.kube
         self._load_id = ""
+        self._token = secrets.token_urlsafe(32)  # ends the load; the cluster knows its digest only
         self._workers: list[str] = []
 
     def start(self, deadline: Deadline) -> None:
         refuse_remote(self._place.url, allowed=self._place.allow_remote, own=self._place.own)
         self._load_id = str(read_json(self._files.spec)["load_id"])
-        master, *others = documents(self._spec, self._place, self._load_id)
+        master, *others = documents(self._spec, self._place, self._load_id, pod.digest(self._token))
         try:
             owner = self._kube.apply(master)
             self._kube.apply_all([_owned(document, owner) for document in others])
@@ -60,7 +62,8 @@ class Pods:
     def stop(self, deadline: Deadline) -> None:
         try:
             for master in self._pods("master"):
-                self._ask("POST", master["metadata"]["name"], "stop")
+                path = self._path(master["metadata"]["name"], "stop")
+                self._kube.server.text("POST", path, body={"token": self._token}, what=_PROXY)
             states = wait(
                 self._ended, what=f"load {self._spec.name}: the end of its workers", deadline=deadline,
                 state=self._seen, every_s=EVERY_S,
@@ -139,9 +142,6 @@ class Pods:
         ask = partial(self._kube.server.json, "GET", self._path(name, "state"), what=_PROXY)
         state: dict[str, Any] | None = _unless_away(ask)
         return state
-
-    def _ask(self, method: str, name: str, path: str) -> None:
-        self._kube.server.text(method, self._path(name, path), what=_PROXY)
 
     def _path(self, name: str, path: str) -> str:
         return f"/api/v1/namespaces/{self._place.namespace}/pods/{name}:{pod.PORT}/proxy/{path}"

@@ -129,9 +129,11 @@ def _cases(part: Part, night: Path) -> dict[str, Outcome]:
 
 
 def pages(folder: Path, night: Path) -> Iterable[Page]:
-    """The pages of the runs below a folder, with the title and the status of each."""
+    """The pages of the runs below a folder, with the title and the status of each; and a bill of materials."""
     from harness.report.store import load_record
 
+    for sbom in sorted(folder.glob("*.cdx.json")):
+        yield Page(str(sbom.relative_to(night)), "software bill of materials", "")
     for page in sorted(folder.glob("**/index.html")):
         path = str(page.relative_to(night))
         if not (page.parent / "run.json").is_file():

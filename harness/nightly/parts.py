@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from harness._equivalence_worlds import WORLDS, Suite, default_suite, why_missing
 from harness.errors import UsageError
+from harness.nightly import audit
 
 MINUTE_S = 60.0
 SLACK_S = 5 * MINUTE_S
 SEARCH_S = 180.0
+SBOM = "sbom.cdx.json"
 LEAST_SEARCH_S = 40.0  # of a capacity search: two probes take 31 s
 
 
@@ -87,6 +90,8 @@ def _all(wanted: Wanted) -> list[Part]:
     search = ("load", "--find-capacity", "--arrivals", "poisson", "--budget", f"{wanted.search_s:g}")
     return [
         Part("images", "Images of the cluster worlds", _command("images", "build"), 60 * MINUTE_S, _no_docker),
+        Part("sbom", "What is installed (CycloneDX)", _sbom, 5 * MINUTE_S, _no_sbom),
+        Part("audit", "Known vulnerabilities of what is installed", _audit, 20 * MINUTE_S, _no_database),
         Part("release", "The main job", _rehearse("release", "run"), 10 * MINUTE_S),
         *(_scenarios(world, suite) for world in worlds),
         Part("equivalence", "The worlds side by side", _equivalence(worlds), 5 * MINUTE_S, _fewer_than_two(worlds)),
@@ -147,6 +152,25 @@ def _equivalence(worlds: Sequence[str]) -> Callable[[Path], Sequence[str]]:
         return _rehearse("equivalence", "equivalence", *junit)(night)
 
     return argv
+
+
+def _sbom(night: Path) -> Sequence[str]:
+    place = str(night / "sbom" / SBOM)
+    flags = ("--short-PURLs", "--output-reproducible", "--output-format", "JSON", "--output-file", place)
+    return sys.executable, "-m", "cyclonedx_py", "environment", *flags
+
+
+def _no_sbom(_: Path) -> str:
+    here = importlib.util.find_spec("cyclonedx_py") is not None
+    return "" if here else "cyclonedx-bom is not installed. Hint: pip install cyclonedx-bom"
+
+
+def _audit(night: Path) -> Sequence[str]:
+    return sys.executable, "-P", "-m", "harness.nightly.audit", str(night / "audit" / "audit.json")
+
+
+def _no_database(_: Path) -> str:
+    return audit.why_missing()
 
 
 def _no_docker(_: Path) -> str:

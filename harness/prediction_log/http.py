@@ -17,6 +17,8 @@ MOST_BODY = 16 * 1024 * 1024
 MOST_WAITING = 1_000
 """Requests of one connection that may wait for their answers; then no more of it is read."""
 MOST_HEAD = 64 * 1024
+READ_S = 10.0
+"""A request that has begun is whole within this; one that comes drop by drop would be held for ever."""
 
 
 @dataclass
@@ -45,8 +47,12 @@ class Request:
 class Connection(asyncio.Protocol):
     """One client's connection; `handle` gets its whole requests and answers each, at once or later."""
 
-    def __init__(self, handle: Callable[[Request], None], refused: Callable[[], None]) -> None:
+    def __init__(
+        self, handle: Callable[[Request], None], refused: Callable[[], None], *, read_s: float = READ_S
+    ) -> None:
         self._handle = handle
+        self._read_s = read_s
+        self._late: asyncio.TimerHandle | None = None
         self._refused = refused
         self._waiting: deque[Request] = deque()
         self._transport: asyncio.Transport | None = None
@@ -58,8 +64,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._in_time()
 
     def data_received(self, data: bytes) -> None:
+        self._to_be_in_time()  # empty lines before a request are none to the parser
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, _TooLarge) as error:
@@ -70,6 +78,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body, self._size = b"", dict[str, str](), list[bytes](), 0
         self._head = 0
+        self._to_be_in_time()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -93,6 +102,7 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._in_time()
         request = Request(
             self._parser.get_method().decode("latin-1"),
             self._url.decode("latin-1"),
@@ -103,6 +113,18 @@ class Connection(asyncio.Protocol):
         )
         self._enqueue(request)
         self._handle(request)
+
+    def _to_be_in_time(self) -> None:
+        if self._late is None:
+            self._late = asyncio.get_running_loop().call_later(self._read_s, self._too_late)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._refuse(408, f"the request was not whole within {self._read_s:g} s")
 
     def flush(self) -> None:
         """Send the answers that are there, as far as no earlier one is missing."""

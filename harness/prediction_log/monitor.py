@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import start_http_server
-
 from harness.components.files import replace_text
+from harness.components.metrics_server import MetricsServer
 from harness.errors import RehearsalError
 from harness.lifecycle import quality
 from harness.lifecycle.calibration import Calibration
@@ -178,12 +177,13 @@ def main(argv: list[str]) -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     monitor = Monitor(given.config, time.time())
-    start_http_server(given.port, given.host, registry=monitor.series.registry)
+    served = MetricsServer(monitor.series.registry, given.port, given.host)
     try:
         while not ended.is_set():
             again = monitor.look(time.time())
             ended.wait(min(IDLE_S, max(0.0, again - time.time())))
     finally:
+        served.close()
         monitor.close()
 
 

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from harness.clients.http import client
-from harness.components.activator import ActivatorServer
+from harness.components.activator import HEAD_BYTES, ActivatorServer
 from harness.components.gateway import HELD_HEADER
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
+from tests import hostile
 
 HOST = "risk-production.example.com"
 
@@ -101,3 +102,30 @@ def test_a_client_that_leaves_and_one_that_speaks_no_http_disturb_nobody(activat
     activator.let_go(HOST)
     wait(lambda: not activator.held(), what="gone", deadline=Deadline.after(10))
     assert ask(activator).headers[HELD_HEADER] == "1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
+        (b"POST nothing HTTP/1.1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nnonsense\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nx: " + b"a" * HEAD_BYTES + b"\r\n\r\n", 431),
+    ],
+    ids=["no HTTP", "no path", "no colon", "negative", "too much", "a long head"],
+)
+def test_what_is_no_request_is_told_so(activator: ActivatorServer, sent: bytes, status: int) -> None:
+    assert hostile.send(activator.address[1], sent).what == status
+
+
+def test_a_request_that_is_never_whole_is_given_up() -> None:
+    """Neither a head that comes drop by drop nor a body that does not come holds a connection for ever."""
+    activator = ActivatorServer(read_s=0.5)
+    try:
+        assert hostile.drip(activator.address[1], within_s=5).what == 408
+        waiting = b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc"
+        assert hostile.send(activator.address[1], waiting).what == 408
+    finally:
+        activator.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.clients.http import client
-from harness.load import Ledger, LoadSpec
+from harness.load import Ledger, LoadSpec, pod
 from harness.load.access_log import AccessLogTail
 from harness.load.account import account
 from harness.load.records import LoadFiles, read_json
@@ -89,13 +89,17 @@ def test_a_pods_files_and_its_end_are_asked_for_over_http(gateway: Gateway) -> N
         f"import sys; from harness.load.pod import main; sys.exit(main(sys.argv[1:], {port}))",
     ]
     argv += ["-f", str(STEADY), "--headless", "--host", gateway.url, "--rps", "50", "--path", "/v1"]
-    child = gateway.supervisor.spawn("pod", [*argv, "--records", str(folder), "--stop-timeout", "7"])
+    argv += ["--records", str(folder), "--stop-timeout", "7"]
+    child = gateway.supervisor.spawn("pod", argv, env={pod.STOP_DIGEST: pod.digest("the-token")})
     with client(f"http://127.0.0.1:{port}") as http:
         wait(lambda: http.get("/started-0.json").status_code == 200, what="traffic", deadline=Deadline.after(30))
         state = http.get("/state").json()
         assert state["running"]
         assert state["audit"]["age_s"] < 5
-        assert http.post("/stop").status_code == 200
+        assert http.post("/stop").status_code == 403
+        assert http.post("/stop", json={"token": "another"}).status_code == 403
+        assert http.get("/state").json()["running"]
+        assert http.post("/stop", json={"token": "the-token"}).status_code == 200
         wait(lambda: not http.get("/state").json()["running"], what="its end", deadline=Deadline.after(20))
         assert http.get("/state").json()["code"] == 0
         assert json.loads(http.get("/finished-0.json").text)["requests"] > 0

@@ -1,155 +1,66 @@
-"""The generator's audit of itself: when its figures are doubted while it runs, and when at the end."""
+"""The audit of a night: what counts as judged, and that an index without a database is not green."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import json
+from typing import Any
 
 import pytest
 
-from harness.load.audit import AT_ONCE_S, EVERY_S, VERY_LATE_US, WINDOWS, Reading, SelfAudit, distrust, read, withheld
+from harness.nightly import audit
+from harness.nightly.audit import findings, unknown
 
-ON_TIME = Reading(at=100.0, late_p99_ms=1.0, cpu=0.3)
-
-
-@dataclass
-class Clocks:
-    """Wall and CPU time by hand."""
-
-    now: float = 0.0
-    cpu: float = 0.0
-
-    def pass_s(self, seconds: float, busy: float = 0.0) -> None:
-        self.now += seconds
-        self.cpu += seconds * busy
+VULNERABLE = {"name": "jinja2", "version": "2.10", "vulns": [{"id": "PYSEC-2019-217", "fix_versions": ["2.10.1"]}]}
+SOUND = {"name": "numpy", "version": "2.0", "vulns": []}
+SKIPPED = {"name": "kfp", "skip_reason": "Dependency not found on PyPI and could not be audited: kfp (2.17.0)"}
 
 
-@pytest.fixture
-def clocks() -> Clocks:
-    return Clocks()
+def report(*packages: dict[str, Any]) -> str:
+    return json.dumps({"dependencies": list(packages), "fixes": []})
 
 
-@pytest.fixture
-def audit(tmp_path: Path, clocks: Clocks) -> SelfAudit:
-    return SelfAudit(tmp_path / "audit.json", lambda: clocks.now, lambda: clocks.cpu)
+def test_all_that_was_judged_and_is_sound_passes() -> None:
+    found = findings(json.loads(report(SOUND, {"name": "rehearsal", "skip_reason": "distribution marked as editable"})))
+    assert (found.passed, found.judged, found.unjudged) == (True, 1, [])
 
 
-def reading(tmp_path: Path) -> Reading:
-    (found,) = read([tmp_path / "audit.json"])
-    assert found is not None
-    return found
+@pytest.mark.parametrize("wrong", [VULNERABLE, SKIPPED], ids=["vulnerable", "unjudged"])
+def test_what_is_vulnerable_and_what_could_not_be_judged_fail(wrong: dict[str, Any]) -> None:
+    """pip-audit itself ends with 0 for the latter."""
+    assert not findings(json.loads(report(SOUND, wrong))).passed
 
 
-@pytest.mark.parametrize(
-    ("readings", "words"),
-    [
-        ([ON_TIME], ""),
-        ([ON_TIME, ON_TIME], ""),
-        ([None], "the load generator has not audited itself yet"),
-        ([Reading(96.0, 1.0, 0.3)], "the load generator has not audited itself for 4.0 s"),
-        (
-            [Reading(100.0, 10.1, 0.3)],
-            "the load generator sends late: schedule delay p99 10.1 ms is over 10% of the bound of 100 ms",
-        ),
-        ([Reading(100.0, 10.0, 0.3)], ""),
-        ([ON_TIME, Reading(100.0, 1.0, 0.97)], "the load generator (process 2 of 2) saturates a core: 97% busy"),
-    ],
-)
-def test_a_verdict_on_latency_is_withheld_with_a_reason(readings: list[Reading | None], words: str) -> None:
-    """Late by over a tenth of the bound, a whole core busy, or nothing heard for seconds."""
-    assert withheld(readings, 100, now=100.0) == words
+def test_nothing_at_all_is_no_pass() -> None:
+    assert not findings({"dependencies": []}).passed
+
+
+def test_a_vulnerability_is_named_with_what_mends_it() -> None:
+    assert findings(json.loads(report(VULNERABLE))).vulnerable == [
+        "jinja2 2.10: PYSEC-2019-217, mended in 2.10.1"
+    ]  # fmt: skip
+
+
+def test_a_database_that_knows_the_vulnerable_version_is_one() -> None:
+    assert unknown(report(VULNERABLE)) == ""
 
 
 @pytest.mark.parametrize(
-    ("late_ms", "latency_ms", "cpu", "words"),
+    ("answer", "reason"),
     [
-        (1.0, 10.0, 0.95, ""),
-        (1.1, 10.0, 0.5, "sent late: schedule delay p99 1.1 ms is over 10% of a latency p99 of 10 ms"),
-        (0.1, 10.0, 0.96, "saturated a core: 96% busy"),
-        (5.0, 0.0, 0.5, ""),
+        (report({**VULNERABLE, "vulns": []}), "nothing is known against it"),
+        (report({"name": "jinja2", "skip_reason": "not found on PyPI"}), "jinja2: not found on PyPI"),
+        ("Traceback\nrequests.exceptions.ConnectionError: no route", "requests.exceptions.ConnectionError: no route"),
+        ("", "no answer"),
     ],
+    ids=["a mirror without the field", "an index without the pages", "no network", "silence"],
 )
-def test_the_latencies_of_a_load_are_distrusted_with_a_reason(
-    late_ms: float, latency_ms: float, cpu: float, words: str
-) -> None:
-    """At the tenth itself they are trusted; a load without an answer has no latency to doubt."""
-    assert distrust(late_ms, latency_ms, cpu).removeprefix("the load generator ") == words
+def test_without_a_database_the_audit_is_missing_with_the_reason(answer: str, reason: str) -> None:
+    """Of a version that has been vulnerable since 2019 nothing is known: then nothing is known of any."""
+    told = unknown(answer)
+    assert told.startswith("no vulnerability database can be reached: of jinja2 2.10, ")
+    assert told.endswith(f"pip-audit says: {reason}")
 
 
-def test_both_reasons_are_given() -> None:
-    """One may be the cause of the other."""
-    assert distrust(5, 10, 1.0).count(";") == 1
-
-
-def test_an_audit_is_there_from_the_first_moment(tmp_path: Path, audit: SelfAudit) -> None:
-    """A rollout that looks before half a second has passed finds nothing to doubt."""
-    assert reading(tmp_path) == Reading(0.0, 0.0, 0.0)
-
-
-def test_the_audit_tells_the_delay_and_the_cpu_of_the_last_seconds(
-    tmp_path: Path, clocks: Clocks, audit: SelfAudit
-) -> None:
-    """Two of a hundred requests left 8 ms late while the process used 60 % of a core; 5 s later that is forgotten."""
-    for number in range(100):
-        audit.delayed(8000 if number < 2 else 50)
-    clocks.pass_s(EVERY_S, busy=0.6)
-    audit.look()
-    assert reading(tmp_path).late_p99_ms == pytest.approx(8.0, rel=0.07)
-    assert reading(tmp_path).cpu == pytest.approx(0.6)
-    for _ in range(WINDOWS):
-        audit.delayed(50)
-        clocks.pass_s(EVERY_S, busy=0.1)
-        audit.look()
-    assert reading(tmp_path).late_p99_ms == pytest.approx(0.05, rel=0.07)
-    assert reading(tmp_path).cpu == pytest.approx(0.1)
-
-
-def test_the_audit_is_written_twice_a_second_and_no_oftener(tmp_path: Path, clocks: Clocks, audit: SelfAudit) -> None:
-    """`look` is called for every request."""
-    clocks.pass_s(EVERY_S * 0.9)
-    audit.look()
-    assert reading(tmp_path).at == 0.0
-    clocks.pass_s(EVERY_S * 0.2)
-    audit.look()
-    assert reading(tmp_path).at == pytest.approx(EVERY_S * 1.1)
-
-
-def test_a_burst_after_a_standstill_is_told_at_once(tmp_path: Path, clocks: Clocks, audit: SelfAudit) -> None:
-    """A verdict that sees the burst's slow answers finds why in the audit; 50 ms later that is no news."""
-    clocks.pass_s(EVERY_S)
-    audit.look()
-    for number in range(100):
-        audit.delayed(200_000 if number < 80 else 50)
-    clocks.pass_s(AT_ONCE_S)
-    assert not audit.look()
-    told = reading(tmp_path)
-    assert told.at == EVERY_S + AT_ONCE_S
-    assert told.late_p99_ms == pytest.approx(200, rel=0.07)
-    clocks.pass_s(AT_ONCE_S)
-    audit.delayed(VERY_LATE_US)
-    audit.look()
-    assert reading(tmp_path) == told
-
-
-def test_the_busiest_seconds_of_a_load_are_kept(clocks: Clocks, audit: SelfAudit) -> None:
-    """A core saturated for five seconds of a minute spoilt the latencies of those five."""
-    for busy in [0.2] * 50 + [1.0] * WINDOWS + [0.2] * 50:
-        clocks.pass_s(EVERY_S, busy)
-        audit.look()
-    assert audit.close() == pytest.approx(1.0)
-
-
-def test_a_short_load_is_judged_as_a_whole(clocks: Clocks, audit: SelfAudit) -> None:
-    """Its first half second is no seconds of saturation."""
-    clocks.pass_s(EVERY_S, busy=1.0)
-    audit.look()
-    clocks.pass_s(3 * EVERY_S, busy=0.2)
-    assert audit.close() == pytest.approx(0.4)
-
-
-def test_the_cpu_of_each_second_is_known_at_the_end(audit: SelfAudit, clocks: Clocks) -> None:
-    """A second at 20 %, one at 80 %, and half a one; looks come twice a second."""
-    for busy in (0.2, 0.2, 0.8, 0.8, 0.5):
-        clocks.pass_s(EVERY_S, busy)
-        audit.look()
-    assert audit.cpu_by_second(0.0) == pytest.approx([0.2, 0.8, 0.5])
+def test_a_machine_without_pip_audit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert audit.why_missing() == "pip-audit is not installed. Hint: pip install pip-audit"

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from harness.clients.http import client
-from harness.components.collector import CollectorServer, Comparison, parse_path
+from harness.components.collector import KEPT_S, Collector, CollectorServer, Comparison, parse_path
 
 RESPONSE = {"ce-type": "org.kubeflow.serving.inference.response"}
 
@@ -33,7 +33,7 @@ def send(http: httpx.Client, comparison: Comparison, revision: str, request_id: 
 
 
 def test_rollouts_are_counted_apart(collector: httpx.Client) -> None:
-    """Each rollout has totals of its own, and what one forgets the other keeps."""
+    """Each rollout has totals of its own."""
     one = Comparison("one", "v1", "v2", 1e-6, cuts=(0.5,))
     other = Comparison("other", "v1", "v3", 1e-6, cuts=(0.5,))
     assert send(collector, one, "v1", "a", [0.1, 0.9]) == 200
@@ -41,9 +41,28 @@ def test_rollouts_are_counted_apart(collector: httpx.Client) -> None:
     assert collector.get("/answers/one").json()["baseline_below"] == [1]
     assert collector.get("/answers/one").json()["baseline"] == 2
     assert collector.get("/answers/other").json()["canary"] == 1
-    collector.get("/forget/one")
-    assert collector.get("/answers/one").json() == {}
-    assert collector.get("/answers/other").json()["canary"] == 1
+
+
+def test_nobody_can_have_the_totals_of_a_rollout_dropped(collector: httpx.Client) -> None:
+    """Who may send events may not take away what another rollout is decided by."""
+    send(collector, Comparison("one", "v1", "v2", 1e-6, cuts=(0.5,)), "v1", "a", [0.1])
+    for method in ("GET", "POST", "DELETE"):
+        for path in ("/forget/one", "/answers/one"):
+            collector.request(method, path)
+    assert collector.get("/answers/one").json()["baseline"] == 1
+
+
+def test_a_rollout_without_events_is_forgotten_after_an_hour() -> None:
+    """However many rollouts a cluster has in a month, the collector holds those of the last hour."""
+    clock = [0.0]
+    kept = Collector(lambda: clock[0])
+    body = json.dumps({"predictions": [0.1]}).encode()
+    for at, rollout in ((0.0, "silent"), (0.0, "busy"), (KEPT_S, "busy"), (KEPT_S + 1, "new")):
+        clock[0] = at
+        kept.take(Comparison(rollout, "v1", "v2", 0.1, cuts=(0.5,)), "v1", "a", body)
+    assert {rollout: bool(kept.answers(rollout)) for rollout in ("silent", "busy", "new")} == {
+        "silent": False, "busy": True, "new": True,
+    }  # fmt: skip
 
 
 def test_two_answers_to_one_request_are_compared(collector: httpx.Client) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from harness.clients.kubernetes import Kube
 from harness.errors import ConfigError, UsageError
+from harness.load import pod
 from harness.load._pod_documents import PART, Place, documents
 from harness.load.pods import Pods
 from harness.load.records import LoadFiles
@@ -32,7 +33,10 @@ def spec(tmp_path: Path) -> LoadSpec:
 
 
 def made(spec: LoadSpec) -> dict[str, Any]:
-    return {f"{each['kind']}/{each['metadata']['name']}": each for each in documents(spec, PLACE, "abcd1234")}
+    return {
+        f"{each['kind']}/{each['metadata']['name']}": each
+        for each in documents(spec, PLACE, "abcd1234", pod.digest("a-token"))
+    }
 
 
 def test_a_load_is_a_master_that_owns_its_plan_its_service_and_its_workers(spec: LoadSpec) -> None:
@@ -87,21 +91,29 @@ def test_a_shape_is_sent_by_its_own_file_and_a_trace_goes_with_it(spec: LoadSpec
 
 def test_its_pods_pass_the_restricted_standard(spec: LoadSpec) -> None:
     for part in ("master", "worker"):
-        pod = made(spec)[f"Job/load-abcd1234-{part}"]["spec"]["template"]["spec"]
-        (container,) = pod["containers"]
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        found = made(spec)[f"Job/load-abcd1234-{part}"]["spec"]["template"]["spec"]
+        (container,) = found["containers"]
+        assert found["securityContext"]["runAsNonRoot"]
+        assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }  # fmt: skip
-        assert not pod["automountServiceAccountToken"]
+        assert not found["automountServiceAccountToken"]
         assert container["image"] == "rehearsal/load:1.0"
+
+
+def test_a_pod_knows_the_digest_of_what_ends_its_load_and_not_the_token(spec: LoadSpec) -> None:
+    """Whoever may read Jobs in the namespace may not end a load."""
+    for part in ("master", "worker"):
+        (container,) = made(spec)[f"Job/load-abcd1234-{part}"]["spec"]["template"]["spec"]["containers"]
+        assert {"name": pod.STOP_DIGEST, "value": pod.digest("a-token")} in container["env"]
+        assert "a-token" not in str(made(spec))
 
 
 def test_bodies_that_do_not_fit_are_refused_before_anything_is_made(spec: LoadSpec) -> None:
     spec.payload.write_text("x" * 900_001, encoding="utf-8")
     with pytest.raises(ConfigError, match="has 900,001 bytes, a distributed load takes 900,000"):
-        documents(spec, PLACE, "abcd1234")
+        documents(spec, PLACE, "abcd1234", pod.digest("a-token"))
 
 
 def test_a_target_that_is_not_the_runs_own_is_refused_before_anything_is_made(spec: LoadSpec, tmp_path: Path) -> None:

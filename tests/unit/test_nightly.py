@@ -93,6 +93,8 @@ def test_all_parts_are_there_in_an_order_in_which_each_finds_what_it_needs() -> 
     names = [each.name for each in parts(Wanted())]
     assert names == [
         "images",
+        "sbom",
+        "audit",
         "release",
         "scenarios-embedded",
         "scenarios-containers",
@@ -121,7 +123,7 @@ def test_worlds_are_put_side_by_side_only_if_two_came_to_an_end(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--part", "moon"], "nightly: --part: expected images, release, "),
+        (["--part", "moon"], "nightly: --part: expected images, sbom, audit, release, "),
         (["--world", "mars"], "nightly: --world: expected embedded, containers, kind or kubernetes, got 'mars'"),
         (["--soak", "1"], "nightly: --soak: expected a number from 5 to 86400, got 1"),
         (["--chaos", "0"], "nightly: --chaos: expected a number from 1 to 100000, got 0"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import httpx
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from harness.clients.http import client
-from harness.components.component import LOOPBACK
+from harness.components.metrics_server import MetricsServer
 from harness.runtime.events import Event, EventLog
 
 PROBE_S = 0.5
@@ -29,18 +29,16 @@ class Exporter:
             registry=series,
         )
         series.register(_RegistryUp(registry_url))
-        self._server, self._thread = start_http_server(0, LOOPBACK, series)
+        self._server = MetricsServer(series)
         events.listen(self._count)
 
     @property
     def address(self) -> str:
         """host:port of /metrics."""
-        return f"{LOOPBACK}:{self._server.server_port}"
+        return self._server.address
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
     def _count(self, event: Event) -> None:
         if event.kind == "replica.ready":  # so that the first death is an increase
