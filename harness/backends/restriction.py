@@ -15,10 +15,11 @@ from harness.runtime.secret_files import SecretFiles
 
 PLATFORM = "rehearsal"
 """The user and the gateway's client of the platform itself; no role."""
+_USERS = "users.db"
 _INI = """\
 [mlflow]
 default_permission = READ
-database_uri = sqlite:///{folder}/users.db
+database_uri = sqlite:///{folder}/{users}
 admin_username = {user}
 admin_password = {password}
 auth_cache_ttl_seconds = 60
@@ -44,8 +45,15 @@ class Restriction:
         files = SecretFiles()
         passwords = {name: files.new(f"mlflow-{name}")[0] for name in (PLATFORM, *ROLES)}
         keys = {name: files.new(f"gateway-{name}")[0] for name in (PLATFORM, *ROLES, *applications)}
-        ini = files.write("mlflow.ini", _INI.format(folder=files.folder, user=PLATFORM, password=passwords[PLATFORM]))
+        ini = files.write(
+            "mlflow.ini", _INI.format(folder=files.folder, users=_USERS, user=PLATFORM, password=passwords[PLATFORM])
+        )
         return cls(files, passwords, keys, ini, secrets.token_urlsafe(32))
+
+    @property
+    def users(self) -> Path:
+        """MLflow's database of users."""
+        return self.files.folder / _USERS
 
     @property
     def server_env(self) -> dict[str, str]:

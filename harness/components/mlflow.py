@@ -16,7 +16,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,19 @@ IMAGE = "ghcr.io/mlflow/mlflow:v3.17.2"
 PRELOAD = ("mlflow.server.fastapi_app", "mlflow.store.tracking.sqlalchemy_store", "uvicorn")
 SERVE = "harness.components.mlflow:serve"
 MIGRATION_S = 180
-_HEAD = "alembic_version"
 _STORE_ENV = "MLFLOW_BACKEND_STORE_URI"  # a container is told of its store by it: everybody may read a command line
 _MIGRATE = "import os, sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S; "
 _MIGRATE += f"S(os.environ['{_STORE_ENV}'], *sys.argv[1:])"
 
 
-def restricted(env: Mapping[str, str]) -> Component:
+def restricted(env: Mapping[str, str], users: Path) -> Component:
     """The recipe of a process that asks for a user and a password, and holds the roles to their matrix.
 
-    `env` names MLflow's basic-auth configuration (MLFLOW_AUTH_CONFIG_PATH), and has the key of its sessions.
+    `env` names MLflow's basic-auth configuration (MLFLOW_AUTH_CONFIG_PATH), and has the key of its sessions; `users` is
+    the SQLite file that the configuration names.
     """
     recipe = mlflow()
-    return replace(recipe, env={**recipe.env, **env}, config={**recipe.config, "restricted": True})
+    return replace(recipe, env={**recipe.env, **env}, config={**recipe.config, "users": str(users)})
 
 
 def mlflow(*, image: str = "", store: str = "sqlite:///{folder}/mlflow.db") -> Component:
@@ -110,8 +110,9 @@ def server_env() -> dict[str, str]:
 def serve(config: dict[str, Any]) -> None:
     """Run the server until SIGTERM, over a copy of the template store; the target of a fork."""
     database = Path(config["db"])
-    if not database.exists():
-        copy_template(database)
+    for path, template in ((database, RUNS), (Path(config.get("users", database)), USERS)):
+        if not path.exists():
+            copy_template(path, template)
     os.environ.update(_worker_env(config))
     import uvicorn
 
@@ -122,7 +123,7 @@ def serve(config: dict[str, Any]) -> None:
 
 def _application(config: dict[str, Any]) -> Any:
     """MLflow's, imported after the environment is set: some of it is read at import."""
-    if config.get("restricted"):
+    if "users" in config:
         from mlflow.server.auth import create_app
 
         from harness.components.mlflow_guard import Guard
@@ -133,42 +134,58 @@ def _application(config: dict[str, Any]) -> Any:
     return app
 
 
-def copy_template(database: Path) -> None:
-    """Put a migrated, empty store at `database`."""
+@dataclass(frozen=True)
+class Template:
+    """An empty, migrated SQLite file: its name in the cache, the table that says so, and the arguments that make it."""
+
+    name: str
+    head: str
+    argv: tuple[str, ...]
+
+
+RUNS = Template("template.db", "alembic_version", ("-c", _MIGRATE, "mlflow-artifacts:/"))
+USERS = Template(
+    "users.db", "alembic_version_auth", ("-m", "mlflow.server.auth", "db", "upgrade", "--url", "sqlite:///{fresh}")
+)
+
+
+def copy_template(database: Path, which: Template = RUNS) -> None:
+    """Put a migrated, empty store at `database`, which its owner alone reads."""
     database.parent.mkdir(parents=True, exist_ok=True)
     temporary = database.with_suffix(f".{os.getpid()}.new")
-    shutil.copyfile(template(), temporary)
+    shutil.copyfile(template(which), temporary)
+    temporary.chmod(0o600)
     temporary.replace(database)
 
 
-def template() -> Path:
+def template(which: Template = RUNS) -> Path:
     """The migrated store in the cache; made by the first that asks, and safe when two make it at once."""
-    path = cache_home() / f"mlflow-{version()}" / "template.db"
+    path = cache_home() / f"mlflow-{version()}" / which.name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _make_template(path)
+        _make_template(path, which)
     return path
 
 
-def _make_template(path: Path) -> None:
+def _make_template(path: Path, which: Template) -> None:
     with tempfile.TemporaryDirectory(prefix=".template-", dir=path.parent) as folder:
         fresh = Path(folder) / "mlflow.db"
         # In a process of its own: alembic configures the logging of the process that it runs in.
-        argv = [sys.executable, "-c", _MIGRATE, "mlflow-artifacts:/"]
+        argv = [sys.executable, *(each.format(fresh=fresh) for each in which.argv)]
         env = {**os.environ, **server_env(), _STORE_ENV: f"sqlite:///{fresh}"}
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=MIGRATION_S, check=False)
-        if done.returncode != 0 or not _is_migrated(fresh):
+        if done.returncode != 0 or not _is_migrated(fresh, which.head):
             tail = "\n".join(done.stderr.splitlines()[-5:])
             raise PlatformError(f"mlflow: cannot make the template store: exit code {done.returncode}.\n{tail}")
         fresh.replace(path)  # whole or not at all; a second maker replaces it by an equal one
 
 
-def _is_migrated(database: Path) -> bool:
+def _is_migrated(database: Path, head: str) -> bool:
     if not database.exists():
         return False
     connection = sqlite3.connect(database)
     try:
-        rows = connection.execute("select 1 from sqlite_master where name = ?", (_HEAD,)).fetchall()
+        rows = connection.execute("select 1 from sqlite_master where name = ?", (head,)).fetchall()
     finally:
         connection.close()
     return bool(rows)

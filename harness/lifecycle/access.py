@@ -1,6 +1,7 @@
-"""Who may do what with the platform itself: one matrix, role x verb x resource. Pure.
+"""Who may do what: one matrix, role x verb x resource. Pure.
 
-What the same roles may do with a cluster's resources is the matrix of harness.backends.kubernetes.access.
+MLflow's grants and its guard, the gateway's keys and the repository's hook come from it, and so does what the roles may
+change in a cluster (harness.backends.kubernetes.access), with the manifests.
 """
 
 from __future__ import annotations

@@ -69,6 +69,23 @@ def test_the_matrix_of_a_cluster_is_about_the_same_roles() -> None:
     assert {cell.role for cell in cluster.cells("staging")} == set(ROLES)
 
 
+@pytest.mark.parametrize("stage", ["staging", "production"])
+def test_who_may_change_what_serves_is_the_same_in_a_cluster_and_in_the_repository(stage: str) -> None:
+    """A role that could push but not apply, or the other way round, would have found a way around the matrix."""
+    may = {cell.role for cell in cluster.cells(stage) if cell.allowed and _changes(cell, "inferenceservices")}
+    assert may == {role for role in ROLES if allowed(role, "commit", f"desired state of {stage}")}
+
+
+def test_who_may_train_is_the_same_in_a_cluster_and_at_mlflow() -> None:
+    may = {cell.role for cell in cluster.cells("staging") if cell.allowed and _changes(cell, "trainjobs")}
+    assert may == {role for role in ROLES if allowed(role, "log a run", "experiments")}
+    assert not [cell for cell in cluster.cells("production") if cell.allowed and _changes(cell, "trainjobs")]
+
+
+def _changes(cell: cluster.Cell, resource: str) -> bool:
+    return cell.resource.name == resource and cell.verb not in ("get", "list", "watch")
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize(
     ("role", "alias", "may"),

@@ -63,7 +63,9 @@ class EmbeddedBackend(LocalBackend):
         return ReplicaStarter(self.supervisor, self.warmth.nursery, tracking.url(), gateway.url("http"), folder, login)
 
     def _tracking(self, deadline: Deadline) -> Component:
-        return restricted(self._restriction.server_env) if self._restriction else mlflow()
+        if self._restriction is None:
+            return mlflow()
+        return restricted(self._restriction.server_env, self._restriction.users)
 
     def _gateway(self) -> Component:
         return gateway(access_log=self.access_log, keys=self._restriction.keys if self._restriction else None)

@@ -1,7 +1,9 @@
-"""Who may do what in a namespace: one matrix, role x verb x resource, from which manifests, tests and docs come.
+"""Who may do what in a namespace of a cluster, from which manifests, tests and docs come.
 
-The matrix says what each role may do in `staging` and in `production`. Nobody may change what holds a namespace in
-check (its quota, its limits, its network policies, its roles), and nobody may mint tokens for service accounts.
+Whether a role may change what trains and what serves in `staging` and in `production` is said by the one matrix of
+harness.lifecycle.access; here is what that means for the resources of Kubernetes, and what may be read. Nobody may
+change what holds a namespace in check (its quota, its limits, its network policies, its roles), and nobody may mint
+tokens for service accounts.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from harness.backends.kubernetes.world import MANAGED_BY, MANAGER
-from harness.lifecycle.access import ROLES, STAGES
+from harness.lifecycle.access import ROLES, STAGES, allowed
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 _RBAC = "rbac.authorization.k8s.io"
@@ -51,13 +53,16 @@ class Resource:
         return f"{plural}{'.' if self.group else ''}{self.group}" + (f"/{subresource}" if subresource else "")
 
 
+_Levels = tuple[Level, Level, Level, Level]
+
+
 @dataclass(frozen=True)
 class Row:
     """A resource, and what each role may do with it: one level a role, in the order of ROLES."""
 
     resource: Resource
-    staging: tuple[Level, Level, Level, Level]
-    production: tuple[Level, Level, Level, Level]
+    staging: _Levels
+    production: _Levels
 
     def level(self, role: str, stage: str) -> Level:
         levels: Mapping[str, tuple[Level, ...]] = {"staging": self.staging, "production": self.production}
@@ -70,27 +75,42 @@ _N, _G, _R, _RUN, _S, _D, _W = (
 _READERS = (_R, _R, _R, _R)
 _NOBODY = (_N, _N, _N, _N)
 
+
+def _who(verb: str, resource: str, level: Level) -> _Levels:
+    """A level for the roles that may do this with the platform itself; the others read."""
+    first, second, third, fourth = (level if allowed(role, verb, resource) else _R for role in ROLES)
+    return first, second, third, fourth
+
+
+def _serves(stage: str, level: Level) -> _Levels:
+    return _who("commit", f"desired state of {stage}", level)
+
+
+def _trains(level: Level) -> _Levels:
+    return _who("log a run", "experiments", level)
+
+
 _SERVING, _GATEWAY, _TRAINER = "serving.kserve.io", "gateway.networking.k8s.io", "trainer.kubeflow.org"
 
 MATRIX = (
-    # Each tuple: data-scientist, ml-engineer, release, viewer; first in staging, then in production.
-    Row(Resource("inferenceservices", _SERVING, "v1beta1"), (_R, _W, _R, _R), (_R, _R, _W, _R)),
+    # Who may change something follows from the platform's matrix. In the order of ROLES; staging, then production.
+    Row(Resource("inferenceservices", _SERVING, "v1beta1"), _serves("staging", _W), _serves("production", _W)),
     Row(Resource("inferenceservices/status", _SERVING, "v1beta1"), (_G, _G, _G, _G), (_G, _G, _G, _G)),
-    Row(Resource("httproutes", _GATEWAY), (_R, _W, _R, _R), (_R, _R, _S, _R)),
-    Row(Resource("trainjobs", _TRAINER, "v1alpha1"), (_RUN, _RUN, _R, _R), _READERS),
-    Row(Resource("jobs", "batch"), (_RUN, _RUN, _R, _R), _READERS),
+    Row(Resource("httproutes", _GATEWAY), _serves("staging", _W), _serves("production", _S)),
+    Row(Resource("trainjobs", _TRAINER, "v1alpha1"), _trains(_RUN), _READERS),
+    Row(Resource("jobs", "batch"), _trains(_RUN), _READERS),
     Row(Resource("deployments", "apps"), _READERS, _READERS),
     Row(Resource("deployments/scale", "apps"), (_G, _G, _G, _G), (_G, _G, _G, _G)),
     Row(Resource("replicasets", "apps"), _READERS, _READERS),
-    Row(Resource("pods"), (_R, _D, _R, _R), (_R, _R, _D, _R)),
+    Row(Resource("pods"), _serves("staging", _D), _serves("production", _D)),
     Row(Resource("pods/log"), (_G, _G, _G, _N), (_G, _G, _G, _N)),
     Row(Resource("pods/exec"), _NOBODY, _NOBODY),
     Row(Resource("pods/portforward"), _NOBODY, _NOBODY),
     Row(Resource("pods/eviction"), _NOBODY, _NOBODY),
     Row(Resource("services"), _READERS, _READERS),
-    Row(Resource("configmaps"), (_W, _W, _R, _R), (_R, _R, _R, _R)),
+    Row(Resource("configmaps"), _trains(_W), _READERS),
     Row(Resource("secrets"), _NOBODY, _NOBODY),
-    Row(Resource("persistentvolumeclaims"), (_RUN, _RUN, _R, _R), _READERS),
+    Row(Resource("persistentvolumeclaims"), _trains(_RUN), _READERS),
     Row(Resource("events"), _READERS, _READERS),
     Row(Resource("horizontalpodautoscalers", "autoscaling", "v2"), _READERS, _READERS),
     Row(Resource("poddisruptionbudgets", "policy"), _READERS, _READERS),
