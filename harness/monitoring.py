@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.backends.backend import Backend
 from harness.dashboards import DASHBOARDS, Dashboard, Panel
@@ -86,11 +86,15 @@ def panels(backend: Backend, services: Iterable[tuple[str, str]], start_s: float
     """
     values = _values(services)
     step_s = max(1.0, math.ceil((end_s - start_s) / MOST_POINTS))
-    return [
-        _recorded(dashboard, panel, backend, panel.promql(values, RATE_WINDOW), (start_s, end_s, step_s))
-        for dashboard in DASHBOARDS
-        for panel in dashboard.panels
-    ]
+    found = []
+    for dashboard, panel in ((each, panel) for each in DASHBOARDS for panel in each.panels):
+        query = panel.promql(values, RATE_WINDOW)
+        try:
+            points = backend.query_range(query, start_s, end_s, step_s)
+        except RequestFailed as error:
+            raise RequestFailed(f"{dashboard.title}: {panel.title}: {error.message}", hint=error.hint) from error
+        found.append(_recorded(dashboard, panel, query, points))
+    return found
 
 
 def _values(services: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -100,13 +104,7 @@ def _values(services: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {"namespace": namespaces, "service": names, "revision": ".*"}
 
 
-def _recorded(
-    dashboard: Dashboard, panel: Panel, backend: Backend, query: str, over: tuple[float, float, float]
-) -> SeriesRecord:
-    try:
-        points = backend.query_range(query, *over)
-    except RequestFailed as error:
-        raise RequestFailed(f"{dashboard.title}: {panel.title}: {error.message}", hint=error.hint) from error
+def _recorded(dashboard: Dashboard, panel: Panel, query: str, points: Mapping[str, Points]) -> SeriesRecord:
     found = {
         labels: finite for labels, each in points.items() if (finite := [at for at in each if math.isfinite(at[1])])
     }

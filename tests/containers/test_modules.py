@@ -31,6 +31,7 @@ from harness.containers import (
     RecipeContainer,
 )
 from harness.containers.labels import owner
+from harness.dashboards import DASHBOARDS
 from harness.images import engine
 from harness.runtime.clock import Deadline
 from harness.runtime.owner import Owner
@@ -241,4 +242,6 @@ def test_grafana_shows_what_prometheus_has(network: Network) -> None:
         grafana = GrafanaContainer().with_network(network).with_prometheus(prometheus.get_network_url())
         with grafana:
             sources = httpx.get(f"{grafana.get_url()}/api/datasources/proxy/uid/prometheus/api/v1/query?query=1")
+            shown = httpx.get(f"{grafana.get_url()}/api/search?tag=rehearsal").json()
     assert sources.json()["status"] == "success"
+    assert {each["uid"] for each in shown} == {each.uid for each in DASHBOARDS}
