@@ -25,11 +25,13 @@ def test_a_version_goes_from_staging_to_production_by_two_commits(platform: Plat
     rows = platform.sample(v2, [{"name": "ask", "rows": 1}])["ask"]["rows"]
     answered = {each.host: each.client.ask(rows).revision for each in (staging, production)}
     differing = _differing(gitops)
+    aliases = platform.registry.aliases(high_utiliser.name)
     gitops.promote(v2, "production", why="Two days in staging without a complaint.")
     reconciler.sync()
 
     assert answered == {staging.host: "v2", production.host: "v1"}
     assert len(answered) == 2
+    assert (aliases["staging"], aliases["champion"]) == (2, 1)
     assert differing == ["metadata.namespace", "spec.predictor.model.storageUri", "spec.predictor.name"]
     assert production.revision == "v2"
     assert _differing(gitops) == ["metadata.namespace"]

@@ -21,6 +21,7 @@ slow = 0.2
 """
 ROLLOUT = "environments/production/rollout.toml"
 TREE = 'estimator = "decision-tree"\n\n[params]\nmax_depth = 6\n'
+STUMP = 'estimator = "decision-tree"\n\n[params]\nmax_depth = 1\n'
 
 
 def test_a_push_is_trained_staged_and_released(platform: Platform, high_utiliser: Dataset) -> None:
@@ -42,6 +43,50 @@ def test_a_push_is_trained_staged_and_released(platform: Platform, high_utiliser
     assert [commit.author for commit in gitops.repository.log("-2")] == ["release", "release"]
     assert traffic.ledger.unexplained == 0
     assert Delivery(gitops, reconciler).deliver() == []
+
+
+def test_a_push_that_makes_a_worse_model_ends_at_the_gate(platform: Platform, high_utiliser: Dataset) -> None:
+    """Its status has the gate's reason, nothing is promoted, and it is not trained again."""
+    gitops = platform.gitops(platform.train(high_utiliser, max_depth=6))
+    reconciler = Reconciler(gitops)
+    reconciler.sync()
+    pushed = gitops.as_("data-scientist").push({f"training/{high_utiliser.name}.toml": STUMP}, "A stump")
+    delivered = Delivery(gitops, reconciler)
+    assert delivered.deliver() == [pushed]
+    assert delivered.deliver() == []
+
+    state, words = gitops.statuses(pushed)["gate"]
+    assert (state, words) == ("failure", f"v2: {platform.run.record.gates[0].refusal}")
+    assert set(gitops.statuses(pushed)) == {"validate", "pipeline", "gate"}
+    assert gitops.repository.head() == pushed.sha
+    assert {service.revision for service in gitops.services.values()} == {"v1"}
+
+
+def test_a_release_that_is_rolled_back_is_said_and_not_tried_again(platform: Platform, high_utiliser: Dataset) -> None:
+    """Its commit fails with the rollout's reason and what to do; done, that ends the matter, and no request is lost."""
+    v1 = platform.train(high_utiliser, max_depth=2)
+    v2 = platform.train(high_utiliser, train="scenarios.broken_models:errs", share=0.2)
+    gitops = platform.gitops(v1)
+    gitops.as_("release").push({ROLLOUT: PATIENT}, "Be patient")
+    reconciler = Reconciler(gitops)
+    reconciler.sync()
+    production = gitops.services["production", high_utiliser.name]
+    promotion = gitops.promote(v2, "production")
+    with platform.load(production, rps=150, model=v1) as traffic:
+        reconciler.sync()
+        held = Reconciler(gitops).sync()  # one that begins anew knows it from the repository
+        gitops.as_("release").revert(promotion.sha)
+        after = reconciler.sync()
+
+    (rollout,) = platform.run.record.rollouts
+    reason = f"rolled back: {rollout.reason}; take the commit back with: git revert {promotion.sha[:8]}"
+    assert gitops.statuses(promotion)["deploy/production"] == ("failure", reason)
+    assert "errors" in rollout.reason
+    assert [each.action for each in held] == ["hold"]
+    assert after == []
+    assert production.revision == "v1"
+    assert platform.registry.aliases(high_utiliser.name)["champion"] == 1
+    assert traffic.ledger.unexplained == 0
 
 
 def test_a_bad_commit_is_refused_with_the_reason_as_its_status(platform: Platform, high_utiliser: Dataset) -> None:

@@ -74,7 +74,10 @@ def _rights(change: Change, rules: Rules) -> Iterator[str]:
     if change.author != change.pusher:
         yield f"author: expected {change.pusher}, who pushes it, got {change.author}"
     allowed = rules.may_change.get(change.pusher, frozenset())
-    for what in touched(change):
+    changes = touched(change)
+    if not allowed and not changes:
+        yield f"{change.pusher} may push nothing"
+    for what in changes:
         if what not in allowed:
             may = ", ".join(sorted(name for name, rights in rules.may_change.items() if what in rights)) or "nobody"
             yield f"{change.pusher} may not change {what}; allowed: {may}"

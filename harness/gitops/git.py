@@ -17,6 +17,7 @@ _ALONE = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
+_QUARANTINE = ("GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
 
 def git(
@@ -24,9 +25,8 @@ def git(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git in a folder. PlatformError with what git said if it fails, unless it may (`fails`)."""
     argv = [program(), "-C", str(folder), *arguments]
-    done = subprocess.run(
-        argv, env={**_environment(), **(env or {})}, input=given, capture_output=True, timeout=TIMEOUT_S, check=False
-    )
+    own = {**environment(os.environ, folder), **(env or {})}
+    done = subprocess.run(argv, env=own, input=given, capture_output=True, timeout=TIMEOUT_S, check=False)
     if done.returncode and not fails:
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise PlatformError(f"git {arguments[0]}: {said}")
@@ -46,7 +46,13 @@ def program() -> str:
     return found
 
 
-def _environment() -> dict[str, str]:
-    """In a hook git tells by GIT_… where the objects of a push are until it is taken."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("GIT_") or name in ("PATH", "HOME")}
+def environment(outside: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Of the environment outside, what git may see in a folder. Pure.
+
+    Whoever starts a run from a hook of their own repository has GIT_DIR set, which would turn every command here on
+    that repository. Only our own hook's variables pass: where the objects of a push are until it is taken.
+    """
+    kept = {name: outside[name] for name in ("PATH", "HOME") if name in outside}
+    if Path(outside.get("GIT_QUARANTINE_PATH", "")).is_relative_to(folder.resolve()):
+        kept |= {name: outside[name] for name in _QUARANTINE if name in outside}
     return {**kept, **_ALONE}

@@ -65,7 +65,8 @@ class Repository:
         """
         folder.mkdir(parents=True)
         git(folder, "init", "-q", "--bare", f"--initial-branch={BRANCH}")
-        for key in ("receive.denyNonFastForwards", "receive.denyDeletes"):
+        # fsckObjects: a tree made by hand may name "..", and be written outside of the folder it is exported to.
+        for key in ("receive.denyNonFastForwards", "receive.denyDeletes", "receive.fsckObjects"):
             git(folder, "config", key, "true")
         settings = {
             "tracking_uri": tracking_uri,
