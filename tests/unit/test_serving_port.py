@@ -27,6 +27,7 @@ class Platform:
 
     gateway_url: str = "http://127.0.0.1:9/"
     url: str = "http://127.0.0.1:9/answers"
+    restriction: None = None
     applied: list[InferenceService] = field(default_factory=list)
 
     def apply(self, document: InferenceService) -> None:
