@@ -33,6 +33,8 @@ JOB, ASKED = "harness.lifecycle.checks.job:main", "harness.prediction_log.asked:
 NO_SERVICE = "it asks a service that serves this version"
 NO_LIVE = "it reads the prediction log of the live service"
 TRIES = 3
+MOST_ROWS = 500
+"""Of a latency check: its requests go round in them."""
 PER_COLUMN = 10
 """So many rows are asked again with one column as its other type."""
 
@@ -46,12 +48,12 @@ def check_version(
     live: Service | None = None,
 ) -> ChecksRecord:
     """Make all checks; see Platform.check."""
-    if service is not None and service.model is not None and service.model.version != model.version:
-        raise UsageError(f"checks of {model.name} v{model.version}: {service.name} serves v{service.model.version}")
+    if service is not None and service.model is not None and service.model.uri != model.uri:
+        raise UsageError(f"checks of {model.uri}: the service {service.name} serves {service.model.uri}")
     began = time.monotonic()
     results, columns = _offline(platform, model, checks)
     if service is not None:
-        results |= _Served(platform, model, service, columns).judged(checks)
+        results |= _Served(service, model, columns, _drawn(platform, model, checks)).judged(checks)
     if live is not None:
         consumers = (check for check in checks if isinstance(check, Consumers))
         results |= {check.label: _of_clients(platform, check, columns, live) for check in consumers}
@@ -85,6 +87,16 @@ def _offline(
     return results, [Column(name, kind) for name, kind in found["columns"]]
 
 
+def _drawn(platform: Platform, model: ModelVersion, checks: Sequence[Check]) -> dict[str, Any]:
+    """As many held-out rows as the check that asks for most, with the model's own answers; drawn once."""
+    asked = [check.rows for check in checks if isinstance(check, Skew | Robustness)]
+    asked += [min(check.requests, MOST_ROWS) for check in checks if isinstance(check, Latency)]
+    if not asked:
+        return {"rows": [], "offline": []}
+    drawn: dict[str, Any] = platform.sample(model, [{"name": "checks", "rows": max(asked)}])["checks"]
+    return drawn
+
+
 def _not_judged(check: Check) -> CheckResult:
     why = NO_LIVE if isinstance(check, Consumers) else NO_SERVICE
     return CheckResult(name=check.label, kind=check.kind, passed=None, observed="not judged", required="–", detail=why)
@@ -109,9 +121,11 @@ def _served_label(check: Check) -> str:
 class _Served:
     """Asks a service what the checks want to know of it."""
 
-    def __init__(self, platform: Platform, model: ModelVersion, service: Service, columns: Sequence[Column]) -> None:
-        self._platform, self._model, self._service = platform, model, service
-        self._columns = columns
+    def __init__(
+        self, service: Service, model: ModelVersion, columns: Sequence[Column], drawn: Mapping[str, Any]
+    ) -> None:
+        self._service, self._model, self._columns = service, model, columns
+        self._all, self._offline = drawn["rows"], drawn["offline"]
 
     def judged(self, checks: Sequence[Check]) -> dict[str, CheckResult]:
         found: dict[str, CheckResult] = {}
@@ -126,13 +140,8 @@ class _Served:
                     found[_served_label(check)] = told.model_copy(update={"name": _served_label(check)})
         return found
 
-    def _rows(self, count: int) -> dict[str, Any]:
-        drawn: dict[str, Any] = self._platform.sample(self._model, [{"name": "checks", "rows": count}])["checks"]
-        return drawn
-
     def _compared(self, check: Skew) -> Iterator[Compared]:
-        drawn = self._rows(check.rows)
-        rows, offline = drawn["rows"], drawn["offline"]
+        rows, offline = self._all[: check.rows], self._offline[: check.rows]
         for at, (row, said) in enumerate(zip(rows, offline, strict=True)):
             named = dict(zip(self._model.features, row, strict=True))
             yield self._one(Compared("list", at, said), row)
@@ -164,7 +173,7 @@ class _Served:
             return [None] * len(rows)
 
     def _latencies_ms(self, check: Latency) -> list[float]:
-        rows = self._rows(min(check.requests, 500))["rows"]
+        rows = self._all[: min(check.requests, MOST_ROWS)]
         return [self._took_ms(rows[at % len(rows)], check.p99_ms) for at in range(check.requests)]
 
     def _took_ms(self, row: Any, budget_ms: float) -> float:
@@ -179,8 +188,7 @@ class _Served:
         return best
 
     def _probed(self, check: Robustness) -> Iterator[Probe]:
-        rows: Mapping[str, Any] = self._rows(check.rows)
-        for probe in probes(rows["rows"], self._columns):
+        for probe in probes(self._all[: check.rows], self._columns):
             try:
                 yield replace(probe, answer=self._service.predict([probe.row])[0])
             except RequestFailed as error:

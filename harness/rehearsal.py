@@ -20,7 +20,7 @@ from harness.model_version import ModelVersion
 from harness.monitoring import counted_requests, disagreement, logged_requests
 from harness.plan import Plan, Training
 from harness.platform import PRODUCTION, STAGING, Platform
-from harness.report.record import ComponentRecord, DriftRecord, GateRecord, RunRecord, Step
+from harness.report.record import ChecksRecord, ComponentRecord, DriftRecord, GateRecord, RunRecord, Step
 from harness.run import Run
 from harness.runtime.events import Listener
 from harness.service import Rollout, Service
@@ -99,11 +99,13 @@ class Rehearsal:
 
     def gate(self, baseline: ModelVersion, candidate: ModelVersion) -> None:
         with self.run.step("gate", "Hold both versions against the promotion gate") as step:
-            self.platform.promote(baseline, CHAMPION, gate=self.platform.judge(baseline, policy=self.plan.gate))
-            offline = [check for check in self.plan.checks if not check.served]
-            checks = self.platform.check(candidate, offline) if offline else None
+            with ThreadPoolExecutor(1) as pool:
+                checking = pool.submit(self._check_model, candidate)
+                self.platform.promote(baseline, CHAMPION, gate=self.platform.judge(baseline, policy=self.plan.gate))
+                checks = checking.result()
             judged = self.platform.judge(candidate, baseline, policy=self.plan.gate, checks=checks)
-            self.cards(baseline, candidate)
+            if not judged.passed:
+                self.cards(candidate)
             self.platform.promote(candidate, STAGING, gate=judged)
             step.detail = _gate_words(judged)
 
@@ -124,6 +126,11 @@ class Rehearsal:
                 raise StepFailed(f"staging: {smoke.mismatches} served answers differ from the offline model's.")
             return service
 
+    def _check_model(self, candidate: ModelVersion) -> ChecksRecord | None:
+        """Make the checks that ask the model alone; None if there are none."""
+        offline = [check for check in self.plan.checks if not check.served]
+        return self.platform.check(candidate, offline) if offline else None
+
     def _check_served(self, staging: Service, candidate: ModelVersion) -> str:
         """Make the checks that ask a service; how they went, for the step. StepFailed if one failed."""
         served = [check for check in self.plan.checks if check.served]
@@ -131,6 +138,7 @@ class Rehearsal:
             return ""
         found = self.platform.check(candidate, served, service=staging)
         if found.failed:
+            self.cards(candidate)
             raise StepFailed(f"staging: {found.refusal}.")
         return f"; checks: {found.summary}"
 
@@ -176,7 +184,7 @@ class Rehearsal:
                 raise StepFailed(f"metrics: {step.detail}: {wrong}.")
 
     def cards(self, *models: ModelVersion) -> None:
-        """Each version's card, with what is known of it by now: of one that the gate refuses there is one, too."""
+        """Each version's card, with what is known of it by now; one that is refused has one, too."""
         for model in models:
             self.platform.card(model, self.plan.card)
 

@@ -29,6 +29,8 @@ from harness.lifecycle.dataset import Dataset
 from harness.lifecycle.spec import GatePolicy
 from harness.model_version import ModelVersion
 from harness.report.record import ChecksRecord
+from harness.runtime.clock import Deadline
+from harness.runtime.wait import wait
 from harness.service import Service
 
 CHECKS: tuple[Check, ...] = (
@@ -132,10 +134,10 @@ def test_a_version_that_live_clients_cannot_call_is_refused_by_column(platform: 
     if reason := platform.missing(Capability.PREDICTION_LOG):
         pytest.skip(reason)
     model, live = served(platform, people, "careful")
-    platform.prediction_log(live)
+    log = platform.prediction_log(live)
     rows = platform.sample(model, [{"name": "calls", "rows": 20}])["calls"]["rows"]
     live.predict([dict(zip(model.features, row, strict=True)) for row in rows])
-    platform.prediction_log(live).flush()
+    wait(lambda: log.read().rows == len(rows), what="the logged request", deadline=Deadline.after(30))
     other = platform.train(replace(people, ignore=("log_incentive",)))
 
     same = platform.check(model, [Consumers()], live=live)

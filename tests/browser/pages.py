@@ -9,6 +9,7 @@ from harness.compare import compare, samples
 from harness.compare.trend import trend
 from harness.equivalence import Outcome, Verdict, WorldRun
 from harness.equivalence import compare as compare_worlds
+from harness.report.card import write_card
 from harness.report.compare import write_comparison
 from harness.report.equivalence import write_equivalence
 from harness.report.load import write_load
@@ -63,4 +64,5 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "load": _load,
     "nightly": lambda folder: write_night(test_nightly.sample(), folder),
     "trend": _trend,
+    "card": lambda folder: write_card(sample_record.passed(), folder)[0],
 }

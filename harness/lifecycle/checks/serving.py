@@ -47,8 +47,8 @@ class Compared:
 class Skew:
     """Train/serve skew: every row of a sample is answered through the gateway as by the model itself.
 
-    Each row alone, as clients ask, in every encoding: a list, by name, as V2 tensors, as a batch; and each column by
-    itself as the other type that JSON has for its value (3 for 3.0, no value for a missing one).
+    Each row alone, as clients ask, in every encoding: a list, by name, as V2 tensors; all in one batch; and each column
+    by itself as the integer that JSON may have for its value (3 for 3.0).
     """
 
     kind: ClassVar[str] = "skew"
