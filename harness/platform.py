@@ -40,6 +40,7 @@ from harness.backends.session import open_backend
 from harness.clients.inference import Protocol, path_of
 from harness.clients.mlflow import MLflowClient
 from harness.errors import CapabilityMissing, GateRefused, RehearsalError, UsageError
+from harness.feature_store import FeatureStore, Sessions
 from harness.gitops import GitOps
 from harness.gitops.checks import Rules
 from harness.lifecycle.card import CardWords
@@ -592,6 +593,14 @@ class Platform:
         made = GitOps(self, model, staging=staging, rules=rules)
         self._clients.callback(made.close)
         return made
+
+    def feature_store(self, sessions: Sessions) -> FeatureStore:
+        """A feature store over sessions of music therapy: training sets as of each moment, and features online.
+
+        Errors: CapabilityMissing where none can be had.
+        """
+        self.require(Capability.FEATURES)
+        return FeatureStore(self, sessions)
 
     def query(self, promql: str) -> dict[str, float]:
         """An instant PromQL query on the platform's Prometheus: label set -> value."""

@@ -66,6 +66,7 @@ class Capability(StrEnum):
     PIPELINE_IN_CONTAINERS = "pipeline in containers"
     TRAINER = "Kubeflow Trainer"
     ACCESS = "roles at MLflow and the gateway"
+    FEATURES = "feature store"
     QUIET = "a machine quiet enough for a verdict on latency"
 
 
@@ -225,6 +226,13 @@ class Backend(Protocol):
     @property
     def access_log(self) -> Path:
         """The gateway's access log, one JSON object a request."""
+        ...
+
+    def feature_server(self, repository: Path, python: Path) -> str:
+        """The URL of Feast's server over an applied repository, by a Python that has Feast; started when first asked.
+
+        CapabilityMissing where there is none.
+        """
         ...
 
     def restrict(self, restriction: Restriction) -> None:

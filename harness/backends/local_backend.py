@@ -36,7 +36,7 @@ from harness.backends.pipeline_runner import NEEDS, Runner
 from harness.backends.restriction import Restriction
 from harness.backends.status import Status
 from harness.clients.promql import PromQL
-from harness.components import drift_exporter, prediction_log
+from harness.components import drift_exporter, feast, prediction_log
 from harness.components.activator import ActivatorServer
 from harness.components.component import Component
 from harness.components.files import replace_text
@@ -163,6 +163,14 @@ class LocalBackend(ABC):
     @property
     def restriction(self) -> Restriction | None:
         return self._restriction
+
+    def feature_server(self, repository: Path, python: Path) -> str:
+        if why := self.missing().get(Capability.FEATURES):
+            raise CapabilityMissing(Capability.FEATURES.value, hint=why)
+        with self._locks[Part.PREDICTIONS]:
+            if feast.NAME not in self._running:
+                self._bring_up(feast.feature_server(python, repository), Deadline.after(START_S))
+        return self._running[feast.NAME].url()
 
     def restrict(self, restriction: Restriction) -> None:
         if why := self.missing().get(Capability.ACCESS):

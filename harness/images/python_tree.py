@@ -6,13 +6,10 @@ The tree is Rehearsal's own dependencies, so that a model is served and trained 
 from __future__ import annotations
 
 import configparser
-import importlib.util
-import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +21,7 @@ from harness.images.archive import LAYER, pack
 from harness.images.cache import digest_of_files
 from harness.images.catalogue import Catalogue, Item
 from harness.images.making import Making
+from harness.runtime import uv
 from harness.runtime.paths import data_folder, data_path
 
 PYTHON = "3.11"
@@ -33,28 +31,15 @@ LIBRARY, CODE, PROGRAMS = f"{HOME}/lib", f"{HOME}/app", f"{HOME}/bin"
 _FORMAT = "tree 1"
 _DISTRIBUTION = "rehearsal"
 _INSTALL_TIMEOUT_S = 900
-_ASK_TIMEOUT_S = 20
+_WHAT = "The Python tree of the images"
 _PATHS = f"import site; site.addsitedir('/{CODE}'); site.addsitedir('/{LIBRARY}')\n"
 _SCRIPT = "#!/usr/bin/python3\nimport sys\nfrom {module} import {first}\nsys.exit({call}())\n"
 _HARNESS = Path(__file__).resolve().parents[1]
 
-# What pip's configuration calls what uv reads from a variable.
-_UV_NAMES = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
-    "no-index": "UV_NO_INDEX",
-    "trusted-host": "UV_INSECURE_HOST",
-    "cert": "SSL_CERT_FILE",
-    "proxy": "ALL_PROXY",
-    "timeout": "UV_HTTP_TIMEOUT",
-    "default-timeout": "UV_HTTP_TIMEOUT",
-}
-
 
 def require(item: Item, catalogue: Catalogue) -> None:
     """CapabilityMissing without uv."""
-    _uv()
+    uv.uv(_WHAT)
 
 
 def tree_inputs(item: Item, catalogue: Catalogue) -> list[str]:
@@ -121,17 +106,6 @@ def make_wheel(making: Making) -> None:
     shutil.rmtree(scratch)
 
 
-def uv_settings(pip_settings: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-    """What uv must be told of pip's settings (`pip config list`), less what its own variables in `env` say already."""
-    found: dict[str, str] = {}
-    for line in pip_settings:
-        name, _, value = line.partition("=")
-        variable = _UV_NAMES.get(name.rpartition(".")[2])
-        if variable and variable not in env:
-            found[variable] = value.strip().strip("'").replace("\\n", " ").strip()
-    return found
-
-
 def requirements_of(lines: Iterable[str], extras: Iterable[str], without: Iterable[str]) -> list[str]:
     """Those of a distribution's requirements that hold with these extras, less the packages in `without`."""
     left_out, wanted = set(without), ("", *extras)
@@ -178,27 +152,20 @@ def _install(
     target.mkdir(parents=True)
     listed = target.parent / "requirements.txt"
     listed.write_text("\n".join(requirements), encoding="utf-8")
-    argv = [_uv(), "pip", "install", "--python", sys.executable, "--python-version", PYTHON, "--target", str(target)]
+    argv = [
+        uv.uv(_WHAT),
+        "pip",
+        "install",
+        "--python",
+        sys.executable,
+        "--python-version",
+        PYTHON,
+        "--target",
+        str(target),
+    ]
     argv += ["--constraints", str(constraints or data_path("constraints.txt"))]
-    env = {**os.environ, **uv_settings(_pip_settings(), os.environ)}
-    making.run(*argv, *options, "--requirements", str(listed), env=env, timeout_s=_INSTALL_TIMEOUT_S)
+    making.run(*argv, *options, "--requirements", str(listed), env=uv.environment(), timeout_s=_INSTALL_TIMEOUT_S)
     listed.unlink()
-
-
-def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    if found is None:
-        raise CapabilityMissing("The Python tree of the images needs uv.", hint="pip install uv")
-    return found
-
-
-def _pip_settings() -> list[str]:
-    if importlib.util.find_spec("pip") is None:
-        return []
-    argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=_ASK_TIMEOUT_S, check=False)
-    return done.stdout.splitlines()
 
 
 def _remove(library: Path, patterns: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from harness.images.catalogue import Catalogue, Item
 from harness.images.making import Commands, Making
 from harness.runtime.identity import Identity
 from harness.runtime.owner import Owner
+from harness.runtime.uv import uv_settings
 from tests.unit.fake_programs import FakePrograms, fake_programs
 
 DEB822 = """Types: deb
@@ -158,7 +159,7 @@ def test_pips_settings_are_handed_to_uv_unless_it_has_its_own() -> None:
         "global.timeout='60'",
         "global.no-color='true'",
     ]
-    assert python_tree.uv_settings(told, {"UV_HTTP_TIMEOUT": "5"}) == {
+    assert uv_settings(told, {"UV_HTTP_TIMEOUT": "5"}) == {
         "UV_DEFAULT_INDEX": "https://mirror/simple",
         "UV_INDEX": "https://a/simple https://b/simple",
         "SSL_CERT_FILE": "/ca.pem",

@@ -85,6 +85,7 @@ class ContainersBackend(LocalBackend):
         return {
             **IN_A_CLUSTER,
             Capability.ACCESS: "MLflow's container and the gateway's ask nobody who he is; embedded does",
+            Capability.FEATURES: "FeastContainer serves features alone; the embedded world has the transformer",
         }
 
     @property

@@ -77,6 +77,7 @@ IN_THE_EMBEDDED_WORLD = {
     Capability.PREDICTION_LOG: NO_PREDICTION_LOG,
     Capability.SCALE_BY_REQUESTS: "an HPA knows cpu and memory; KServe has the others in Knative mode; embedded can",
     Capability.SCALE_TO_ZERO: "an HPA's least is one; the embedded world can",
+    Capability.FEATURES: "its transformer is not in the image rehearsal/model-server; the embedded world runs it",
     Capability.ACCESS: "a cluster has roles and network policies of its own: docs/access.md; embedded has MLflow's",
     Capability.CANARY_SCALING: "KServe refuses a size to scale to in a canary; the embedded world scales it",
 }
@@ -148,6 +149,9 @@ class KubernetesBackend:
     @property
     def access_log(self) -> Path:
         return self.supervisor.log_path("access").with_suffix(".jsonl")
+
+    def feature_server(self, repository: Path, python: Path) -> str:
+        raise CapabilityMissing(Capability.FEATURES.value, hint=IN_THE_EMBEDDED_WORLD[Capability.FEATURES])
 
     @property
     def restriction(self) -> None:

@@ -12,6 +12,7 @@ from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord, CapacityStep
 from harness.report.record.checks import CardRecord, CheckResult, ChecksRecord
 from harness.report.record.drift import DriftColumn, DriftRecord
+from harness.report.record.features import FeatureStoreRecord, FeatureViewRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
 from harness.report.record.gitops import CommitRecord, CommitStatus, GitOpsRecord, SyncRecord
 from harness.report.record.load import (
@@ -68,6 +69,8 @@ __all__ = [
     "Effect",
     "EventRecord",
     "EvidencePoint",
+    "FeatureStoreRecord",
+    "FeatureViewRecord",
     "GateLine",
     "GateRecord",
     "GitOpsRecord",

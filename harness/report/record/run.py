@@ -12,6 +12,7 @@ from harness.report.record.alerts import AlertRecord
 from harness.report.record.capacity import CapacityRecord
 from harness.report.record.checks import CardRecord, ChecksRecord
 from harness.report.record.drift import DriftRecord
+from harness.report.record.features import FeatureStoreRecord
 from harness.report.record.findings import ClusterFinding, EventRecord, UpstreamFinding
 from harness.report.record.gitops import GitOpsRecord
 from harness.report.record.load import LoadRecord
@@ -105,6 +106,7 @@ class RunRecord(Record):
     predictions: list[PredictionsRecord] = []
     alerts: list[AlertRecord] = []
     access: list[AccessCell] = []
+    features: FeatureStoreRecord | None = None
     gitops: GitOpsRecord | None = None
     rounds: list[LoopRound] = Field(default=[], description="of a closed loop, the first first")
     components: list[ComponentRecord] = []
