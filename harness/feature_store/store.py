@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.inference_service import Container, EnvVar, InferenceService, Transformer
-from harness.errors import DataError, StepFailed
+from harness.errors import StepFailed
 from harness.feature_store import environment
 from harness.feature_store.client import OnlineFeatures
 from harness.feature_store.sessions import AT, LABEL, LISTENER, SESSION, TRACK, Sessions
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 JOB_S = 180.0
 FOLDER = "features"
-ROW = "row"
 _DEFINITIONS = Path(__file__).with_name("repository")
 _JOBS = Path(__file__).with_name("_jobs.py")
 
@@ -63,21 +62,25 @@ class FeatureStore:
     def known_at(self, rows: Any, name: str) -> Any:
         """Rows (listener, track, event_timestamp, and whatever else) with the features as they were known then.
 
-        A row of which nothing was known yet has missing values; Feast itself drops it, and all but one of those of one
-        listener at one moment, so these are refused. Errors: DataError.
+        A row of which nothing was known yet has missing values.
         """
         import pandas as pd
 
-        if rows.duplicated([LISTENER, AT]).any():
-            raise DataError(f"{name}: two rows of one {LISTENER} have one {AT}", hint="Feast would keep one of them")
-        asked = rows.reset_index(drop=True).rename_axis(ROW).reset_index()
-        entities = self.folder / f"{name}-entities.parquet"
-        asked[[ROW, LISTENER, TRACK, AT]].to_parquet(entities, index=False)
-        outs = {view: self.folder / f"{name}-{view}.parquet" for view in COLUMNS}
-        self._run([{"historical": _asked_of(view, entities, out)} for view, out in outs.items()], f"feast-{name}")
-        for view, out in outs.items():
-            asked = asked.merge(pd.read_parquet(out)[[ROW, *COLUMNS[view]]], on=ROW, how="left", validate="one_to_one")
-        return asked.drop(columns=ROW)
+        files = {
+            view: [self.folder / f"{name}-{view}-{what}.parquet" for what in ("asked", "known")] for view in COLUMNS
+        }
+        commands = []
+        for view, (asked, known) in files.items():
+            # Each thing once, and one view at a time: of rows that are alike, and of those that one of several views
+            # knows nothing of, Feast gives none back.
+            rows[[KEYS[view], AT]].drop_duplicates().to_parquet(asked, index=False)
+            features = [f"{view}:{feature}" for feature in COLUMNS[view]]
+            commands.append({"historical": {"entities": str(asked), "features": features, "out": str(known)}})
+        self._run(commands, f"feast-{name}")
+        for view, (_, known) in files.items():
+            found = pd.read_parquet(known)[[KEYS[view], AT, *COLUMNS[view]]]
+            rows = rows.merge(found, on=[KEYS[view], AT], how="left", validate="many_to_one")
+        return rows
 
     def materialize(self, until: float | None = None) -> None:
         """Make what is known up to a moment (Unix seconds; now) available online."""
@@ -148,8 +151,3 @@ class FeatureStore:
             supervisor.stop(child)
         if child.poll():
             raise StepFailed(f"feature store: {name} {ending(child.poll())}.\n{child.tail()}")
-
-
-def _asked_of(view: str, entities: Path, out: Path) -> dict[str, Any]:
-    """One view at a time: Feast drops a row that one of several views knows nothing of."""
-    return {"entities": str(entities), "features": [f"{view}:{name}" for name in COLUMNS[view]], "out": str(out)}

@@ -17,6 +17,8 @@ from harness.report.record import (
     ComponentRecord,
     DriftColumn,
     DriftRecord,
+    FeatureStoreRecord,
+    FeatureViewRecord,
     GateLine,
     GateRecord,
     GitOpsRecord,
@@ -98,6 +100,7 @@ def passed() -> RunRecord:
         alerts=alerts(),
         rounds=rounds(),
         gitops=gitops(),
+        features=features(),
         access=access(),
         components=components(),
         series=series(),
@@ -472,6 +475,21 @@ def access() -> list[AccessCell]:
         AccessCell(role="viewer", expected=False, status=403, passed=True, **where),
         AccessCell(role="ml-engineer", expected=False, status=200, passed=False, detail="it was let through", **where),
     ]
+
+
+def features() -> FeatureStoreRecord:
+    """Two views, one of which is not online; one row of skew."""
+    listeners = FeatureViewRecord(
+        name="listener_stats", ttl_s=30 * 86_400.0, entities=598, newest_at=START - 60.0, materialized_until=START
+    )
+    return FeatureStoreRecord(
+        views=[listeners, FeatureViewRecord(name="track_features", ttl_s=0.0)],
+        parity_rows=200,
+        parity_differences=1,
+        offline_auc=0.741,
+        leaky_auc=0.816,
+        online_auc=0.738,
+    )
 
 
 def gitops() -> GitOpsRecord:

@@ -206,6 +206,14 @@ def test_access_shows_every_cell_that_was_tried_and_what_differs_from_the_matrix
     assert "ml-engineer, move, alias champion: expected refused, got 200: it was let through" in text
 
 
+def test_features_show_parity_the_leak_and_what_is_online() -> None:
+    text = Page(page(sample_record.passed())).text
+    assert "✕ skew Of 200 rows 1 was served otherwise than they were trained on." in text
+    assert "One on a naive join, which knows the future, shows 0.816, and 0.738 when it is asked in time." in text
+    assert "listener_stats 30 days 598" in text
+    assert "track_features ever 0 nothing is online" in text
+
+
 def test_a_gate_line_that_was_not_judged_is_neither_passed_nor_failed() -> None:
     record = sample_record.passed()
     record.gates[0].lines[1].passed = None
