@@ -59,6 +59,8 @@ class Invariance:
 
     def __post_init__(self) -> None:
         require_text("invariance.column", self.column)
+        if not isinstance(self.values, tuple):
+            raise ConfigError(f"invariance.values: expected a list of values, got {self.values!r}")
         require_number("invariance.tolerance", self.tolerance, 0, math.inf)
         require_number("invariance.at_most", self.at_most, 0, 1)
         require_number("invariance.alpha", self.alpha, 0, 0.5, above=True)

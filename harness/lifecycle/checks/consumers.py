@@ -38,6 +38,7 @@ class Consumers:
 
     kind: ClassVar[str] = "consumers"
     served: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = ()
 
     requests: int = 1
     name: str = ""
@@ -48,10 +49,6 @@ class Consumers:
     @property
     def label(self) -> str:
         return self.name or "accepts what live clients send"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
 
     def judge(self, observed: Sequence[Asked], columns: Sequence[Column], live: Sequence[str] = ()) -> CheckResult:
         """Whether the version's `columns` take every shape; `live` are the columns of the version that serves now."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ from harness.runtime.job import answer
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[str], None]
+_ADDED = ("offline_prediction",)
+"""Columns of the held-out rows that are not the data's."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,6 @@ def _probed(check: Robustness, subject: Subject) -> Iterator[Probe]:
 
 def _asked(probe: Probe, row: pd.DataFrame, subject: Subject) -> Probe:
     """What came of a probe; a ValueError is what the server makes a 400 of, anything else a 500."""
-    from dataclasses import replace
-
     try:
         with np.errstate(all="ignore"):
             return replace(probe, answer=float(subject.score(row)[0]))
@@ -220,6 +219,3 @@ def _dtypes(subject: Subject, frame: pd.DataFrame) -> dict[str, Any]:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)[:40]
-
-
-_ADDED = ("offline_prediction",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from harness.errors import ConfigError
@@ -30,9 +30,6 @@ class Probe:
     refused: bool = False
     error: str = ""
 
-    def answered(self, answer: float) -> Probe:
-        return replace(self, answer=answer)
-
 
 @dataclass(frozen=True)
 class Robustness:
@@ -45,6 +42,7 @@ class Robustness:
 
     kind: ClassVar[str] = "robustness"
     served: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
 
     low: float | None = None
     high: float | None = None
@@ -58,15 +56,13 @@ class Robustness:
                 require_number(f"robustness.{key}", getattr(self, key), -math.inf, math.inf)
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ConfigError(f"robustness: low {self.low:g} is above high {self.high:g}")
+        if not isinstance(self.refusal, bool):
+            raise ConfigError(f"robustness.refusal: expected true or false, got {self.refusal!r}")
         require_count("robustness.rows", self.rows)
 
     @property
     def label(self) -> str:
         return self.name or "robust to missing and extreme values"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
 
     def bounds(self, task: str) -> tuple[float, float]:
         """What an answer must lie in."""

@@ -53,6 +53,7 @@ class Skew:
 
     kind: ClassVar[str] = "skew"
     served: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = ()
 
     rows: int = 100
     tolerance: float = 1e-9
@@ -65,10 +66,6 @@ class Skew:
     @property
     def label(self) -> str:
         return self.name or "served as trained"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
 
     def judge(self, observed: Sequence[Compared]) -> CheckResult:
         """Whether no answer differs, in any encoding."""
@@ -100,6 +97,7 @@ class Latency:
 
     kind: ClassVar[str] = "latency"
     served: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = ()
     SLOWER: ClassVar[float] = 0.01
 
     p99_ms: float
@@ -115,10 +113,6 @@ class Latency:
     @property
     def label(self) -> str:
         return self.name or "latency budget"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
 
     def judge(self, observed: Sequence[float]) -> CheckResult:
         """Whether the p99 of the latencies (ms) is within the budget."""
@@ -149,6 +143,7 @@ class Size:
 
     kind: ClassVar[str] = "size"
     served: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
 
     max_mb: float
     name: str = ""
@@ -159,10 +154,6 @@ class Size:
     @property
     def label(self) -> str:
         return self.name or "size budget"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return ()
 
     def judge(self, observed: dict[str, int]) -> CheckResult:
         """Whether the files (name -> bytes) are within the budget together."""

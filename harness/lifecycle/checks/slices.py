@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from harness.lifecycle.evaluation import Array
 
 
+Metric = tuple[float, float]
+"""A metric with its standard error."""
+Verdict = tuple[bool | None, float, float]
+"""Whether the bound is kept (None: the rows cannot tell), and the bounds of the metric."""
+Words = dict[str, str | float | list[str]]
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Held-out rows of a slice: what came true, and what was predicted."""
@@ -95,9 +102,7 @@ class Slice:
             error_rate=self.alpha,
         )
 
-    def _words(
-        self, judged: dict[str, tuple[float, float]], verdicts: dict[str, Verdict], left_out: list[str]
-    ) -> Words:
+    def _words(self, judged: Mapping[str, Metric], verdicts: Mapping[str, Verdict], left_out: list[str]) -> Words:
         above = self.metric == "auc"
         required = f"{'at least' if above else 'at most'} {self.bound:g}"
         details = [f"too small: {', '.join(left_out[:EXAMPLES])}"] if left_out else []
@@ -123,13 +128,6 @@ class Slice:
         if self.metric == "auc":
             return True if low >= self.bound else False if high < self.bound else None, low, high
         return True if high <= self.bound else False if low > self.bound else None, low, high
-
-
-Verdict = tuple[bool | None, float, float]
-"""Whether the bound is kept (None: the rows cannot tell), and the bounds of the metric."""
-Metric = tuple[float, float]
-"""A metric with its standard error."""
-Words = dict[str, str | float | list[str]]
 
 
 def _metric(rows: Labelled, name: str) -> Metric | None:

@@ -102,6 +102,8 @@ def _cases(values: dict[str, Any], folder: Path) -> tuple[Case, ...]:
     if (named is None) == (own is None):
         raise ConfigError("expected one of cases (a TOML file) and [[check.case]]")
     if named is None:
+        if not isinstance(own, tuple):
+            raise ConfigError("case: expected [[check.case]] tables")
         return tuple(_case(each) for each in own)
     if not isinstance(named, str):
         raise ConfigError(f"cases: expected the path of a TOML file in quotes, got {named!r}")
