@@ -461,6 +461,7 @@ class Platform:
             processes=processes,
             workers=workers,
             users=users,
+            key=restriction.key if (restriction := self.backend.restriction) else None,
         )
         load = Load(
             spec,

@@ -12,9 +12,7 @@ from harness._serving_port import DocumentPort
 from harness.backends.backend import Capability
 from harness.backends.document import parse
 from harness.backends.inference_service import InferenceService, Metadata, Model, ModelFormat, Predictor, Spec, check
-from harness.backends.restriction import PLATFORM
 from harness.clients.inference import InferenceClient, Protocol
-from harness.components.gateway import KEY_HEADER
 from harness.errors import CapabilityMissing, ConfigError, UsageError
 from harness.lifecycle.driver import Approve, OnState, drive
 from harness.lifecycle.rollout import ABTest, BlueGreen, Canary, Outcome, Policy, Shadow, State, untestable
@@ -58,7 +56,7 @@ class Service:
         self.namespace = document.namespace
         self.host = document.host
         self.loads: list[Load] = []  # the loads that are under way
-        key = (KEY_HEADER, backend.restriction.keys[PLATFORM]) if backend.restriction else None
+        key = backend.restriction.key if backend.restriction else None
         self.client = InferenceClient(backend.gateway_url, model=self.name, host=self.host, key=key)
 
     @property

@@ -10,6 +10,9 @@ from harness import Platform
 from harness.errors import RequestFailed
 from harness.lifecycle.access import cells
 from harness.lifecycle.dataset import Dataset
+from harness.lifecycle.rollout import Outcome
+from harness.lifecycle.slo import SLO
+from harness.report.render import page
 
 
 def test_every_cell_of_the_matrix_holds(platform: Platform, high_utiliser: Dataset) -> None:
@@ -36,25 +39,31 @@ def test_every_cell_of_the_matrix_holds(platform: Platform, high_utiliser: Datas
         assert refused.value.status == 401
 
 
-def test_no_secret_is_in_the_runs_files_its_events_or_the_arguments_of_its_processes(
+def test_a_release_by_role_leaves_no_secret_in_files_events_records_or_arguments(
     platform: Platform, high_utiliser: Dataset
 ) -> None:
-    """Looked for while it runs: what only the owner reads is the exception, and goes with the run."""
+    """A whole release with a canary under load, looked through while it runs: what only the owner reads is excepted."""
     access = platform.restricted()
-    model = platform.train(high_utiliser, max_depth=2)
-    access.grant(model)
-    service = platform.deploy(model)
-    with platform.load(service, rps=20) as traffic:
-        pass
+    v1, v2 = (platform.train(high_utiliser, max_depth=depth) for depth in (2, 4))
+    access.grant(v1)
+    service = platform.deploy(v1)
     secrets = [value.encode() for value in access.restriction.secret_values()]
+    with platform.load(service, rps=200) as traffic:
+        log = platform.prediction_log(service)
+        rollout = service.canary(v2, steps=(50, 100), slo=SLO(errors=0.02, slower_than_ms=1000, slow=0.2))
+        arguments = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _has(path, secrets)]
+        log.flush()
+    platform.promote(v2, "champion")
     files = [path for path in platform.run.folder.rglob("*") if path.is_file()]
     leaks = [str(path) for path in files if path.stat().st_mode & 0o077 and _has(path, secrets)]
-    arguments = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _has(path, secrets)]
+    told = (platform.run.record.model_dump_json() + page(platform.run.record)).encode()
 
+    assert (rollout.outcome, traffic.ledger.unexplained) == (Outcome.PROMOTED, 0)
+    assert traffic.ledger.lost == 0
     assert len(files) > 10
     assert (leaks, arguments) == ([], [])
+    assert not [secret for secret in secrets if secret in told]
     assert any(_has(path, secrets) for path in files)  # the gateway's configuration, which nobody else reads
-    assert traffic.ledger.sent > 0
 
 
 def _has(path: Path, secrets: list[bytes]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.components.gateway import KEY_HEADER
 from harness.lifecycle.access import ROLES, STAGES, askers
 from harness.runtime.secret_files import SecretFiles
 
@@ -73,6 +74,11 @@ class Restriction:
     def login(self) -> tuple[str, str]:
         """The platform's own, at MLflow."""
         return PLATFORM, self.passwords[PLATFORM]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The platform's own, at the gateway: the header and its value."""
+        return KEY_HEADER, self.keys[PLATFORM]
 
     @property
     def login_file(self) -> tuple[str, Path]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from harness.errors import LoadFailed
 from harness.load import audit
 from harness.load.records import LoadFiles, read_json, write_json
-from harness.load.spec import DRAIN_S, LoadSpec
+from harness.load.spec import DRAIN_S, KEY_VARIABLE, LoadSpec
 from harness.runtime.clock import Deadline
 from harness.runtime.process import Child, ending
 from harness.runtime.wait import wait
@@ -61,6 +61,8 @@ class Processes:
         try:
             for share in range(self._spec.processes):
                 env = {"REHEARSAL_LOAD": f"{self._files.spec}:{share}", "PYTHONPATH": _with_this_package()}
+                if self._spec.key is not None:
+                    env[KEY_VARIABLE] = ": ".join(self._spec.key)
                 self.children.append(self.spawner.spawn(self._name(share), self._argv(), env=env))
             if self._spec.processes > 1:
                 self._go_together(deadline)

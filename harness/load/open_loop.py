@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import time
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from harness.load.arrivals import due_times, user_of
 from harness.load.audit import SelfAudit
 from harness.load.records import NEVER_SENT, Failure, LoadFiles, Recorder, read_json, write_json
 from harness.load.shapes import Shape
+from harness.load.spec import KEY_VARIABLE
 from harness.load.together import announce, conduct, quit_alone, quit_headless
 
 _log = logging.getLogger(__name__)
@@ -233,6 +235,9 @@ def _tell(failed: Path, error: Exception) -> None:
 
 def _client(url: str, traffic: Traffic) -> HTTPClient:
     headers = {"Content-Type": "application/json", **({"Host": traffic.host} if traffic.host else {})}
+    name, _, key = os.environ.get(KEY_VARIABLE, "").partition(": ")
+    if key:
+        headers[name] = key
     return HTTPClient.from_url(
         url,
         headers=headers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigError
@@ -13,6 +13,8 @@ from harness.load.shapes import MOST_S, Shape
 from harness.load.trace import Replay
 
 DRAIN_S = 5.0
+KEY_VARIABLE = "REHEARSAL_LOAD_KEY"
+"""Of a generator's environment: "<header>: <API key>", which is in no file and no argument."""
 PROCESSES_A_CORE = 4
 MOST_USERS = 1 << 30
 MOST_WORKERS = 1000
@@ -37,7 +39,7 @@ class LoadSpec:
     `host` is the service's host name; `payload` a file with one body a line, sent in turn; a request that is due while
     `connections` are in flight is not sent, and is counted as such. `arrivals`: evenly spaced, or a Poisson process of
     this `seed`. `processes` share the requests and the connections evenly; so do `workers`, Pods of a cluster, if they
-    are not 0. `users` are named in x-user-id, 0: nobody.
+    are not 0. `users` are named in x-user-id, 0: nobody. `key` is the header, and its value, that the gateway asks for.
     """
 
     name: str
@@ -54,6 +56,7 @@ class LoadSpec:
     processes: int = 1
     users: int = 0
     workers: int = 0
+    key: tuple[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check(
