@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from harness.backends.inference_service import InferenceService
 from harness.errors import UsageError
-from harness.gitops import overlays
+from harness.gitops import overlays, training
 from harness.gitops.overlays import Files, Pinned
 from harness.lifecycle.access import ROLES, STAGES, allowed
 
@@ -55,6 +55,7 @@ def problems(change: Change, rules: Rules, version: KnowsVersion) -> list[str]:
         except UsageError as error:
             found.append(str(error))
     found += _gone(change)
+    found += _trainings(change)
     for environment, documents in after.items():
         found += _versions(documents, version)
         found += _size(environment, documents, rules)
@@ -88,6 +89,17 @@ def _gone(change: Change) -> Iterator[str]:
     for environment in overlays.environments(change.before):
         if environment not in overlays.environments(change.after):
             yield f"{overlays.ENVIRONMENTS}/{environment}: is gone; an environment is emptied service by service"
+
+
+def _trainings(change: Change) -> Iterator[str]:
+    """What the pipeline would refuse is refused before it is asked."""
+    for path, text in change.after.items():
+        folder, _, name = path.partition("/")
+        if folder == training.FOLDER and name.endswith(".toml") and change.before.get(path) != text:
+            try:
+                training.training_of(change.after, name.removesuffix(".toml"))
+            except UsageError as error:
+                yield error.message
 
 
 def _versions(documents: list[InferenceService], version: KnowsVersion) -> Iterator[str]:

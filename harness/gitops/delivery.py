@@ -8,27 +8,24 @@ A commit that was delivered is marked by a ref of the repository, so that a deli
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ConfigError, RehearsalError, StepFailed
+from harness.errors import RehearsalError, StepFailed
 from harness.gitops.checks import CODE_FOLDERS
 from harness.gitops.git import git
 from harness.gitops.gitops import PRODUCTION, STAGING, GitOps
-from harness.gitops.overlays import Files, Pinned, pinned, render
+from harness.gitops.overlays import Pinned, pinned, render
 from harness.gitops.reconciler import Reconciler
 from harness.gitops.repository import Commit
+from harness.gitops.training import training_of
 
 if TYPE_CHECKING:
     from harness.lifecycle.dataset import Dataset
     from harness.model_version import ModelVersion
 
 DELIVERED = "refs/rehearsal/delivered"
-_KEYS = {"estimator", "trials", "params", "data"}
-_DATA_KEYS = {"file", "target", "task", "threshold", "positive", "slices", "ignore"}
 
 
 class Delivery:
@@ -122,36 +119,6 @@ class Delivery:
         self._stage = context
         self._repository.statuses.add(commit.named(), context, state, words)
         self._platform.run.events.emit(f"gitops.{context.partition('/')[0]}", self._gitops.service, f"{state}: {words}")
-
-
-def training_of(files: Files, service: str) -> dict[str, Any]:
-    """What the repository says of a service's training; ConfigError, in one line, for what makes no sense."""
-    path = f"training/{service}.toml"
-    if path not in files:
-        raise ConfigError(f"{path}: no such file; it says what the pipeline trains (estimator, trials, params, data)")
-    try:
-        found = tomllib.loads(files[path])
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    for line in _wrong(found):
-        raise ConfigError(f"{path}: {line}")
-    return found
-
-
-def _wrong(found: dict[str, Any]) -> Iterator[str]:
-    if unknown := sorted(set(found) - _KEYS):
-        yield f"unknown key {unknown[0]}; allowed: {', '.join(sorted(_KEYS))}"
-    for name in ("params", "data"):
-        if not isinstance(found.get(name, {}), dict):
-            yield f"{name}: expected a table, got {found[name]!r}"
-            return
-    data = found.get("data", {})
-    if unknown := sorted(set(data) - _DATA_KEYS):
-        yield f"data: unknown key {unknown[0]}; allowed: {', '.join(sorted(_DATA_KEYS))}"
-    if data and "file" not in data:
-        yield "data: file: required"
-    if ".." in str(data.get("file", "")).split("/") or str(data.get("file", "")).startswith("/"):
-        yield f"data: file: expected a path in the repository, got {data['file']!r}"
 
 
 def _lists_as_tuples(data: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,10 @@ def git(
     """Run git in a folder. PlatformError with what git said if it fails, unless it may (`fails`)."""
     argv = [program(), "-C", str(folder), *arguments]
     own = {**environment(os.environ, folder), **(env or {})}
-    done = subprocess.run(argv, env=own, input=given, capture_output=True, timeout=TIMEOUT_S, check=False)
+    try:
+        done = subprocess.run(argv, env=own, input=given, capture_output=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise PlatformError(f"git {arguments[0]}: no end within {TIMEOUT_S:g} s") from None
     if done.returncode and not fails:
         said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise PlatformError(f"git {arguments[0]}: {said}")

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from harness.clients.mlflow import MLflowClient
 from harness.errors import RehearsalError, RequestFailed
 from harness.gitops.checks import KnowsVersion, Rules, problems
-from harness.gitops.git import text
+from harness.gitops.git import git, text
 from harness.gitops.overlays import Pinned
 from harness.gitops.repository import BRANCH, REFUSED, SETTINGS, TOKEN, Repository, digest
 
@@ -40,6 +40,12 @@ def judged(repository: Repository, settings: dict[str, Any], old: str, new: str,
         return
     if ref != f"refs/heads/{BRANCH}":
         yield f"{ref}: expected refs/heads/{BRANCH}, the only branch"
+        return
+    if not new.strip("0"):
+        yield f"{ref}: the branch is not deleted"
+        return
+    if old.strip("0") and git(repository.folder, "merge-base", "--is-ancestor", old, new, fails=True).returncode:
+        yield f"{ref}: expected a commit on top of {old[:8]}; fetch and rebase"
         return
     rules = Rules(
         most_replicas=settings["most_replicas"],

@@ -54,15 +54,19 @@ class Reconciler:
 
     @contextmanager
     def running(self, every_s: float = EVERY_S) -> Iterator[None]:
-        """Sync again and again while the block lasts, in a thread; its error is raised at the end."""
-        over, failed = threading.Event(), list[RehearsalError]()
+        """Sync again and again while the block lasts, in a thread.
+
+        A sync that fails is told once and tried again; what the last one failed with is raised at the end.
+        """
+        over = threading.Event()
+        failed: RehearsalError | None = None
 
         def loop() -> None:
-            try:
-                while not over.wait(every_s):
-                    self.sync()
-            except RehearsalError as error:
-                failed.append(error)
+            nonlocal failed
+            while not over.wait(every_s):
+                before, failed = failed, self._tried()
+                if failed is not None and (before is None or before.message != failed.message):
+                    self._platform.run.events.emit("gitops.failed", "reconciler", failed.message, level="warning")
 
         thread = threading.Thread(target=loop, name="reconciler", daemon=True)
         thread.start()
@@ -71,8 +75,16 @@ class Reconciler:
         finally:
             over.set()
             thread.join()
-        if failed:
-            raise failed[0]
+        if failed is not None:
+            raise failed
+
+    def _tried(self) -> RehearsalError | None:
+        """What a sync failed with: a registry that is away for a moment must not end the reconciler."""
+        try:
+            self.sync()
+        except RehearsalError as error:
+            return error
+        return None
 
     def _environments(self) -> list[str]:
         return overlays.environments(self._repository.files(self._repository.head()))

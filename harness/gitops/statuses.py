@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,5 +66,14 @@ class Statuses:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
-        parsed = map(json.loads, lines)
-        return [(Subject(**each["commit"]), CommitStatus.model_validate(each["status"])) for each in parsed]
+        return list(_parsed(lines))
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[Subject, CommitStatus]]:
+    """Without what a full disk has cut short: the next word stands on the same line, and is lost with it."""
+    for line in lines:
+        try:
+            each = json.loads(line)
+        except ValueError:
+            continue
+        yield Subject(**each["commit"]), CommitStatus.model_validate(each["status"])

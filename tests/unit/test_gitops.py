@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
 from harness.cli import run_command
-from harness.errors import ConfigError, PushRefused
+from harness.errors import ConfigError, PlatformError, PushRefused
 from harness.gitops import overlays
 from harness.gitops.checks import CODE, Change, Rules, problems, touched
-from harness.gitops.delivery import training_of
+from harness.gitops.git import git
 from harness.gitops.gitops import commits
 from harness.gitops.overlays import Pinned
 from harness.gitops.plan import Abandon, Create, Heal, Release, Remove, differences, plan
+from harness.gitops.reconciler import Reconciler
 from harness.gitops.repository import TOKEN, Checkout, Repository, digest
-from harness.gitops.statuses import Statuses, Subject
+from harness.gitops.statuses import FILE, Statuses, Subject
+from harness.gitops.training import training_of
 from harness.lifecycle.rollout import Canary
+from harness.report.record import SyncRecord
 
 V1, V2 = Pinned("risk", 1), Pinned("risk", 2)
 FILES = {
@@ -129,6 +135,15 @@ def test_what_may_not_be_served_is_refused(old: str, new: str, said: str) -> Non
     assert said in only
 
 
+def test_a_training_that_the_pipeline_would_refuse_is_refused_before_it_is_asked() -> None:
+    """One that was there before, and is not touched, keeps nobody from pushing."""
+    bad = changed(("training/risk.toml", "depth = 3"))
+    assert wrong(bad, by="data-scientist") == [
+        "training/risk.toml: unknown key depth; allowed: data, estimator, params, trials"
+    ]
+    assert problems(Change("release", "release", bad, {**bad, "docs/a.md": ""}), Rules(), known) == []
+
+
 def test_an_environment_is_not_dropped_by_deleting_its_folder() -> None:
     gone = {path: text for path, text in FILES.items() if not path.startswith("environments/staging/")}
     assert wrong(gone) == ["environments/staging: is gone; an environment is emptied service by service"]
@@ -209,6 +224,28 @@ def test_a_release_that_was_left_half_way_is_abandoned_before_the_next_one() -> 
     assert plan([live], [half]) == [Abandon(half, live)]
 
 
+def test_a_sync_that_fails_is_told_once_and_tried_again() -> None:
+    """A registry that is away for a moment does not end the reconciler; what the last sync failed with is raised."""
+    told = list[str]()
+    events = SimpleNamespace(emit=lambda kind, where, words, **_: told.append(words))
+    gitops: Any = SimpleNamespace(platform=SimpleNamespace(run=SimpleNamespace(events=events)), repository=None)
+    answers = [PlatformError("away"), PlatformError("away"), None, PlatformError("gone")]
+    over = threading.Event()
+
+    class Flaky(Reconciler):
+        def sync(self) -> list[SyncRecord]:
+            if len(answers) == 1:
+                over.set()
+                raise PlatformError("gone")
+            if (answer := answers.pop(0)) is not None:
+                raise answer
+            return []
+
+    with pytest.raises(PlatformError, match="gone"), Flaky(gitops).running(every_s=0.001):
+        assert over.wait(10)
+    assert told == ["away", "gone"]
+
+
 def test_of_a_commits_statuses_the_last_of_a_context_counts(tmp_path: Path) -> None:
     said = Statuses(tmp_path, unix=iter([1.0, 2.0, 3.0]).__next__)
     commit = Subject("abc", "A change", "release", 0.5)
@@ -275,6 +312,36 @@ def test_a_registry_that_does_not_answer_lets_no_version_pass(repository: Reposi
     assert repository.head() == ""
     (refused,) = commits(repository)
     assert (refused.taken, refused.subject, refused.author) == (False, "First", "release")
+
+
+def test_what_was_pushed_is_neither_deleted_nor_overwritten(repository: Repository, tmp_path: Path) -> None:
+    """With a reason of ours, and no status that says the commit may be applied."""
+    own = checkout(repository, tmp_path)
+    first = own.push({"docs/a.md": "1"}, "One")
+    second = own.push({"docs/a.md": "2"}, "Two")
+    token = {TOKEN: TOKENS["release"]}
+    git(own.folder, "reset", "-q", "--hard", first.sha)
+    git(own.folder, "commit", "-q", "--allow-empty", "-m", "Other")
+    for refspec, said in (("+HEAD:main", f"expected a commit on top of {second.sha[:8]}"), (":main", "is not deleted")):
+        done = git(own.folder, "push", "origin", refspec, env=token, fails=True)
+        assert done.returncode != 0
+        assert said in done.stderr.decode()
+    assert repository.head() == second.sha
+    assert {each.subject for each in commits(repository)} == {"One", "Two"}
+
+
+def test_a_status_that_a_full_disk_cut_short_hides_no_other(tmp_path: Path) -> None:
+    said = Statuses(tmp_path)
+    said.add(Subject("abc"), "gate", "success", "fine")
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"commit": {"sha": "de')
+    assert list(said.of("abc")) == ["gate"]
+
+
+def test_a_git_that_has_no_end_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.gitops.git.TIMEOUT_S", 0.0)
+    with pytest.raises(PlatformError, match="git init: no end within 0 s"):
+        git(tmp_path, "init")
 
 
 def test_a_push_without_a_known_secret_is_refused(repository: Repository, tmp_path: Path) -> None:
