@@ -74,6 +74,15 @@ def test_what_is_served_is_what_was_trained_on_row_by_row(platform: Platform, st
 
     assert (len(served), differing) == (200, 0)
     assert len(set(served)) > 20
+    lost = platform.apply(
+        store.looked_up(
+            inference_service(model, name="lost", namespace="production", replicas=1), url="http://127.0.0.1:9"
+        ),
+        model=model,
+    )
+    with pytest.raises(RequestFailed, match="the feature server does not answer") as away:
+        lost.predict(requests[:1])
+    assert away.value.status == 503
     with pytest.raises(RequestFailed, match="no track 99999 is known") as refused:
         through.predict([{**requests[0], TRACK: 99_999}])
     assert refused.value.status == 400

@@ -29,16 +29,19 @@ REQUEST_COLUMNS = ("minutes", "heart_rate", "hrv")
 TRACK_COLUMNS = ("tempo", "valence")
 LISTENER_COLUMNS = ("relaxed_rate", "mean_heart_rate", "sessions")
 FEATURES = (*REQUEST_COLUMNS, *TRACK_COLUMNS, *LISTENER_COLUMNS)
-PRIOR = 4.0
-"""A listener begins with as many sessions' worth of the overall rate."""
+PRIOR_SESSIONS, PRIOR_RATE = 4.0, 0.5
+"""A listener begins with as many sessions' worth of this rate: a constant, as a mean would know the later ones."""
+GENRE_TEMPO, GENRE_VALENCE = 45.0, 0.05
+GENRE_TRACKS = 10
+"""The new genre: so many tracks beyond those that were known, slow and sad."""
 
 
 @dataclass(frozen=True)
 class Drift:
     """What is otherwise from a moment on; each is 0 for as it was.
 
-    tempo: beats a minute that all tracks are faster; sensor_failure: share of sessions whose heart rate is missing;
-    new_genre: share of sessions of slow, sad tracks that nobody knew; season: heart rate that a wave of a week adds;
+    tempo: beats a minute that all tracks are faster; sensor_failure: share of sessions without heart rate and RMSSD;
+    new_genre: share of sessions of ten slow, sad tracks that nobody knew; season: heart rate that a week's wave adds;
     outcome: how much less a preferred tempo matters, from 0 to 1 (a change of what the same inputs mean).
     """
 
@@ -62,7 +65,8 @@ class Drift:
 class Sessions:
     """`sessions` by time, with what the request knows and the label; `tracks` and `listeners` as feature sources.
 
-    A row of `listeners` holds what is known of one once a session of his has ended; AT is that moment.
+    A session's AT is when it began. A row of `listeners` holds what is known of one once a session of his has ended;
+    its AT is that moment.
     """
 
     sessions: pd.DataFrame
@@ -101,9 +105,12 @@ def generate(
 
     who, what = made.integers(listeners, size=sessions), made.integers(tracks, size=sessions)
     at = until - days * DAY_S * (1 - (np.arange(sessions) + 1) / (sessions + 1))
+    fresh = made.random(sessions) < drift.new_genre
+    what = np.where(fresh, tracks + what % GENRE_TRACKS, what)
+    if drift.new_genre:
+        tempo = np.append(tempo, np.full(GENRE_TRACKS, GENRE_TEMPO - drift.tempo))
+        valence = np.append(valence, np.full(GENRE_TRACKS, GENRE_VALENCE))
     played, mood = tempo[what] + drift.tempo, valence[what]
-    slow = made.random(sessions) < drift.new_genre
-    played, mood = np.where(slow, 45.0, played), np.where(slow, 0.05, mood)
     minutes = 10 + 25 * made.random(sessions)
     wave = drift.season * np.sin(2 * np.pi * at / (7 * DAY_S))
     heart = resting[who] + 6 + 5 * made.normal(size=sessions) + wave
@@ -129,18 +136,17 @@ def generate(
 
 
 def listener_rows(sessions: pd.DataFrame) -> pd.DataFrame:
-    """What is known of each listener after each of his sessions: it holds from the session's end on, a minute later."""
+    """What is known of each listener after each of his sessions: from a minute after its end on."""
     import pandas as pd
 
     ordered = sessions.sort_values(AT, kind="stable")
     by_listener = ordered.groupby(LISTENER, sort=False)
     number = by_listener.cumcount() + 1
-    overall = float(ordered[LABEL].mean())
     rows = pd.DataFrame(
         {
             LISTENER: ordered[LISTENER],
-            AT: ordered[AT] + pd.Timedelta(minutes=1),
-            "relaxed_rate": (by_listener[LABEL].cumsum() + PRIOR * overall) / (number + PRIOR),
+            AT: (ordered[AT] + pd.to_timedelta(ordered["minutes"] + 1, unit="min")).dt.floor("us"),
+            "relaxed_rate": (by_listener[LABEL].cumsum() + PRIOR_SESSIONS * PRIOR_RATE) / (number + PRIOR_SESSIONS),
             "mean_heart_rate": by_listener["heart_rate"].expanding().mean().reset_index(level=0, drop=True),
             "sessions": number.astype("int64"),
         }

@@ -89,13 +89,14 @@ class FeatureStore:
         self._note_freshness(moment)
 
     def add(self, later: Sessions) -> None:
-        """Take sessions that came later into the sources; online they are after the next `materialize`."""
+        """Take later sessions, and what their tracks are now, into the sources; online after the next `materialize`."""
         import pandas as pd
 
         from harness.feature_store.sessions import listener_rows
 
         every = pd.concat([self.sessions.sessions, later.sessions], ignore_index=True)
-        self.sessions = replace(self.sessions, sessions=every, listeners=listener_rows(every))
+        tracks = pd.concat([self.sessions.tracks, later.tracks], ignore_index=True).drop_duplicates()
+        self.sessions = replace(self.sessions, sessions=every, listeners=listener_rows(every), tracks=tracks)
         self._write_sources()
 
     @property
@@ -107,9 +108,12 @@ class FeatureStore:
         """A client of the feature server; close it with `with`."""
         return OnlineFeatures(self.url, TTL_S)
 
-    def looked_up(self, document: InferenceService) -> InferenceService:
-        """The service with a transformer that looks the features up: requests then name a listener and a track."""
-        container = Container(args=[TRANSFORMER], env=[EnvVar(name=URL, value=self.url)])
+    def looked_up(self, document: InferenceService, *, url: str = "") -> InferenceService:
+        """The service with a transformer that looks features up: requests then name a listener and a track.
+
+        `url` is another feature server than the store's own.
+        """
+        container = Container(args=[TRANSFORMER], env=[EnvVar(name=URL, value=url or self.url)])
         model = document.spec.predictor.model.model_copy(update={"protocol_version": "v1"})
         predictor = document.spec.predictor.model_copy(update={"model": model})
         changes = {"predictor": predictor, "transformer": Transformer(containers=[container])}

@@ -52,7 +52,7 @@ def checked(payload: Any) -> list[Mapping[str, Any]]:
         if not isinstance(each, Mapping) or set(each) != wanted:
             raise kserve.errors.InvalidInput(f"instances[{number}]: expected the keys {', '.join(sorted(wanted))}")
         for key in (LISTENER, TRACK):
-            if not isinstance(each[key], int):
+            if not isinstance(each[key], int) or isinstance(each[key], bool):
                 raise kserve.errors.InvalidInput(
                     f"instances[{number}].{key}: expected a whole number, got {each[key]!r}"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +94,40 @@ def test_nothing_is_made_of_nothing(name: str) -> None:
 
 
 def test_what_is_known_of_a_listener_is_of_his_past_alone() -> None:
-    """By hand: two sessions of one of three, with an overall rate of a half and a prior of four sessions."""
-    at = pd.to_datetime([10, 20, 30, 40], unit="s", utc=True)
+    """By hand: two sessions of each of two listeners; he begins with four sessions' worth of a half."""
+    at = pd.to_datetime([0, 6_000, 12_000, 18_000], unit="s", utc=True)
     sessions = pd.DataFrame(
-        {LISTENER: [1, 2, 1, 2], AT: at, "heart_rate": [60.0, np.nan, 80.0, 70.0], LABEL: [1, 0, 0, 1]}
+        {
+            LISTENER: [1, 2, 1, 2],
+            AT: at,
+            "minutes": [10.0, 20.0, 30.0, 40.0],
+            "heart_rate": [60.0, np.nan, 80.0, 70.0],
+            LABEL: [1, 0, 0, 1],
+        }
     )
     rows = listener_rows(sessions).sort_values([LISTENER, AT])
     assert rows["relaxed_rate"].tolist() == [3 / 5, 3 / 6, 2 / 5, 3 / 6]
     assert rows["mean_heart_rate"].fillna(-1).tolist() == [60.0, 70.0, -1, 70.0]
     assert rows["sessions"].tolist() == [1, 2, 1, 2]
-    assert (rows[AT] - pd.Timedelta(minutes=1)).tolist() == [at[0], at[2], at[1], at[3]]
+    assert [each.timestamp() for each in rows[AT]] == [660.0, 13_860.0, 7_260.0, 20_460.0]
+
+
+def test_what_comes_later_changes_nothing_that_was_known() -> None:
+    """The rows of the first half are the same without the second half."""
+    every = made()
+    whole, half = listener_rows(every), listener_rows(every.head(1_000))
+    pd.testing.assert_frame_equal(whole.head(1_000), half)
+
+
+def test_a_new_genre_is_tracks_that_nobody_knew() -> None:
+    """A quarter of the sessions, of slow and sad tracks with ids of their own, which are among the tracks."""
+    usual, drifted = (generate(until=UNTIL, drift=Drift(new_genre=share)) for share in (0.0, 0.25))
+    fresh = drifted.sessions[~drifted.sessions[TRACK].isin(usual.tracks[TRACK])]
+    assert len(fresh) / len(drifted.sessions) == pytest.approx(0.25, abs=0.02)
+    known = drifted.tracks.set_index(TRACK).loc[fresh[TRACK].unique()]
+    assert set(known["tempo"]) == {45.0}
+    assert set(known["valence"]) == {0.05}
+    assert usual.sessions[TRACK].isin(usual.tracks[TRACK]).all()
 
 
 def test_a_naive_join_gives_every_session_the_end_of_its_listener() -> None:
@@ -152,6 +177,10 @@ INSTANCE = {LISTENER: 1, TRACK: 2, "minutes": 20.0, "heart_rate": 70.0, "hrv": 4
         ({"instances": []}, 'expected {"instances"'),
         ({"instances": [[1, 2]]}, r"instances\[0\]: expected the keys heart_rate, hrv, listener_id, minutes, track_id"),
         ({"instances": [INSTANCE, {**INSTANCE, "age": 3}]}, r"instances\[1\]: expected the keys"),
+        (
+            {"instances": [{**INSTANCE, LISTENER: True}]},
+            r"instances\[0\].listener_id: expected a whole number, got True",
+        ),
         ({"instances": [{**INSTANCE, TRACK: "2"}]}, r"instances\[0\].track_id: expected a whole number, got '2'"),
     ],
 )
@@ -194,3 +223,25 @@ def test_an_environment_that_cannot_be_made_says_why_and_leaves_nothing_ready(
         environment.python()
     assert environment.missing() != ""
     assert environment.place().parent == tmp_path
+
+
+def test_two_that_ask_at_once_make_one_environment_and_a_half_made_one_is_made_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REHEARSAL_CACHE", str(tmp_path))
+    half = environment.place()
+    (half / "bin").mkdir(parents=True)
+    (half / "bin" / "left-over").touch()
+    ran: list[list[str]] = []
+
+    def run(argv: list[str]) -> None:
+        ran.append(argv)
+        half.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(environment, "_run", run)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: environment.python(), range(4)))
+    assert set(found) == {half / "bin" / "python"}
+    assert [argv[1] for argv in ran] == ["venv", "pip"]
+    assert not (half / "bin" / "left-over").exists()
+    assert environment.missing() == ""
