@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import RehearsalError, UsageError
 from harness.lifecycle.dataset import HELD_OUT
@@ -17,6 +16,7 @@ from harness.lifecycle.loop import Answer, Do, LoopPolicy, Phase, Seen, State, s
 from harness.lifecycle.rollout import Canary, Outcome, Policy
 from harness.lifecycle.spec import GatePolicy
 from harness.report.record import AlertRecord, LoopRound, MetricRecord, QualityWindow
+from harness.runtime.background import Background
 from harness.runtime.clock import Deadline
 from harness.runtime.wait import wait
 
@@ -47,7 +47,7 @@ class Answering:
     approve: Approve | None = None
 
 
-class ClosedLoop:
+class ClosedLoop(Background):
     """While its block lasts, alerts of a service are answered; `watch` is its drift watch, `log` its prediction log.
 
     The data that a version is trained on are the labelled rows of the log since the drifted window began.
@@ -57,6 +57,7 @@ class ClosedLoop:
         self, platform: Platform, service: Service, watch: DriftWatch, log: PredictionLog, policy: LoopPolicy,
         answering: Answering,
     ) -> None:  # fmt: skip
+        super().__init__("closed-loop")
         self.watch, self.log, self.policy = watch, log, policy
         self._platform, self._service, self._answering = platform, service, answering
         require_reference(policy, watch.least_reference)
@@ -66,22 +67,14 @@ class ClosedLoop:
         self._before: MetricRecord | None = None
         self._shift_at: float | None = None
         self._state = State()
-        self._error: RehearsalError | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="closed-loop", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopped.set()
-        self._thread.join()
-        self._platform.run.record.rounds += self.rounds
-        if self._error is not None and error is None:
-            raise self._error
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            self._platform.run.record.rounds += self.rounds
 
     @property
     def rounds(self) -> list[LoopRound]:
@@ -100,8 +93,8 @@ class ClosedLoop:
         """The round of this number, from 1, once it has ended. Errors: WaitTimeout, and what ended the loop."""
 
         def ended() -> LoopRound | None:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             return next(iter(self.rounds[number - 1 : number]), None) if self._has_ended(number) else None
 
         return wait(ended, what=f"round {number} of the closed loop", deadline=deadline, state=self._words, every_s=0.1)
@@ -110,18 +103,19 @@ class ClosedLoop:
         rounds = self._state.rounds
         return len(rounds) >= number and rounds[number - 1].ended_at is not None
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Look, and do what follows, until the block ends."""
         answer: Answer | None = None
         try:
-            while not self._stopped.is_set():
+            while not self.stopped.is_set():
                 seen = replace(self._look(), answer=answer)
                 todo = self._enter(*step(self._state, self.policy, seen, time.time()))
                 answer = self._act(todo) if todo else None
                 if todo is None:
-                    self._stopped.wait(EVERY_S)
+                    self.stopped.wait(EVERY_S)
         except RehearsalError as error:
-            self._error = error
             self._tell("loop.failed", f"the closed loop ended: {error.message}", level="error")
+            raise
 
     def _enter(self, state: State, todo: Do | None) -> Do | None:
         before, self._state = self._state, state
