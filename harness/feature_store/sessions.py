@@ -13,7 +13,7 @@ it, and that is a feature which only the past may go into.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
@@ -55,10 +55,6 @@ class Drift:
         for name in ("sensor_failure", "new_genre", "outcome"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"drift.{name}: expected a share from 0 to 1, got {getattr(self, name)!r}")
-
-    @property
-    def any(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from harness.gitops.checks import CODE_FOLDERS
 from harness.gitops.git import git
 from harness.gitops.gitops import PRODUCTION, STAGING, GitOps
 from harness.gitops.overlays import Pinned, pinned, render
-from harness.gitops.reconciler import Reconciler
+from harness.gitops.reconciler import Reconciler, deployment_of
 from harness.gitops.repository import Commit
 from harness.gitops.training import training_of
 
@@ -93,16 +93,18 @@ class Delivery:
         self._say(commit, "gate", "success", f"v{candidate.version}: {gate.summary}")
 
     def _deployed(self, commit: Commit, candidate: ModelVersion, environment: str) -> None:
-        self._say(commit, f"deploy/{environment}", "pending", "the release identity commits it")
+        self._say(commit, deployment_of(environment), "pending", "the release identity commits it")
         why = f"Trained from {commit.sha[:8]} ({commit.subject}), by {commit.author}."
         promotion = self._gitops.promote(candidate, environment, why=why)
         self._reconciler.sync()
-        state, words = self._gitops.statuses(promotion).get(f"deploy/{environment}", ("failure", "it was not deployed"))
+        state, words = self._gitops.statuses(promotion).get(
+            deployment_of(environment), ("failure", "it was not deployed")
+        )
         if state != "success":
             raise StepFailed(f"v{candidate.version} in {environment}: {words}")
         if environment == STAGING:
             words += f"; {self._smoked(candidate)}"
-        self._say(commit, f"deploy/{environment}", "success", f"{words} (commit {promotion.sha[:8]})")
+        self._say(commit, deployment_of(environment), "success", f"{words} (commit {promotion.sha[:8]})")
 
     def _smoked(self, candidate: ModelVersion) -> str:
         service = self._gitops.services[STAGING, self._gitops.service]

@@ -122,7 +122,7 @@ class Reconciler:
                 self._service(environment, live).apply(_without_canaries(live))
                 return "abandon", f"the release of {names} was left half-way: {live.spec.predictor.name} serves"
             case Release(live, document):
-                context = _context(environment)
+                context = deployment_of(environment)
                 known = self._repository.statuses.of(commit.sha).get(context)
                 if known is not None and known.state == "failure":
                     return "hold", f"{document.spec.predictor.name} was refused: {known.description}"
@@ -139,7 +139,7 @@ class Reconciler:
 
     def _deployed(self, environment: str, document: InferenceService, commit: Commit, deploy: Callable[[], str]) -> str:
         """Deploy, and say how it went as the commit's status; the alias follows what serves."""
-        context, statuses = _context(environment), self._repository.statuses
+        context, statuses = deployment_of(environment), self._repository.statuses
         statuses.add(commit.named(), context, "pending", f"{document.spec.predictor.name} is being deployed")
         try:
             refused = deploy()
@@ -198,5 +198,6 @@ def _without_canaries(document: InferenceService) -> InferenceService:
     return document
 
 
-def _context(environment: str) -> str:
+def deployment_of(environment: str) -> str:
+    """What the status of a commit's deployment is called."""
     return f"deploy/{environment}"
